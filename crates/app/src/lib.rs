@@ -1,0 +1,1 @@
+//! What every binary of Kelvin does: settings, signals, the health port, exit codes.

@@ -1,0 +1,1 @@
+//! Four kinds of sensor, one for each gRPC call type.

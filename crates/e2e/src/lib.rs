@@ -1,0 +1,1 @@
+//! What is checked against a running cluster.

@@ -1,0 +1,1 @@
+//! Kelvin on one machine: demo, certificates, load.

@@ -1,0 +1,52 @@
+use crate::Reading;
+
+/// Readings of many sensors in order of arrival. Meant to be reused: [`clear`](Batch::clear) keeps the room.
+#[derive(Debug, Default, Clone)]
+pub struct Batch {
+    ids: String,
+    items: Vec<Item>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Item {
+    id_end: u32,
+    reading: Reading,
+}
+
+impl Batch {
+    /// Adds a reading behind the others.
+    pub fn push(&mut self, sensor_id: &str, reading: Reading) {
+        self.ids.push_str(sensor_id);
+        let id_end = u32::try_from(self.ids.len()).expect("a batch holds less than 4 GiB of ids");
+        self.items.push(Item { id_end, reading });
+    }
+
+    /// The number of readings.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is no reading.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Forgets the readings and keeps the room they had.
+    pub fn clear(&mut self) {
+        self.ids.clear();
+        self.items.clear();
+    }
+
+    /// The readings with their sensors, in order of arrival.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Reading)> {
+        let mut start = 0;
+        self.items.iter().map(move |item| {
+            let end = item.id_end as usize;
+            let id = &self.ids[start..end];
+            start = end;
+            (id, item.reading)
+        })
+    }
+}

@@ -1,0 +1,231 @@
+use std::{fmt, time::Duration};
+
+/// One measurement, without its sensor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reading {
+    /// Degrees Celsius.
+    pub temperature: f64,
+    /// Unix seconds, as the sensor says.
+    pub timestamp: i64,
+}
+
+/// The bounds of a store.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Readings held per sensor; the oldest go first.
+    pub readings_per_sensor: usize,
+    /// Sensors held; readings of further ones are refused.
+    pub sensors: usize,
+    /// Readings held in all; a sensor's own oldest go first, and a sensor that holds none is refused.
+    pub readings: usize,
+    /// A sensor that sends nothing for so long is forgotten.
+    pub idle: Duration,
+    /// How many of the newest readings [`Stats::recent_mean`] is of.
+    pub recent_window: usize,
+}
+
+/// When a reading is worth an alert.
+#[derive(Debug, Clone)]
+pub struct AlertSettings {
+    /// Alert at or below so many degrees Celsius.
+    pub low: Option<f64>,
+    /// Alert at or above so many degrees Celsius.
+    pub high: Option<f64>,
+    /// Alert when the robust z-score against the sensor's recent history reaches this; `None` switches it off.
+    pub z_score: Option<f64>,
+}
+
+/// What came of one reading.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It is stored, and perhaps an alert began or ended with it.
+    Stored(Option<Alert>),
+    /// It is not stored, and will not be if it is sent again now.
+    Refused(Refusal),
+}
+
+/// Why a valid reading was not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// As many sensors as are allowed are held already.
+    TooManySensors,
+    /// As many readings as are allowed are held already, none of them of this sensor.
+    Full,
+}
+
+/// A sensor went from normal to alert, or back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alert {
+    /// True when the alert begins, false when it ends.
+    pub began: bool,
+    /// What was crossed.
+    pub kind: AlertKind,
+    /// The reading that crossed it, in degrees Celsius.
+    pub temperature: f64,
+}
+
+/// What an [`Alert`] crossed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum AlertKind {
+    /// The low limit, in degrees Celsius.
+    Low(f64),
+    /// The high limit, in degrees Celsius.
+    High(f64),
+    /// The reading stands out from the sensor's recent history.
+    Outlier {
+        /// The robust z-score of the reading.
+        z_score: f64,
+        /// The median of the recent history, in degrees Celsius.
+        median: f64,
+        /// The median absolute deviation of the recent history, in degrees Celsius.
+        mad: f64,
+    },
+}
+
+/// What came of a batch. Readings that are in neither list are stored and uneventful.
+#[derive(Debug, Default, Clone)]
+pub struct Report {
+    /// How many readings are stored.
+    pub stored: usize,
+    /// How many older readings went to make room.
+    pub evicted: usize,
+    /// What was not stored, by index in the batch, ascending.
+    pub refused: Vec<(usize, Refusal)>,
+    /// What began or ended an alert, by index in the batch, ascending.
+    pub alerts: Vec<(usize, Alert)>,
+}
+
+/// Which readings of a sensor are wanted.
+#[derive(Debug, Default, Clone)]
+pub struct Query {
+    /// Only timestamps at or after this (Unix seconds).
+    pub since: Option<i64>,
+    /// Only timestamps before this (Unix seconds).
+    pub until: Option<i64>,
+    /// Only the newest so many of those, oldest first.
+    pub limit: Option<u64>,
+    /// Then wait for new ones; `limit` does not count them.
+    pub follow: bool,
+}
+
+/// Statistics of one sensor since it was first seen. Temperatures are in degrees Celsius.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stats {
+    /// Readings since the sensor was first seen.
+    pub count: u64,
+    /// Arithmetic mean.
+    pub mean: f64,
+    /// Lowest.
+    pub min: f64,
+    /// Highest.
+    pub max: f64,
+    /// Standard deviation of the population.
+    pub standard_deviation: f64,
+    /// The reading that arrived last.
+    pub last: Reading,
+    /// Mean of the newest [`Limits::recent_window`] readings.
+    pub recent_mean: f64,
+    /// How many readings `recent_mean` is of.
+    pub recent_count: u32,
+    /// Readings that can be read back.
+    pub held: u64,
+    /// Alerts begun since the sensor was first seen.
+    pub alerts: u64,
+    /// An alert has begun and not ended.
+    pub alerting: bool,
+}
+
+/// A page of [`Stats`].
+#[derive(Debug, Default, Clone)]
+pub struct Page {
+    /// Sensors with their statistics.
+    pub sensors: Vec<(String, Stats)>,
+    /// Opaque; asks for the next page. `None` on the last.
+    pub next: Option<String>,
+}
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store cannot be reached or does not answer in time; whether a write happened is unknown.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The page token is not one of ours.
+    #[error("the page token is not valid")]
+    PageToken,
+}
+
+impl Report {
+    /// Forgets all and keeps the room it had.
+    pub fn clear(&mut self) {
+        self.stored = 0;
+        self.evicted = 0;
+        self.refused.clear();
+        self.alerts.clear();
+    }
+
+    /// What came of the reading at `index`. Cheap when asked in ascending order of few events.
+    #[must_use]
+    pub fn outcome(&self, index: usize) -> Outcome {
+        if let Ok(at) = self.refused.binary_search_by_key(&index, |(at, _)| *at) {
+            return Outcome::Refused(self.refused[at].1);
+        }
+        let alert = self.alerts.binary_search_by_key(&index, |(at, _)| *at);
+        Outcome::Stored(alert.ok().map(|at| self.alerts[at].1.clone()))
+    }
+}
+
+impl Alert {
+    /// A word for a metric label: `low`, `high` or `outlier`.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self.kind {
+            AlertKind::Low(_) => "low",
+            AlertKind::High(_) => "high",
+            AlertKind::Outlier { .. } => "outlier",
+        }
+    }
+}
+
+impl fmt::Display for Alert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { began, kind, temperature } = self;
+        match (kind, began) {
+            (AlertKind::Low(limit), true) => {
+                write!(f, "{temperature:.2} °C is at or below the low limit of {limit:.2} °C")
+            }
+            (AlertKind::High(limit), true) => {
+                write!(f, "{temperature:.2} °C is at or above the high limit of {limit:.2} °C")
+            }
+            (AlertKind::Low(limit), false) => {
+                write!(f, "{temperature:.2} °C is above the low limit of {limit:.2} °C again")
+            }
+            (AlertKind::High(limit), false) => {
+                write!(f, "{temperature:.2} °C is below the high limit of {limit:.2} °C again")
+            }
+            (AlertKind::Outlier { z_score, median, mad }, true) => {
+                write!(
+                    f,
+                    "{temperature:.2} °C stands out: robust z-score {z_score:.1}, median {median:.2} °C, MAD {mad:.2} °C"
+                )
+            }
+            (AlertKind::Outlier { z_score, median, mad }, false) => {
+                write!(
+                    f,
+                    "{temperature:.2} °C is usual again: robust z-score {z_score:.1}, median {median:.2} °C, MAD {mad:.2} °C"
+                )
+            }
+        }
+    }
+}
+
+impl Refusal {
+    /// A word for a metric label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::TooManySensors => "too_many_sensors",
+            Self::Full => "store_full",
+        }
+    }
+}
