@@ -1,0 +1,19 @@
+# Kelvin. `make run` needs Rust and make; `make test` is everything that needs no cluster; `make up` needs Docker, kind,
+# kubectl and helm. `make help` lists the rest.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+include $(wildcard mk/*.mk)
+
+.PHONY: help run build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## the server and four clients on this machine, live (ARGS="--plain --duration 20s --json")
+	@[ -e target/debug/kelvin ] || echo "building Kelvin: two to three minutes the first time on two cores" >&2
+	@cargo run --quiet --locked -p kelvin -- demo $(ARGS)
+
+build: ## all binaries, optimised, in target/release
+	cargo build --release --locked -p kelvin -p kelvin-server -p kelvin-client

@@ -1,0 +1,28 @@
+# Everything that needs no cluster. Each part can be run alone.
+CARGO_DENY_VERSION := 0.20.2
+
+.PHONY: test test-format test-lint test-deny test-rust test-docs audit
+
+test: test-format test-lint test-deny test-chart test-docs test-rust ## all tests that need no cluster
+
+test-format: ## rustfmt
+	cargo fmt --all --check
+
+test-lint: ## clippy, pedantic
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+test-deny: ## licences, sources and banned crates
+	@cargo deny --version 2>/dev/null | grep -qF $(CARGO_DENY_VERSION) \
+	  || { echo "installing cargo-deny $(CARGO_DENY_VERSION): some minutes, once" >&2; \
+	       cargo install --quiet --locked --debug cargo-deny@$(CARGO_DENY_VERSION); }
+	cargo deny --locked check --hide-inclusion-graph bans licenses sources
+
+audit: ## known vulnerabilities; needs the internet
+	cargo deny --locked check advisories
+
+test-docs: ## documentation builds without a warning, and its examples run
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+	cargo test --workspace --doc --locked --quiet
+
+test-rust: ## unit and integration tests
+	cargo test --workspace --all-targets --locked
