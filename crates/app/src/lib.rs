@@ -1,1 +1,11 @@
 //! What every binary of Kelvin does: settings, signals, the health port, exit codes.
+//!
+//! A binary declares its settings with [`settings!`] and leaves the rest of `main` to [`Program`].
+
+pub mod health;
+mod program;
+pub mod settings;
+pub mod signal;
+
+pub use program::{BoxError, Command, EXIT_USAGE, Program, error_chain, exit_code};
+pub use settings::{Bytes, Parse, Setting, Settings, SettingsError};

@@ -1,0 +1,46 @@
+//! A whole program: settings, `--help`, a command, shutdown by signal.
+
+use std::{process::ExitCode, time::Duration};
+
+use kelvin_app::{Command, Program, SettingsError, signal};
+
+kelvin_app::settings! {
+    /// What this program can be told.
+    pub struct Config {
+        /// What it says when it starts.
+        pub word: String = "ready",
+        /// How long it takes to end.
+        pub drain: Duration = "0s",
+        /// How long it may take to end.
+        pub drain_limit: Duration = "1h",
+    }
+    check = check;
+}
+
+fn check(config: &Config, error: &mut SettingsError) {
+    if config.drain > config.drain_limit {
+        error.push("KELVIN_DRAIN", "is over KELVIN_DRAIN_LIMIT");
+    }
+}
+
+const PROGRAM: Program = Program {
+    name: "program",
+    version: env!("CARGO_PKG_VERSION"),
+    about: "Says a word and waits to be told to end.",
+    commands: &[Command { name: "fail", about: "Ends with an error." }],
+};
+
+fn main() -> ExitCode {
+    PROGRAM.main(async |config: Config, command| {
+        if command == Some("fail") {
+            return Err("failed, as asked".into());
+        }
+        let shutdown = signal::shutdown();
+        println!("{}", config.word);
+        shutdown.await;
+        println!("ending");
+        // Blocks the runtime on purpose: a second signal must end the process all the same.
+        std::thread::sleep(config.drain);
+        Ok(())
+    })
+}

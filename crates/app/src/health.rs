@@ -1,0 +1,155 @@
+//! The health port: `/livez` and `/readyz` over plain HTTP, for probes that speak no TLS.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::{Request, Response, StatusCode};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::timeout,
+};
+
+/// How long a peer may take over its request, and [`check`] over the whole.
+const TIME_LIMIT: Duration = Duration::from_secs(2);
+
+/// Connections at a time. Probes come one by one; more is somebody else's doing.
+const MAX_CONNECTIONS: usize = 64;
+
+/// Whether this process is alive and ready; clones share one state. New ones are alive and not ready.
+#[derive(Debug, Clone)]
+pub struct Health {
+    state: Arc<watch::Sender<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    live: Result<(), &'static str>,
+    ready: Result<(), &'static str>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { state: Arc::new(watch::Sender::new(State { live: Ok(()), ready: Err("starting") })) }
+    }
+}
+
+impl Health {
+    /// Alive, and not ready yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Says whether it is ready to serve.
+    pub fn set_ready(&self, ready: bool) {
+        self.state.send_modify(|state| state.ready = if ready { Ok(()) } else { Err("not ready") });
+    }
+
+    /// Says why it is not ready to serve.
+    pub fn set_unready(&self, reason: &'static str) {
+        self.state.send_modify(|state| state.ready = Err(reason));
+    }
+
+    /// Says whether it is alive; what is not alive is restarted.
+    pub fn set_live(&self, live: bool) {
+        self.state.send_modify(|state| state.live = if live { Ok(()) } else { Err("not alive") });
+    }
+
+    /// Whether it is ready to serve.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.state.borrow().ready.is_ok()
+    }
+
+    /// Waits until it is ready to serve.
+    pub async fn until_ready(&self) {
+        let _ = self.state.subscribe().wait_for(|state| state.ready.is_ok()).await;
+    }
+
+    fn answer(&self, path: &str) -> Response<String> {
+        let state = self.state.borrow();
+        let (status, text) = match path {
+            "/livez" => outcome(state.live),
+            "/readyz" => outcome(state.ready),
+            _ => (StatusCode::NOT_FOUND, "not found; there are /livez and /readyz"),
+        };
+        let mut response = Response::new(format!("{text}\n"));
+        *response.status_mut() = status;
+        response
+    }
+}
+
+fn outcome(state: Result<(), &'static str>) -> (StatusCode, &'static str) {
+    state.map_or_else(|reason| (StatusCode::SERVICE_UNAVAILABLE, reason), |()| (StatusCode::OK, "ok"))
+}
+
+/// Answers probes on `listener` until `shutdown`.
+pub async fn serve(listener: TcpListener, health: Health, shutdown: impl Future<Output = ()>) {
+    let mut connections = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(answer(stream, health.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the health port cannot accept");
+                    // Out of file descriptors, most likely: trying at once would only spin.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+        }
+    }
+}
+
+async fn answer(stream: TcpStream, health: Health) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = health.answer(request.uri().path());
+        async { Ok::<_, Infallible>(response) }
+    });
+    // Errors here are the peer's: it went away or spoke no HTTP.
+    let _ = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(TIME_LIMIT)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+/// Asks the health port at `address` whether it is ready, for `healthcheck` commands. An unspecified
+/// address, as one listens on, is asked at loopback.
+pub async fn check(mut address: SocketAddr) -> io::Result<()> {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    let response = timeout(TIME_LIMIT, get_readyz(address)).await??;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
+    if head.split(' ').nth(1) == Some("200") {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("{address} says: {}", body.trim())))
+    }
+}
+
+async fn get_readyz(address: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").await?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await?;
+    Ok(response)
+}

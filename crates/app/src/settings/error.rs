@@ -1,0 +1,45 @@
+//! All that is wrong with the settings, in one message.
+
+use std::fmt;
+
+/// Every wrong variable with a line of its own. Programs end with
+/// [`EXIT_USAGE`](crate::EXIT_USAGE) on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SettingsError {
+    problems: Vec<(String, String)>,
+}
+
+impl SettingsError {
+    /// Notes that `variable` (its whole name) is wrong, and why. The first word on a variable stands: a
+    /// value that could not be read needs no second complaint.
+    pub fn push(&mut self, variable: &str, message: impl fmt::Display) {
+        if !self.names(variable) {
+            self.problems.push((variable.to_owned(), message.to_string()));
+        }
+    }
+
+    /// Whether something is wrong with `variable`.
+    #[must_use]
+    pub fn names(&self, variable: &str) -> bool {
+        self.problems.iter().any(|(name, _)| name == variable)
+    }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    pub(super) fn push_value(&mut self, variable: &str, value: &str, expected: &str) {
+        self.push(variable, format_args!("{value:?} is not {expected}"));
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("wrong settings (see --help)")?;
+        self.problems.iter().try_for_each(|(variable, message)| write!(f, "\n  {variable}: {message}"))
+    }
+}
+
+impl std::error::Error for SettingsError {}

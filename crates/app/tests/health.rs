@@ -1,0 +1,78 @@
+//! The health port, asked over TCP.
+
+use std::{net::SocketAddr, time::Duration};
+
+use kelvin_app::health::{self, Health};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    time::timeout,
+};
+
+async fn start(health: &Health) -> (SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let served = health::serve(listener, health.clone(), async {
+        let _ = stopped.await;
+    });
+    (address, stop, tokio::spawn(served))
+}
+
+async fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: probe\r\n\r\n").as_bytes()).await.unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    format!("{} {}", head.split(' ').nth(1).unwrap(), body.trim())
+}
+
+#[tokio::test]
+async fn it_answers_with_the_state_of_the_moment() {
+    let health = Health::new();
+    let (address, _stop, _) = start(&health).await;
+
+    assert_eq!(get(address, "/livez").await, "200 ok");
+    assert_eq!(get(address, "/readyz").await, "503 starting");
+    health.set_ready(true);
+    assert!(health.is_ready());
+    assert_eq!(get(address, "/readyz").await, "200 ok");
+    health.set_unready("draining");
+    assert_eq!(get(address, "/readyz").await, "503 draining");
+    health.set_live(false);
+    assert_eq!(get(address, "/livez").await, "503 not alive");
+    assert!(get(address, "/").await.starts_with("404 "));
+}
+
+#[tokio::test]
+async fn check_says_what_the_port_says() {
+    let health = Health::new();
+    let (mut address, stop, served) = start(&health).await;
+    address.set_ip([0, 0, 0, 0].into());
+
+    let error = health::check(address).await.unwrap_err().to_string();
+    assert!(error.ends_with("says: starting"), "{error}");
+    health.set_ready(true);
+    health.until_ready().await;
+    health::check(address).await.unwrap();
+
+    drop(stop);
+    served.await.unwrap();
+    assert!(health::check(address).await.is_err());
+}
+
+#[tokio::test]
+async fn silent_peers_are_dropped_and_leave_room() {
+    let health = Health::new();
+    health.set_ready(true);
+    let (address, _stop, _) = start(&health).await;
+
+    let mut silent = Vec::new();
+    for _ in 0..80 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let answer = timeout(Duration::from_secs(10), get(address, "/readyz")).await.unwrap();
+    assert_eq!(answer, "200 ok");
+}

@@ -1,0 +1,92 @@
+//! The example program, run as a user would.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+};
+
+fn program() -> Command {
+    let test = std::env::current_exe().unwrap();
+    let examples: PathBuf = test.parent().unwrap().parent().unwrap().join("examples");
+    let mut command = Command::new(examples.join("program"));
+    command.env_clear();
+    command
+}
+
+fn output(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn help_lists_the_settings_with_defaults_and_the_commands() {
+    let (code, out, _) = output(program().arg("--help"));
+    assert_eq!(code, Some(0));
+    assert!(out.contains("KELVIN_DRAIN_LIMIT=1h\n        How long it may take to end.\n"), "{out}");
+    assert!(out.contains("fail\n        Ends with an error."), "{out}");
+}
+
+#[test]
+fn version_names_program_and_version() {
+    let (code, out, _) = output(program().arg("--version"));
+    assert_eq!((code, out), (Some(0), format!("program {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn every_wrong_setting_is_told_at_once_and_exits_64() {
+    let (code, out, err) = output(program().env("KELVIN_WORD", "").env("KELVIN_DRAIN", "soon"));
+    assert_eq!((code, out.as_str()), (Some(64), ""));
+    assert_eq!(
+        err,
+        "program: wrong settings (see --help)\n  KELVIN_WORD: \"\" is not a text of at least one character\n  \
+         KELVIN_DRAIN: \"soon\" is not a duration such as 250ms, 10s, 5m or 24h\n"
+    );
+}
+
+#[test]
+fn an_unexpected_argument_exits_64() {
+    let (code, _, err) = output(program().arg("--frobnicate"));
+    assert_eq!(
+        (code, err.as_str()),
+        (Some(64), "program: unexpected argument \"--frobnicate\" (see --help)\n")
+    );
+}
+
+#[test]
+fn an_error_exits_1() {
+    let (code, _, err) = output(program().arg("fail"));
+    assert_eq!((code, err.as_str()), (Some(1), "program: failed, as asked\n"));
+}
+
+#[test]
+fn a_signal_ends_it_in_good_order() {
+    for signal in ["-TERM", "-INT"] {
+        let (mut child, mut lines) = start(program().env("KELVIN_WORD", "ready"));
+        send(&child, signal);
+        assert_eq!(lines.next().unwrap().unwrap(), "ending");
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
+        let (mut child, mut lines) = start(program().env("KELVIN_DRAIN", "1h"));
+        send(&child, "-TERM");
+        assert_eq!(lines.next().unwrap().unwrap(), "ending");
+        send(&child, signal);
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+    }
+}
+
+fn start(command: &mut Command) -> (Child, impl Iterator<Item = std::io::Result<String>> + use<>) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    (child, lines)
+}
+
+fn send(child: &Child, signal: &str) {
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+}

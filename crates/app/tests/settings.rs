@@ -1,0 +1,162 @@
+//! What `settings!` makes.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use kelvin_app::{Bytes, Parse, Setting, SettingsError};
+use proptest::prelude::*;
+
+kelvin_app::words! {
+    /// How much.
+    pub enum Amount {
+        /// None of it.
+        None = "none",
+        /// All of it.
+        All = "all",
+    }
+}
+
+kelvin_app::settings! {
+    /// One setting of each kind.
+    pub struct Config {
+        /// Where it listens.
+        pub listen: SocketAddr = "0.0.0.0:50051",
+        /// How long a sensor may be silent,
+        /// in two lines | with a bar.
+        pub idle: Duration = "24h",
+        /// A certificate.
+        pub tls_cert: Option<PathBuf> = "",
+        /// The largest message.
+        pub max_message: Bytes = "4MiB",
+        /// Names.
+        pub names: Vec<String> = "a,b",
+        /// How much.
+        pub amount: Amount = "none",
+        /// Low.
+        pub low: f64 = "-20",
+        /// High.
+        pub high: f64 = "60",
+        /// Whether.
+        pub plain: bool = "false",
+        /// To whom.
+        pub server: http::Uri = "https://localhost:50051",
+    }
+    check = check;
+}
+
+fn check(config: &Config, error: &mut SettingsError) {
+    if config.low >= config.high {
+        error.push("KELVIN_LOW", "must be below KELVIN_HIGH");
+    }
+}
+
+fn error(pairs: &[(&str, &str)]) -> String {
+    Config::from_pairs(pairs.iter().copied()).unwrap_err().to_string()
+}
+
+#[test]
+fn defaults_stand_where_nothing_is_set() {
+    let config = Config::from_pairs::<&str, &str>([]).unwrap();
+    assert_eq!(config.listen, "0.0.0.0:50051".parse().unwrap());
+    assert_eq!(config.idle, Duration::from_hours(24));
+    assert_eq!(config.tls_cert, None);
+    assert_eq!(config.max_message, Bytes(4 * 1024 * 1024));
+    assert_eq!(config.names, ["a", "b"]);
+    assert_eq!(config.amount, Amount::None);
+    assert_eq!(config.server.port_u16(), Some(50051));
+}
+
+#[test]
+fn values_are_read_and_trimmed() {
+    let config = Config::from_pairs([
+        ("KELVIN_TLS_CERT", "/certs/tls.crt"),
+        ("KELVIN_NAMES", "x, y ,z"),
+        ("KELVIN_AMOUNT", " all\n"),
+        ("KELVIN_LOW", "-1.5"),
+        ("KELVIN_PLAIN", "true"),
+        ("OTHER", "left alone"),
+    ])
+    .unwrap();
+    assert_eq!(config.tls_cert, Some("/certs/tls.crt".into()));
+    assert_eq!(config.names, ["x", "y", "z"]);
+    assert_eq!(config.amount, Amount::All);
+    assert!((config.low - -1.5).abs() < f64::EPSILON);
+    assert!(config.plain);
+}
+
+#[test]
+fn empty_is_none_or_an_empty_list() {
+    let config = Config::from_pairs([("KELVIN_TLS_CERT", ""), ("KELVIN_NAMES", "")]).unwrap();
+    assert_eq!((config.tls_cert, config.names), (None, vec![]));
+}
+
+#[test]
+fn all_that_is_wrong_is_told_in_the_order_of_the_settings() {
+    let text = error(&[
+        ("KELVIN_SERVER", "localhost"),
+        ("KELVIN_AMOUNT", "some"),
+        ("KELVIN_LISTEN", "50051"),
+        ("KELVIN_LOW", "70"),
+        ("KELVIN_HIGH", "NaN"),
+    ]);
+    assert_eq!(
+        text,
+        r#"wrong settings (see --help)
+  KELVIN_LISTEN: "50051" is not an IP address and a port such as 0.0.0.0:50051 or [::]:50051
+  KELVIN_AMOUNT: "some" is not `none` or `all`
+  KELVIN_HIGH: "NaN" is not a number such as 21.5
+  KELVIN_SERVER: "localhost" is not an address such as https://kelvin.example:50051
+  KELVIN_LOW: must be below KELVIN_HIGH"#
+    );
+}
+
+#[test]
+fn a_variable_is_told_once() {
+    let mut error = SettingsError::default();
+    assert!(error.is_empty());
+    error.push("KELVIN_LOW", "first");
+    error.push("KELVIN_LOW", "second");
+    assert!(error.names("KELVIN_LOW") && !error.names("KELVIN_HIGH"));
+    assert_eq!(error.to_string(), "wrong settings (see --help)\n  KELVIN_LOW: first");
+}
+
+#[test]
+fn the_table_comes_from_the_declaration() {
+    let idle = Config::SETTINGS[1];
+    assert_eq!((idle.variable, idle.default), ("KELVIN_IDLE", "24h"));
+    let table = Config::markdown();
+    let line = r"| `KELVIN_IDLE` | `24h` | How long a sensor may be silent, in two lines \| with a bar. |";
+    assert!(table.lines().any(|row| row == line), "{table}");
+    assert!(table.contains("| `KELVIN_TLS_CERT` |  | A certificate. |"), "{table}");
+    assert!(Config::help().contains("  KELVIN_TLS_CERT=\n        A certificate.\n"));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_or_refused_by_name(values in prop::collection::vec(".{0,12}", Config::SETTINGS.len())) {
+        let names = Config::SETTINGS.iter().map(|Setting { variable, .. }| *variable);
+        let pairs: BTreeMap<_, _> = names.zip(values).collect();
+        if let Err(error) = Config::from_pairs(pairs.clone()) {
+            let text = error.to_string();
+            prop_assert!(text.lines().count() >= 2);
+            // Whatever a value holds, each complaint stays on the line of its variable.
+            for line in text.lines().skip(1) {
+                let (name, _) = line.trim_start().split_once(':').unwrap();
+                prop_assert!(pairs.contains_key(name), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_read_as_they_are_written(bytes in any::<usize>(), mebibytes in 0..1usize << 40) {
+        prop_assert_eq!(Bytes::parse(&Bytes(bytes).to_string()), Some(Bytes(bytes)));
+        prop_assert_eq!(Bytes::parse(&format!("{mebibytes} MiB")), Some(Bytes(mebibytes << 20)));
+        prop_assert_eq!(Bytes::parse(&format!("{}GiB", usize::MAX - mebibytes)), None);
+    }
+
+    #[test]
+    fn durations_read_as_they_are_written(millis in 0..1u64 << 40) {
+        let duration = Duration::from_millis(millis);
+        prop_assert_eq!(Duration::parse(&format!("{millis}ms")), Some(duration));
+        prop_assert_eq!(Duration::parse(&format!("{millis} parsecs")), None);
+    }
+}
