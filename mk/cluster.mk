@@ -1,0 +1,81 @@
+# Kelvin in a kind cluster, watched from end to end: `make up`, `make smoke`, `make ui`, `make down`. Every step of `up` is a
+# target of its own and can be repeated. CONTEXT names another cluster, KELVIN_ARGS images that it can pull.
+CLUSTER ?= kelvin
+CONTEXT ?= kind-$(CLUSTER)
+# The node image; kind's own default if empty.
+KIND_IMAGE ?=
+# memory or valkey
+STORE ?= memory
+# A folder with the charts below, for a site without internet.
+CHARTS ?=
+
+# The third-party charts. `make bump CHART=jaeger` takes the newest version, with VERSION=4.11.1 that one.
+CERT_MANAGER_CHART := cert-manager
+CERT_MANAGER_VERSION := v1.21.1
+CERT_MANAGER_REPO := https://charts.jetstack.io
+PROMETHEUS_CHART := kube-prometheus-stack
+PROMETHEUS_VERSION := 88.5.3
+PROMETHEUS_REPO := https://prometheus-community.github.io/helm-charts
+JAEGER_CHART := jaeger
+JAEGER_VERSION := 4.11.1
+JAEGER_REPO := https://jaegertracing.github.io/helm-charts
+COLLECTOR_CHART := opentelemetry-collector
+COLLECTOR_VERSION := 0.170.0
+COLLECTOR_REPO := https://open-telemetry.github.io/opentelemetry-helm-charts
+METRICS_SERVER_CHART := metrics-server
+METRICS_SERVER_VERSION := 3.13.1
+METRICS_SERVER_REPO := https://kubernetes-sigs.github.io/metrics-server
+VALKEY_CHART := valkey
+VALKEY_VERSION := 0.11.0
+VALKEY_REPO := https://valkey.io/valkey-helm
+
+HELM := helm --kube-context $(CONTEXT)
+KUBECTL := kubectl --context $(CONTEXT)
+STEPS := cluster namespaces cert-manager monitoring jaeger collector \
+  $(if $(filter valkey,$(STORE)),metrics-server valkey) images load kelvin
+
+# $(call release,NAME,NAMESPACE,PREFIX OF THE VARIABLES): installs or upgrades a third-party chart.
+release = mk/tools helm && $(HELM) upgrade --install $(1) \
+  $(if $(CHARTS),$(CHARTS)/$($(3)_CHART),$($(3)_CHART) --repo $($(3)_REPO) --version $($(3)_VERSION)) \
+  --namespace $(2) --values k8s/$($(3)_CHART).yaml --wait --timeout 5m $($(3)_ARGS) >/dev/null
+
+.PHONY: up down ui smoke bump $(STEPS) metrics-server valkey
+
+up: ## a kind cluster with Kelvin and all that watches it (CLUSTER, CONTEXT, KIND_IMAGE, CHARTS, STORE=valkey, *_ARGS)
+	@mk/tools docker kind kubectl helm
+	@mk/steps "$(MAKE)" $(STEPS)
+	@echo "Next: make smoke (is it whole?), make ui (look at it), make down (remove it)"
+
+cluster:
+	@mk/tools docker kind
+	@kind get clusters 2>/dev/null | grep -qx '$(CLUSTER)' \
+	  || kind create cluster --quiet --name $(CLUSTER) --config kind-config.yaml --wait 3m $(addprefix --image ,$(KIND_IMAGE))
+
+namespaces:
+	@mk/tools kubectl
+	@$(KUBECTL) apply --server-side -f k8s/namespaces.yaml >/dev/null
+
+cert-manager:
+	@$(call release,cert-manager,cert-manager,CERT_MANAGER)
+
+monitoring: # the operator makes Prometheus after helm has done its part
+	@$(call release,prometheus,monitoring,PROMETHEUS)
+	@$(KUBECTL) -n monitoring wait --for=condition=Available --timeout=5m prometheus --all >/dev/null
+
+jaeger:
+	@$(call release,jaeger,observability,JAEGER)
+
+collector:
+	@$(call release,collector,observability,COLLECTOR)
+
+metrics-server:
+	@$(call release,metrics-server,kube-system,METRICS_SERVER)
+
+bump: PREFIX = $(shell echo '$(CHART)' | tr a-z- A-Z_)
+bump: ## another version of a third-party chart: make bump CHART=jaeger [VERSION=4.11.1]
+	@mk/bump '$(PREFIX)_VERSION' '$($(PREFIX)_VERSION)' '$(if $(filter command%,$(origin VERSION)),$(VERSION))' \
+	  '$($(PREFIX)_CHART)' '$($(PREFIX)_REPO)'
+
+down: ## remove the cluster and everything in it
+	@mk/tools docker kind
+	@kind delete cluster --name $(CLUSTER)
