@@ -1,1 +1,3 @@
 //! Four kinds of sensor, one for each gRPC call type.
+
+pub mod load;

@@ -1,0 +1,95 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use kelvin_proto::{SensorReading, SensorRequest};
+use prost::Message;
+
+/// With its head of 9 bytes a frame fills one TLS record of 16 KiB and leaves no crumb for a second.
+const FRAME: usize = (16 << 10) - 9;
+
+/// What is sent, encoded once.
+pub(super) struct Payload {
+    /// One reading each.
+    pub singles: Vec<Frame>,
+    /// The same readings, as many as fit into a frame or one each.
+    pub frames: Vec<Frame>,
+    /// A request for each sensor.
+    pub requests: Vec<Bytes>,
+}
+
+/// The payload of a DATA frame: whole messages with their prefixes.
+#[derive(Clone)]
+pub(super) struct Frame {
+    pub bytes: Bytes,
+    pub messages: u64,
+}
+
+impl Payload {
+    /// Readings of all sensors in turn, several of each unless there are very many sensors.
+    pub(super) fn new(sensors: usize, messages: u64, one_message_a_frame: bool) -> Self {
+        let rounds = (20_000 / sensors).clamp(1, 64);
+        let singles = encode((0..rounds * sensors).map(|at| reading(at % sensors, at / sensors)));
+        let frames = if one_message_a_frame { singles.clone() } else { join(&singles) };
+        let requests = (0..sensors)
+            .map(|sensor| {
+                let request =
+                    SensorRequest { sensor_id: id(sensor), limit: Some(messages), ..Default::default() };
+                let mut bytes = BytesMut::new();
+                put(&request, &mut bytes);
+                bytes.freeze()
+            })
+            .collect();
+        Self { singles, frames, requests }
+    }
+
+    /// Full frames of readings of one sensor.
+    pub(super) fn of_sensor(sensor: usize, messages: u64) -> Vec<Frame> {
+        let round = usize::try_from(messages).unwrap_or(usize::MAX);
+        join(&encode((0..round).map(|round| reading(sensor, round))))
+    }
+}
+
+fn id(sensor: usize) -> String {
+    format!("load-{sensor:06}")
+}
+
+/// A day's curve in hundredths of a degree, as a sensor of that resolution would send it.
+fn reading(sensor: usize, round: usize) -> SensorReading {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let phase = (sensor * 7 + round) as f64 / 10.0;
+    let temperature = ((20.0 + 5.0 * phase.sin()) * 100.0).round() / 100.0;
+    SensorReading { sensor_id: id(sensor), temperature, timestamp: now.cast_signed() }
+}
+
+fn encode(readings: impl Iterator<Item = SensorReading>) -> Vec<Frame> {
+    let mut bytes = BytesMut::new();
+    readings
+        .map(|reading| {
+            put(&reading, &mut bytes);
+            Frame { bytes: bytes.split().freeze(), messages: 1 }
+        })
+        .collect()
+}
+
+/// Appends a message with its prefix: not compressed, and how long it is.
+fn put(message: &impl Message, bytes: &mut BytesMut) {
+    bytes.put_u8(0);
+    bytes.put_u32(u32::try_from(message.encoded_len()).expect("our messages are short"));
+    message.encode(bytes).expect("the buffer grows");
+}
+
+fn join(singles: &[Frame]) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    let (mut bytes, mut messages) = (BytesMut::with_capacity(FRAME), 0);
+    for single in singles {
+        if bytes.len() + single.bytes.len() > FRAME {
+            frames.push(Frame { bytes: bytes.split().freeze(), messages });
+            bytes.reserve(FRAME);
+            messages = 0;
+        }
+        bytes.extend_from_slice(&single.bytes);
+        messages += 1;
+    }
+    frames.push(Frame { bytes: bytes.freeze(), messages });
+    frames
+}

@@ -1,0 +1,176 @@
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use serde::{Serialize, Serializer};
+
+use super::{
+    Kind,
+    tally::{KindTally, Tally},
+};
+
+/// What came of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// By type of call; only those that were made.
+    pub rpc: BTreeMap<&'static str, Figures>,
+    /// How long was measured, in seconds.
+    pub seconds: f64,
+    /// Calls that did not end within five seconds after that.
+    pub unfinished: u64,
+}
+
+/// What came of one type of call.
+#[derive(Debug, Clone, Serialize)]
+pub struct Figures {
+    /// Calls that ended with OK.
+    pub calls: u64,
+    /// The same by second.
+    pub calls_per_second: f64,
+    /// Readings stored or read.
+    pub readings: u64,
+    /// The same by second.
+    pub readings_per_second: f64,
+    /// Readings that were sent and not stored.
+    pub rejected: u64,
+    /// Milliseconds a call took that ended with OK; in a chat, a frame of readings until all its answers were there.
+    pub p50_ms: f64,
+    /// 90 % took no longer.
+    pub p90_ms: f64,
+    /// 99 % took no longer.
+    pub p99_ms: f64,
+    /// 99.9 % took no longer.
+    pub p99_9_ms: f64,
+    /// Calls that ended otherwise, by name of the status.
+    pub errors: BTreeMap<&'static str, Failures>,
+}
+
+/// Calls that ended with the same status. Becomes a number in JSON.
+#[derive(Debug, Clone)]
+pub struct Failures {
+    /// How many.
+    pub count: u64,
+    /// What came with the first.
+    pub message: String,
+}
+
+/// How it goes. The rates are of the last second.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Progress {
+    /// Since the beginning of the warm-up or of the measurement.
+    pub elapsed: Duration,
+    /// Not measured yet.
+    pub warm_up: bool,
+    /// Calls that ended with OK.
+    pub calls: u64,
+    /// Readings stored or read.
+    pub readings: u64,
+    /// Calls that ended otherwise.
+    pub failures: u64,
+    /// Calls by second.
+    pub calls_per_second: f64,
+    /// Readings by second.
+    pub readings_per_second: f64,
+}
+
+impl Report {
+    pub(super) fn new(tally: &Tally, measured: Duration, unfinished: u64) -> Self {
+        let seconds = measured.as_secs_f64();
+        let rpc = Kind::ALL
+            .into_iter()
+            .zip(&tally.kinds)
+            .filter(|(_, tally)| tally.calls + tally.failures() > 0)
+            .map(|(kind, tally)| (kind.key(), Figures::new(tally, seconds)))
+            .collect();
+        Self { rpc, seconds, unfinished }
+    }
+
+    /// Calls of all types that ended with OK.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.rpc.values().map(|figures| figures.calls).sum()
+    }
+}
+
+impl Figures {
+    fn new(tally: &KindTally, seconds: f64) -> Self {
+        let percentile = |quantile| tally.latency.value_at_quantile(quantile) as f64 / 1e6;
+        Self {
+            calls: tally.calls,
+            calls_per_second: tally.calls as f64 / seconds,
+            readings: tally.moved.readings,
+            readings_per_second: tally.moved.readings as f64 / seconds,
+            rejected: tally.moved.rejected,
+            p50_ms: percentile(0.5),
+            p90_ms: percentile(0.9),
+            p99_ms: percentile(0.99),
+            p99_9_ms: percentile(0.999),
+            errors: tally
+                .failures
+                .iter()
+                .map(|(name, (count, message))| (*name, Failures { count: *count, message: message.clone() }))
+                .collect(),
+        }
+    }
+}
+
+impl Progress {
+    pub(super) fn plus(mut self, tally: &Tally) -> Self {
+        for kind in &tally.kinds {
+            self.calls += kind.calls;
+            self.readings += kind.moved.readings;
+            self.failures += kind.failures();
+        }
+        self
+    }
+
+    pub(super) fn since(self, before: &Self, step: Duration, elapsed: Duration, warm_up: bool) -> Self {
+        let rate = |now: u64, before: u64| (now - before) as f64 / step.as_secs_f64();
+        Self {
+            elapsed,
+            warm_up,
+            calls_per_second: rate(self.calls, before.calls),
+            readings_per_second: rate(self.readings, before.readings),
+            ..self
+        }
+    }
+}
+
+impl Serialize for Failures {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.count)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<17} {:>12} {:>14} {:>9} {:>9} {:>9} {:>9} {:>12}",
+            "", "calls/s", "readings/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "calls"
+        )?;
+        for (name, figures) in &self.rpc {
+            writeln!(
+                f,
+                "{name:<17} {:>12.0} {:>14.0} {:>9.3} {:>9.3} {:>9.3} {:>9.3} {:>12}",
+                figures.calls_per_second,
+                figures.readings_per_second,
+                figures.p50_ms,
+                figures.p90_ms,
+                figures.p99_ms,
+                figures.p99_9_ms,
+                figures.calls
+            )?;
+        }
+        for (name, figures) in &self.rpc {
+            for (status, Failures { count, message }) in &figures.errors {
+                writeln!(f, "{name}: {count} × {status}: {message}")?;
+            }
+            if figures.rejected > 0 {
+                writeln!(f, "{name}: {} readings were not stored", figures.rejected)?;
+            }
+        }
+        if self.unfinished > 0 {
+            writeln!(f, "{} calls did not end", self.unfinished)?;
+        }
+        Ok(())
+    }
+}

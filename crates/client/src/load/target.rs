@@ -1,0 +1,105 @@
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{HeaderMap, HeaderValue, Method, Request, Version, header};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, pki_types::ServerName},
+};
+
+use super::{Kind, LoadError};
+
+/// A server.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// `host:port`.
+    pub address: String,
+    /// `None` speaks plain text.
+    pub tls: Option<Tls>,
+    /// The `authorization` metadata.
+    pub token: Option<HeaderValue>,
+}
+
+/// How to know the server.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// With ALPN `h2`.
+    pub config: Arc<ClientConfig>,
+    /// The name its certificate must have.
+    pub name: ServerName<'static>,
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Room for the answers of every stream, so that a server never waits for us.
+const STREAM_WINDOW: u32 = 16 << 20;
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
+impl Target {
+    /// A connection, driven by a task that ends with it.
+    pub(super) async fn connect(&self) -> Result<(SendRequest<Bytes>, JoinHandle<()>), LoadError> {
+        let unreachable = |source| LoadError::Unreachable { address: self.address.clone(), source };
+        let tcp = within(TcpStream::connect(&self.address)).await.map_err(unreachable)?;
+        tcp.set_nodelay(true).map_err(unreachable)?;
+        let Some(tls) = &self.tls else { return self.start(tcp).await };
+        let connector = TlsConnector::from(tls.config.clone());
+        let stream = within(connector.connect(tls.name.clone(), tcp))
+            .await
+            .map_err(|source| LoadError::Tls { address: self.address.clone(), source })?;
+        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return Err(LoadError::NotHttp2(self.address.clone()));
+        }
+        self.start(stream).await
+    }
+
+    async fn start<T>(&self, io: T) -> Result<(SendRequest<Bytes>, JoinHandle<()>), LoadError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (send, connection) = h2::client::Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            // Answers of one small message a frame are what we ask for.
+            .data_frame_budget(usize::MAX)
+            .enable_push(false)
+            .handshake(io)
+            .await
+            .map_err(|_| LoadError::NotHttp2(self.address.clone()))?;
+        let driver = tokio::spawn(async move {
+            // Each call sees the error itself.
+            let _ = connection.await;
+        });
+        Ok((send, driver))
+    }
+
+    /// The head of a call, to be cloned.
+    pub(super) fn request(&self, kind: Kind) -> Request<()> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = http::Uri::builder()
+            .scheme(scheme)
+            .authority(self.address.as_str())
+            .path_and_query(kind.path())
+            .build()
+            .expect("an address that was connected to is an authority");
+        let mut headers = HeaderMap::new();
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static("kelvin-load"));
+        headers.extend(self.token.iter().map(|token| (header::AUTHORIZATION, token.clone())));
+        *request.headers_mut() = headers;
+        request
+    }
+}
+
+async fn within<T>(connecting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}

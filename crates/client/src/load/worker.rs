@@ -1,0 +1,205 @@
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tonic::Status;
+
+use super::{
+    Kind, LoadError, Options,
+    call::{Call, Moved},
+    lock,
+    payload::{Frame, Payload},
+    tally::Tally,
+};
+
+/// How long calls may take to end after the time is over.
+const GRACE: Duration = Duration::from_secs(5);
+/// Between a connection that was lost and the next.
+const RECONNECT: Duration = Duration::from_millis(100);
+
+/// What all threads share.
+pub(super) struct Shared {
+    options: Options,
+    payload: Payload,
+    pub stop: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(options: &Options) -> Self {
+        let payload = Payload::new(options.sensors, options.messages, options.one_message_a_frame);
+        Self { options: options.clone(), payload, stop: AtomicBool::new(false) }
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Frames with as many readings as a call has, or fewer when the time is over; from somewhere in the payload.
+    fn frames(&self, from: usize) -> impl Iterator<Item = &Frame> {
+        let frames = &self.payload.frames;
+        let mut left = self.options.messages;
+        frames.iter().cycle().skip(from % frames.len()).take_while(move |frame| {
+            let more = left > 0 && !self.stopped();
+            left = left.saturating_sub(frame.messages);
+            more
+        })
+    }
+}
+
+pub(super) fn runtime() -> Result<Runtime, LoadError> {
+    Builder::new_current_thread().enable_all().build().map_err(LoadError::Start)
+}
+
+/// Sees with one call of each type whether all is well, and stores what is going to be read.
+pub(super) async fn prepare(shared: &Shared) -> Result<(), LoadError> {
+    let Options { target, kinds, sensors, messages, .. } = &shared.options;
+    let (send, driver) = target.connect().await?;
+    let first = Frame { ..shared.payload.singles[0].clone() };
+    for kind in kinds {
+        let made = async {
+            let call = begin(send.clone(), target.request(*kind)).await?;
+            match kind {
+                Kind::Unary => call.unary(first.bytes.clone()).await,
+                Kind::ClientStreaming => call.client_streaming([&first].into_iter()).await,
+                Kind::ServerStreaming => call.server_streaming(shared.payload.requests[0].clone()).await,
+                Kind::BidiStreaming => call.chat([&first].into_iter(), 1, |_| {}).await,
+            }
+        };
+        made.await.map_err(|status| LoadError::FirstCall { kind: *kind, status: Box::new(status) })?;
+    }
+    if kinds.contains(&Kind::ServerStreaming) {
+        let kind = Kind::ClientStreaming;
+        for sensor in 0..*sensors {
+            let frames = Payload::of_sensor(sensor, *messages);
+            let stored = async {
+                begin(send.clone(), target.request(kind)).await?.client_streaming(frames.iter()).await
+            };
+            stored.await.map_err(|status| LoadError::FirstCall { kind, status: Box::new(status) })?;
+        }
+    }
+    close(send, driver).await;
+    Ok(())
+}
+
+/// Waits for a place among the server's streams.
+async fn begin(send: SendRequest<Bytes>, request: http::Request<()>) -> Result<Call, Status> {
+    let begun = async {
+        let (response, send) = send.ready().await?.send_request(request, false)?;
+        Ok(Call { response, send })
+    };
+    begun.await.map_err(|error: h2::Error| Status::unavailable(error.to_string()))
+}
+
+/// Says goodbye.
+async fn close(send: SendRequest<Bytes>, driver: tokio::task::JoinHandle<()>) {
+    drop(send);
+    let abort = driver.abort_handle();
+    if timeout(Duration::from_secs(1), driver).await.is_err() {
+        abort.abort();
+    }
+}
+
+/// One thread's part.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    index: usize,
+    pub tally: Mutex<Tally>,
+    /// Calls begun and not ended.
+    pub open: AtomicU64,
+}
+
+impl Worker {
+    pub(super) fn new(shared: &Arc<Shared>, index: usize) -> Self {
+        Self { shared: shared.clone(), index, tally: Mutex::default(), open: AtomicU64::new(0) }
+    }
+
+    /// Until `stop` is set and the open calls have ended.
+    pub(super) fn run(self: &Arc<Self>) {
+        let Ok(runtime) = runtime() else { return };
+        let Options { connections, threads, warm_up, duration, .. } = self.shared.options;
+        runtime.block_on(async {
+            let mut mine = JoinSet::new();
+            for connection in (self.index..connections).step_by(threads) {
+                mine.spawn(self.clone().connection(connection));
+            }
+            let _ = timeout(warm_up + duration + GRACE, mine.join_all()).await;
+        });
+    }
+
+    /// Keeps one connection full of calls, and makes a new one when it is lost.
+    async fn connection(self: Arc<Self>, connection: usize) {
+        let Options { target, kinds, streams, .. } = &self.shared.options;
+        while !self.shared.stopped() {
+            match target.connect().await {
+                Ok((send, driver)) => {
+                    let mut open = JoinSet::new();
+                    for number in (connection * streams..).take(*streams) {
+                        let kind = kinds[number % kinds.len()];
+                        open.spawn(self.clone().stream(send.clone(), kind, number));
+                    }
+                    open.join_all().await;
+                    close(send, driver).await;
+                }
+                Err(error) => {
+                    let status = Status::unavailable(error.to_string());
+                    lock(&self.tally).kind(kinds[connection % kinds.len()]).failed(&status);
+                }
+            }
+            if !self.shared.stopped() {
+                sleep(RECONNECT).await;
+            }
+        }
+    }
+
+    /// Call after call until the connection takes no more.
+    async fn stream(self: Arc<Self>, mut send: SendRequest<Bytes>, kind: Kind, number: usize) {
+        let request = self.shared.options.target.request(kind);
+        // Streams begin at different readings, far from each other.
+        let mut turn = number.wrapping_mul(7919);
+        while !self.shared.stopped() {
+            let Ok(ready) = send.ready().await else { return };
+            send = ready;
+            let started = Instant::now();
+            let Ok((response, body)) = send.send_request(request.clone(), false) else { return };
+            self.open.fetch_add(1, Ordering::Relaxed);
+            let ended = self.make(Call { response, send: body }, kind, turn).await;
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            turn = turn.wrapping_add(1);
+            let mut tally = lock(&self.tally);
+            let tally = tally.kind(kind);
+            match ended {
+                Ok(moved) => {
+                    tally.ended(moved);
+                    if kind != Kind::BidiStreaming {
+                        tally.took(started.elapsed());
+                    }
+                }
+                Err(status) => tally.failed(&status),
+            }
+        }
+    }
+
+    async fn make(&self, call: Call, kind: Kind, turn: usize) -> Result<Moved, Status> {
+        let Payload { singles, requests, .. } = &self.shared.payload;
+        match kind {
+            Kind::Unary => call.unary(singles[turn % singles.len()].bytes.clone()).await,
+            Kind::ClientStreaming => call.client_streaming(self.shared.frames(turn)).await,
+            Kind::ServerStreaming => call.server_streaming(requests[turn % requests.len()].clone()).await,
+            Kind::BidiStreaming => {
+                let took = |sent: Instant| lock(&self.tally).kind(kind).took(sent.elapsed());
+                call.chat(self.shared.frames(turn), self.shared.options.in_flight, took).await
+            }
+        }
+    }
+}
