@@ -71,6 +71,16 @@ collector:
 metrics-server:
 	@$(call release,metrics-server,kube-system,METRICS_SERVER)
 
+valkey: # its password is made once; Kelvin's namespace gets a copy
+	@$(KUBECTL) apply --server-side -f k8s/valkey-tls.yaml >/dev/null
+	@$(KUBECTL) -n valkey get secret valkey-users >/dev/null 2>&1 \
+	  || $(KUBECTL) -n valkey create secret generic valkey-users \
+	    --from-literal=default="$$(head -c 24 /dev/urandom | base64)" --from-literal=kelvin="$$(head -c 24 /dev/urandom | base64)" >/dev/null
+	@$(KUBECTL) -n valkey get secret valkey-users -o jsonpath='{.data.kelvin}' | base64 -d \
+	  | $(KUBECTL) -n kelvin create secret generic valkey --from-file=password=/dev/stdin --dry-run=client -o yaml \
+	  | $(KUBECTL) apply --server-side -f - >/dev/null
+	@$(call release,valkey,valkey,VALKEY)
+
 bump: PREFIX = $(shell echo '$(CHART)' | tr a-z- A-Z_)
 bump: ## another version of a third-party chart: make bump CHART=jaeger [VERSION=4.11.1]
 	@mk/bump '$(PREFIX)_VERSION' '$($(PREFIX)_VERSION)' '$(if $(filter command%,$(origin VERSION)),$(VERSION))' \
