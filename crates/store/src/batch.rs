@@ -39,7 +39,19 @@ impl Batch {
         self.items.clear();
     }
 
+    /// The sensor of the reading at `index`.
+    pub(crate) fn sensor(&self, index: usize) -> &str {
+        let start = index.checked_sub(1).map_or(0, |before| self.items[before].id_end as usize);
+        &self.ids[start..self.items[index].id_end as usize]
+    }
+
+    /// The reading at `index`.
+    pub(crate) fn reading(&self, index: usize) -> Reading {
+        self.items[index].reading
+    }
+
     /// The readings with their sensors, in order of arrival.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Reading)> {
         let mut start = 0;
         self.items.iter().map(move |item| {

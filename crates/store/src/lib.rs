@@ -4,11 +4,24 @@
 //! connection ties the cores to one. Batches go in in order of arrival and one [`Outcome`] comes back per reading;
 //! a [`Reader`] gives back what is stored, in order of arrival, and with `follow` what is new.
 
+//!
+//! Through the meter the store reports `kelvin.sensors`, `kelvin.readings.held`, `kelvin.readings.evicted{reason}`,
+//! `kelvin.sensors.forgotten` and `kelvin.store.duration{operation}`, each with `kelvin.store` = `memory` or `valkey`.
+//! What was accepted, refused or raised an alert is in the [`Report`], for the caller to count.
+
 mod batch;
+mod detector;
+mod instruments;
+mod memory;
+mod store;
+mod summary;
 mod types;
+mod valkey;
 
 pub use batch::Batch;
+pub use store::{Kind, Opener, Reader, Store};
 pub use types::{
     Alert, AlertKind, AlertSettings, Limits, Outcome, Page, Query, Reading, Refusal, Report, Stats,
     StoreError,
 };
+pub use valkey::{Acknowledge, Credentials, TlsPem, ValkeySettings};

@@ -25,7 +25,7 @@ pub struct Limits {
 }
 
 /// When a reading is worth an alert.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct AlertSettings {
     /// Alert at or below so many degrees Celsius.
     pub low: Option<f64>,
@@ -153,6 +153,9 @@ pub enum StoreError {
     /// The page token is not one of ours.
     #[error("the page token is not valid")]
     PageToken,
+    /// The settings cannot work; the text says which and what to do.
+    #[error("{0}")]
+    Settings(String),
 }
 
 impl Report {

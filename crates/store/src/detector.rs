@@ -1,0 +1,293 @@
+//! Which readings begin or end an alert.
+//!
+//! A reading is compared with the limits and with what is usual for its sensor: the median of the sensor's newest
+//! [`HISTORY`] readings, give or take the configured robust z-score times their median absolute deviation (MAD).
+//! Sorting is far dearer than storing, so what is usual is worked out once every [`EVERY`] readings and kept as an
+//! interval. A reading inside the kept interval costs two comparisons; one outside has it worked out anew (at most
+//! every [`RECHECK`] readings) before it is called an outlier. An alert may thus miss a reading that a fresh interval
+//! would just exclude, and never calls out one that a fresh interval would include by more than [`RECHECK`] readings'
+//! worth of drift.
+//!
+//! Only changes are told. An alert at a limit ends [`HYSTERESIS`] inside the limit, an outlier alert at half the
+//! z-score, so a sensor at the edge does not begin and end at every reading. After a lasting step the history fills
+//! with the new level and the alert ends by itself.
+
+use crate::{Alert, AlertKind, AlertSettings};
+
+/// Readings that say what is usual.
+pub(crate) const HISTORY: usize = 64;
+/// Fewer say nothing.
+const ENOUGH: u16 = 16;
+/// Readings between two looks at the history.
+const EVERY: u16 = 64;
+/// Readings between two looks at the history while readings fall outside.
+const RECHECK: u16 = 8;
+/// Degrees Celsius by which a limit must be left behind for its alert to end.
+const HYSTERESIS: f64 = 0.5;
+/// The MAD of normally distributed values in standard deviations: the 0.75 quantile of the standard normal
+/// distribution. Iglewicz and Hoaglin, "How to Detect and Handle Outliers" (ASQC, 1993), who propose 0.6745 for the
+/// modified z-score, and to call out what exceeds 3.5.
+const MAD_PER_SIGMA: f64 = 0.6745;
+/// Degrees Celsius. A steadier history counts as this steady: usual sensors resolve 1/16 °C (DS18B20), and a MAD of
+/// nothing would make the smallest step infinitely far.
+const STEADIEST: f64 = 0.0625;
+
+/// [`AlertSettings`] made ready for comparing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    low: f64,
+    high: f64,
+    z_score: f64,
+}
+
+impl From<&AlertSettings> for Rules {
+    fn from(settings: &AlertSettings) -> Self {
+        Self {
+            low: settings.low.unwrap_or(f64::NEG_INFINITY),
+            high: settings.high.unwrap_or(f64::INFINITY),
+            z_score: settings.z_score.unwrap_or(f64::INFINITY),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum State {
+    Normal,
+    Low,
+    High,
+    Outlier,
+}
+
+/// What one sensor is compared with.
+#[derive(Debug, Clone)]
+pub(crate) struct Detector {
+    median: f64,
+    /// Readings this far from the median and farther stand out.
+    reach: f64,
+    /// Alerts begun so far.
+    alerts: u32,
+    /// Readings until the history is looked at again.
+    due: u16,
+    state: State,
+}
+
+impl Default for Detector {
+    fn default() -> Self {
+        Self { median: 0.0, reach: f64::INFINITY, alerts: 0, due: ENOUGH, state: State::Normal }
+    }
+}
+
+impl Detector {
+    /// Whether readings between `min` and `max` cannot begin or end an alert.
+    pub(crate) fn quiet(&self, rules: &Rules, min: f64, max: f64) -> bool {
+        self.state == State::Normal
+            && min > rules.low.max(self.median - self.reach)
+            && max < rules.high.min(self.median + self.reach)
+    }
+
+    /// How many readings may be looked at before [`seen`](Self::seen) must be told.
+    pub(crate) fn due(&self) -> usize {
+        self.due.into()
+    }
+
+    /// Notes that `count` readings (at most [`due`](Self::due)) have joined the history, newest first.
+    pub(crate) fn seen(&mut self, rules: &Rules, count: usize, history: impl Iterator<Item = f64>) {
+        self.due = self.due.saturating_sub(u16::try_from(count).unwrap_or(u16::MAX));
+        if self.due == 0 {
+            self.refresh(rules, history);
+        }
+    }
+
+    /// What the next reading changes; `history` is the readings before it, newest first.
+    pub(crate) fn judge(
+        &mut self,
+        rules: &Rules,
+        temperature: f64,
+        history: impl Iterator<Item = f64>,
+    ) -> Option<Alert> {
+        let next = if temperature <= rules.low {
+            State::Low
+        } else if temperature >= rules.high {
+            State::High
+        } else {
+            self.inside_limits(rules, temperature, history)
+        };
+        if next == self.state {
+            return None;
+        }
+        let began = next != State::Normal;
+        let kind = match if began { next } else { self.state } {
+            State::Low => AlertKind::Low(rules.low),
+            State::High => AlertKind::High(rules.high),
+            State::Outlier | State::Normal => AlertKind::Outlier {
+                z_score: rules.z_score * (temperature - self.median).abs() / self.reach,
+                median: self.median,
+                mad: self.reach * MAD_PER_SIGMA / rules.z_score,
+            },
+        };
+        self.state = next;
+        self.alerts = self.alerts.saturating_add(began.into());
+        Some(Alert { began, kind, temperature })
+    }
+
+    /// Alerts begun so far.
+    pub(crate) fn alerts(&self) -> u64 {
+        self.alerts.into()
+    }
+
+    /// Whether an alert has begun and not ended.
+    pub(crate) fn alerting(&self) -> bool {
+        self.state != State::Normal
+    }
+
+    fn inside_limits(
+        &mut self,
+        rules: &Rules,
+        temperature: f64,
+        history: impl Iterator<Item = f64>,
+    ) -> State {
+        match self.state {
+            State::Low if temperature <= rules.low + HYSTERESIS => State::Low,
+            State::High if temperature >= rules.high - HYSTERESIS => State::High,
+            State::Outlier if self.distance(temperature) >= self.reach / 2.0 => State::Outlier,
+            State::Low | State::High | State::Outlier => State::Normal,
+            State::Normal => {
+                if self.distance(temperature) >= self.reach && self.due <= EVERY - RECHECK {
+                    self.refresh(rules, history);
+                }
+                if self.distance(temperature) >= self.reach { State::Outlier } else { State::Normal }
+            }
+        }
+    }
+
+    fn distance(&self, temperature: f64) -> f64 {
+        (temperature - self.median).abs()
+    }
+
+    fn refresh(&mut self, rules: &Rules, history: impl Iterator<Item = f64>) {
+        let mut room = [0.0; HISTORY];
+        let mut count = 0;
+        for (slot, temperature) in room.iter_mut().zip(history) {
+            *slot = temperature;
+            count += 1;
+        }
+        self.due = EVERY;
+        if count < usize::from(ENOUGH) {
+            self.due = ENOUGH;
+        } else if rules.z_score.is_finite() {
+            let sorted = &mut room[..count];
+            sorted.sort_unstable_by(f64::total_cmp);
+            self.median = middle(sorted);
+            for value in &mut *sorted {
+                *value = (*value - self.median).abs();
+            }
+            sorted.sort_unstable_by(f64::total_cmp);
+            self.reach = rules.z_score * middle(sorted).max(STEADIEST) / MAD_PER_SIGMA;
+        }
+    }
+}
+
+/// The median of what is sorted.
+fn middle(sorted: &[f64]) -> f64 {
+    let half = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) { f64::midpoint(sorted[half - 1], sorted[half]) } else { sorted[half] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Detector, HISTORY, Rules};
+    use crate::{Alert, AlertKind, AlertSettings};
+
+    /// Judges and remembers one after the other, as a store does.
+    fn run(settings: &AlertSettings, temperatures: &[f64]) -> Vec<(usize, Alert)> {
+        let rules = Rules::from(settings);
+        let mut detector = Detector::default();
+        let mut alerts = Vec::new();
+        for (at, &temperature) in temperatures.iter().enumerate() {
+            let before = temperatures[..at].iter().rev().copied();
+            let quiet = detector.quiet(&rules, temperature, temperature);
+            let alert = detector.judge(&rules, temperature, before);
+            assert!(!quiet || alert.is_none(), "a quiet reading changed something");
+            alerts.extend(alert.map(|alert| (at, alert)));
+            detector.seen(&rules, 1, temperatures[..=at].iter().rev().copied());
+        }
+        alerts
+    }
+
+    fn limits() -> AlertSettings {
+        AlertSettings { low: Some(0.0), high: Some(40.0), z_score: None }
+    }
+
+    fn outliers() -> AlertSettings {
+        AlertSettings { low: None, high: None, z_score: Some(3.5) }
+    }
+
+    /// 20 °C give or take a steady 0.2 °C.
+    fn usual(count: usize) -> Vec<f64> {
+        (0..count).map(|at| 20.0 + 0.1 * (at % 5) as f64 - 0.2).collect()
+    }
+
+    #[test]
+    fn a_limit_is_told_when_crossed_and_when_left_behind() {
+        let alerts = run(&limits(), &[39.0, 40.0, 45.0, 39.8, 40.1, 39.4, 20.0, -1.0, -2.0, 0.6]);
+        let told: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.label(), alert.began)).collect();
+        assert_eq!(told, [(1, "high", true), (5, "high", false), (7, "low", true), (9, "low", false)]);
+    }
+
+    #[test]
+    fn from_one_limit_to_the_other_the_second_begins() {
+        let alerts = run(&limits(), &[41.0, -1.0, 20.0]);
+        let told: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.label(), alert.began)).collect();
+        assert_eq!(told, [(0, "high", true), (1, "low", true), (2, "low", false)]);
+    }
+
+    #[test]
+    fn an_outlier_is_told_with_its_numbers() {
+        let mut temperatures = usual(40);
+        temperatures.extend([25.0, 25.1, 20.0]);
+        let alerts = run(&outliers(), &temperatures);
+        let told: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.began)).collect();
+        assert_eq!(told, [(40, true), (42, false)]);
+        let AlertKind::Outlier { z_score, median, mad } = alerts[0].1.kind else { panic!("{alerts:?}") };
+        assert!((median - 20.0).abs() < 1e-9 && (mad - 0.1).abs() < 1e-9);
+        assert!((z_score - 0.6745 * 5.0 / 0.1).abs() < 1e-6, "{z_score}");
+    }
+
+    #[test]
+    fn too_little_history_calls_nothing_out() {
+        let mut temperatures = usual(15);
+        temperatures.push(90.0);
+        assert_eq!(run(&outliers(), &temperatures), []);
+    }
+
+    #[test]
+    fn a_constant_history_forgives_small_steps() {
+        let mut temperatures = vec![20.0; HISTORY];
+        temperatures.extend([20.2, 20.0, 20.5]);
+        let told: Vec<_> = run(&outliers(), &temperatures).iter().map(|(at, _)| *at).collect();
+        assert_eq!(told, [HISTORY + 2]);
+    }
+
+    #[test]
+    fn a_lasting_step_is_told_once_and_becomes_usual() {
+        let mut temperatures = usual(64);
+        temperatures.extend(usual(200).iter().map(|value| value + 10.0));
+        let told: Vec<_> =
+            run(&outliers(), &temperatures).iter().map(|(at, alert)| (*at >= 64, alert.began)).collect();
+        assert_eq!(told, [(true, true), (true, false)]);
+    }
+
+    #[test]
+    fn slow_drift_is_usual() {
+        let temperatures: Vec<f64> =
+            usual(2000).iter().enumerate().map(|(at, value)| value + at as f64 * 0.004).collect();
+        assert_eq!(run(&outliers(), &temperatures), []);
+    }
+
+    #[test]
+    fn nothing_configured_judges_nothing() {
+        let none = AlertSettings { low: None, high: None, z_score: None };
+        assert_eq!(run(&none, &[-200.0, 1e300, 0.0]), []);
+    }
+}

@@ -1,0 +1,63 @@
+//! The instruments of a store. What is refused or raises an alert is in the [`Report`](crate::Report), and counted by
+//! who asked.
+
+use opentelemetry::metrics::{AsyncInstrumentBuilder, Histogram, Meter, ObservableCounter, ObservableGauge};
+
+pub(crate) fn sensors(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGauge<u64>, u64> {
+    meter
+        .u64_observable_gauge("kelvin.sensors")
+        .with_unit("{sensor}")
+        .with_description("Sensors the store knows.")
+}
+
+pub(crate) fn held(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGauge<u64>, u64> {
+    meter
+        .u64_observable_gauge("kelvin.readings.held")
+        .with_unit("{reading}")
+        .with_description("Readings that can be read back.")
+}
+
+pub(crate) fn evicted(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableCounter<u64>, u64> {
+    meter
+        .u64_observable_counter("kelvin.readings.evicted")
+        .with_unit("{reading}")
+        .with_description("Older readings that made room for newer ones, or went with an idle sensor.")
+}
+
+pub(crate) fn forgotten(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableCounter<u64>, u64> {
+    meter
+        .u64_observable_counter("kelvin.sensors.forgotten")
+        .with_unit("{sensor}")
+        .with_description("Sensors forgotten because they sent nothing for the idle time.")
+}
+
+pub(crate) fn duration(meter: &Meter) -> Histogram<f64> {
+    meter
+        .f64_histogram("kelvin.store.duration")
+        .with_unit("s")
+        .with_description("How long the store took for an operation.")
+        .with_boundaries(vec![
+            0.000_001,
+            0.000_002_5,
+            0.000_005,
+            0.000_01,
+            0.000_025,
+            0.000_05,
+            0.000_1,
+            0.000_25,
+            0.000_5,
+            0.001,
+            0.002_5,
+            0.005,
+            0.01,
+            0.025,
+            0.05,
+            0.1,
+            0.25,
+            0.5,
+            1.0,
+            2.5,
+            5.0,
+        ])
+        .build()
+}

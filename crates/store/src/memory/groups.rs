@@ -1,0 +1,84 @@
+use hashbrown::DefaultHashBuilder;
+
+use super::{SHARDS, hash_of, sensor::Run, shard_of};
+use crate::Batch;
+
+const NONE: u32 = u32::MAX;
+
+/// The readings of a batch chained by shard, in order of arrival; the room is used again and again.
+#[derive(Debug)]
+pub(super) struct Groups {
+    heads: [u32; SHARDS],
+    /// The shards that have readings.
+    touched: Vec<u32>,
+    links: Vec<Link>,
+    run: Run,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    hash: u64,
+    next: u32,
+}
+
+impl Default for Groups {
+    fn default() -> Self {
+        Self { heads: [NONE; SHARDS], touched: Vec::new(), links: Vec::new(), run: Run::default() }
+    }
+}
+
+impl Groups {
+    /// Chains the batch, last reading first, so that each chain begins with its first.
+    pub(super) fn chain(&mut self, batch: &Batch, hasher: &DefaultHashBuilder) {
+        self.links.clear();
+        self.links.resize(batch.len(), Link { hash: 0, next: NONE });
+        let mut last = ("", hash_of(hasher, ""));
+        for index in (0..batch.len()).rev() {
+            let id = batch.sensor(index);
+            if id != last.0 {
+                last = (id, hash_of(hasher, id));
+            }
+            let shard = shard_of(last.1);
+            let head = &mut self.heads[shard];
+            if *head == NONE {
+                self.touched.push(u32::try_from(shard).expect("few shards"));
+            }
+            self.links[index] = Link { hash: last.1, next: *head };
+            *head = u32::try_from(index).expect("a batch is far smaller");
+        }
+    }
+
+    /// Takes one of the shards that have readings, and the place of its first one.
+    pub(super) fn pop(&mut self) -> Option<(usize, Cursor)> {
+        let shard = self.touched.pop()? as usize;
+        Some((shard, Cursor(std::mem::replace(&mut self.heads[shard], NONE))))
+    }
+
+    /// The next run of readings of one sensor in a shard's chain: its hash, its id and its readings.
+    pub(super) fn next_run<'a>(
+        &mut self,
+        batch: &'a Batch,
+        cursor: &mut Cursor,
+    ) -> Option<(u64, &'a str, &Run)> {
+        if cursor.0 == NONE {
+            return None;
+        }
+        self.run.readings.clear();
+        self.run.places.clear();
+        let (id, hash) = (batch.sensor(cursor.0 as usize), self.links[cursor.0 as usize].hash);
+        while cursor.0 != NONE {
+            let (place, link) = (cursor.0 as usize, self.links[cursor.0 as usize]);
+            if link.hash != hash || batch.sensor(place) != id {
+                break;
+            }
+            self.run.readings.push(batch.reading(place));
+            self.run.places.push(cursor.0);
+            cursor.0 = link.next;
+        }
+        Some((hash, id, &self.run))
+    }
+}
+
+/// A place in a shard's chain.
+#[derive(Debug)]
+pub(super) struct Cursor(u32);

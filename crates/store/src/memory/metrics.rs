@@ -1,0 +1,85 @@
+use std::{
+    cell::Cell,
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{AsyncInstrument, Histogram, Meter},
+};
+
+use super::{Memory, SHARDS, shard::Counts};
+use crate::instruments;
+
+/// One append in so many is timed: reading the clock and recording costs as much as storing a reading.
+const TIMED: u32 = 64;
+
+/// Measures a sample of the appends.
+#[derive(Debug)]
+pub(super) struct Timer(Histogram<f64>);
+
+pub(super) struct Timing<'a>(Option<(&'a Histogram<f64>, Instant)>);
+
+impl Timer {
+    pub(super) fn new(meter: &Meter) -> Self {
+        Self(instruments::duration(meter))
+    }
+
+    pub(super) fn start(&self) -> Timing<'_> {
+        thread_local! {
+            static APPENDS: Cell<u32> = const { Cell::new(0) };
+        }
+        let count = APPENDS.replace(APPENDS.get().wrapping_add(1));
+        Timing(count.is_multiple_of(TIMED).then(|| (&self.0, Instant::now())))
+    }
+}
+
+impl Timing<'_> {
+    pub(super) fn stop(self, operation: &'static str) {
+        if let Some((histogram, start)) = self.0 {
+            histogram
+                .record(start.elapsed().as_secs_f64(), &[KeyValue::new("operation", operation), MEMORY()]);
+        }
+    }
+}
+
+const MEMORY: fn() -> KeyValue = || KeyValue::new("kelvin.store", "memory");
+
+/// Observed when metrics are collected, which also forgets idle sensors where nothing arrives any more.
+pub(super) fn observe(memory: &Arc<Memory>, meter: &Meter) {
+    let with = |report: fn(&Counts, &dyn AsyncInstrument<u64>)| {
+        let memory: Weak<Memory> = Arc::downgrade(memory);
+        move |instrument: &dyn AsyncInstrument<u64>| {
+            if let Some(memory) = memory.upgrade() {
+                report(&memory.counts(), instrument);
+            }
+        }
+    };
+    instruments::sensors(meter)
+        .with_callback(with(|counts, instrument| instrument.observe(counts.sensors, &[MEMORY()])))
+        .build();
+    instruments::held(meter)
+        .with_callback(with(|counts, instrument| instrument.observe(counts.readings, &[MEMORY()])))
+        .build();
+    instruments::evicted(meter)
+        .with_callback(with(|counts, instrument| {
+            instrument.observe(counts.evicted, &[MEMORY(), KeyValue::new("reason", "full")]);
+            instrument.observe(counts.expired, &[MEMORY(), KeyValue::new("reason", "idle")]);
+        }))
+        .build();
+    instruments::forgotten(meter)
+        .with_callback(with(|counts, instrument| instrument.observe(counts.forgotten, &[MEMORY()])))
+        .build();
+}
+
+impl Memory {
+    fn counts(&self) -> Counts {
+        self.sweep(self.now());
+        let mut all = Counts::default();
+        for shard in 0..SHARDS {
+            all.add(&self.lock(shard).counts);
+        }
+        all
+    }
+}

@@ -1,0 +1,148 @@
+//! Readings in the memory of this process: sensors hashed over shards, one lock each, taken once per shard and batch.
+
+mod groups;
+mod list;
+mod metrics;
+mod reader;
+mod room;
+mod sensor;
+mod shard;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    cell::RefCell,
+    hash::{BuildHasher, Hasher},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use hashbrown::DefaultHashBuilder;
+use opentelemetry::metrics::Meter;
+
+pub(crate) use self::reader::MemoryReader;
+use self::{
+    groups::Groups,
+    metrics::Timer,
+    room::Room,
+    shard::{Shard, Shared},
+};
+use crate::{AlertSettings, Batch, Limits, Report, Stats, detector::Rules};
+
+/// Enough that a few cores seldom meet, few enough that a frame of some hundred readings takes few locks.
+const SHARDS: usize = 128;
+/// Milliseconds between two sweeps through all shards while no sensor fits.
+const SWEEP_WHEN_FULL: u64 = 1000;
+
+thread_local! {
+    static GROUPS: RefCell<Groups> = RefCell::default();
+}
+
+#[derive(Debug)]
+pub(crate) struct Memory {
+    shards: Box<[Mutex<Shard>]>,
+    shared: Shared,
+    hasher: DefaultHashBuilder,
+    opened: Instant,
+    swept: AtomicU64,
+    timer: Timer,
+}
+
+impl Memory {
+    pub(crate) fn new(limits: Limits, alerts: &AlertSettings, meter: &Meter) -> Arc<Self> {
+        let shared = Shared {
+            rules: Rules::from(alerts),
+            idle: milliseconds(limits.idle).max(1),
+            sensors: Room::new(limits.sensors),
+            readings: Room::new(limits.readings),
+            limits,
+        };
+        let memory = Arc::new(Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shared,
+            hasher: DefaultHashBuilder::default(),
+            opened: Instant::now(),
+            swept: AtomicU64::new(0),
+            timer: Timer::new(meter),
+        });
+        metrics::observe(&memory, meter);
+        memory
+    }
+
+    pub(crate) fn append(&self, batch: &Batch, report: &mut Report) {
+        report.clear();
+        let now = self.now();
+        self.sweep_when_full(now);
+        let timing = self.timer.start();
+        let mut room = self.shared.readings.take(batch.len());
+        GROUPS.with_borrow_mut(|groups| {
+            groups.chain(batch, &self.hasher);
+            while let Some((shard, mut cursor)) = groups.pop() {
+                let mut shard = self.lock(shard);
+                shard.sweep(&self.shared, now, u64::MAX);
+                while let Some((hash, id, run)) = groups.next_run(batch, &mut cursor) {
+                    shard.append(&self.shared, (hash, id), now, run, &mut room, report);
+                }
+            }
+        });
+        self.shared.readings.give(room);
+        report.refused.sort_unstable_by_key(|(place, _)| *place);
+        report.alerts.sort_unstable_by_key(|(place, _)| *place);
+        timing.stop("append");
+    }
+
+    pub(crate) fn stats(&self, sensor_id: &str) -> Option<Stats> {
+        let hash = self.hash(sensor_id);
+        let shard = self.lock(shard_of(hash));
+        let sensor = shard.get(hash, sensor_id, self.now(), self.shared.idle)?;
+        Some(sensor.stats(self.shared.limits.recent_window))
+    }
+
+    /// Locks once a shard; a panic under the lock leaves nothing half done that a later append could not live with.
+    fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
+        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Idle sensors of shards that get no readings must not keep new sensors out.
+    fn sweep_when_full(&self, now: u64) {
+        let swept = self.swept.load(Relaxed);
+        if self.shared.sensors.is_empty()
+            && now.saturating_sub(swept) >= SWEEP_WHEN_FULL.min(self.shared.idle)
+            && self.swept.compare_exchange(swept, now, Relaxed, Relaxed).is_ok()
+        {
+            self.sweep(now);
+        }
+    }
+
+    fn sweep(&self, now: u64) {
+        for shard in 0..SHARDS {
+            self.lock(shard).sweep(&self.shared, now, 0);
+        }
+    }
+
+    fn now(&self) -> u64 {
+        milliseconds(self.opened.elapsed())
+    }
+
+    fn hash(&self, sensor_id: &str) -> u64 {
+        hash_of(&self.hasher, sensor_id)
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn hash_of(hasher: &DefaultHashBuilder, sensor_id: &str) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(sensor_id.as_bytes());
+    hasher.finish()
+}
+
+/// By bits in the middle: hashbrown uses the lowest and the highest.
+fn shard_of(hash: u64) -> usize {
+    usize::try_from(hash >> 32).unwrap_or(0) % SHARDS
+}

@@ -1,0 +1,141 @@
+use std::sync::Arc;
+
+use opentelemetry::metrics::Meter;
+
+use crate::{
+    AlertSettings, Batch, Limits, Page, Query, Reading, Report, Stats, StoreError, ValkeySettings,
+    memory::{Memory, MemoryReader},
+};
+
+/// Which store, with its own settings.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// In the memory of this process.
+    Memory,
+    /// On Valkey, or Redis from version 7, shared with other processes.
+    Valkey(ValkeySettings),
+}
+
+/// Opens the same store for every runtime.
+#[derive(Debug, Clone)]
+pub struct Opener(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    Memory(Arc<Memory>),
+}
+
+impl Opener {
+    /// Checks the settings. Gauges about what is held are observed through `meter` from now on.
+    #[expect(clippy::needless_pass_by_value, reason = "the shared store keeps its settings")]
+    pub fn new(kind: Kind, limits: Limits, alerts: AlertSettings, meter: &Meter) -> Result<Self, StoreError> {
+        limits.check()?;
+        match kind {
+            Kind::Memory => Ok(Self(Source::Memory(Memory::new(limits, &alerts, meter)))),
+            Kind::Valkey(_) => Err(StoreError::Settings("the Valkey store is not there yet".to_owned())),
+        }
+    }
+
+    /// A store for the runtime this is called on.
+    #[expect(clippy::unused_async, reason = "opening a shared store asks it what it can")]
+    pub async fn open(&self) -> Result<Store, StoreError> {
+        match &self.0 {
+            Source::Memory(memory) => Ok(Store(Handle::Memory(Arc::clone(memory)))),
+        }
+    }
+}
+
+/// Readings and statistics per sensor. Clones share what the runtime opened.
+#[derive(Debug, Clone)]
+pub struct Store(Handle);
+
+#[derive(Debug, Clone)]
+enum Handle {
+    Memory(Arc<Memory>),
+}
+
+impl Store {
+    /// Stores the readings in order of arrival and reports into `report`, which is cleared first.
+    ///
+    /// Readings may come out of order and twice: they are kept and counted as they arrive, and the last to arrive is
+    /// the sensor's last reading. After an error `report.stored` says how many are known to be stored; of the others
+    /// it is unknown.
+    #[expect(clippy::unused_async, reason = "a shared store waits for its acknowledgement")]
+    pub async fn append(&self, batch: &Batch, report: &mut Report) -> Result<(), StoreError> {
+        match &self.0 {
+            Handle::Memory(memory) => memory.append(batch, report),
+        }
+        Ok(())
+    }
+
+    /// Reads what is stored of a sensor; of an unknown one that is nothing.
+    #[expect(clippy::unused_async, reason = "a shared store is asked")]
+    pub async fn read(&self, sensor_id: &str, query: Query) -> Result<Reader, StoreError> {
+        match &self.0 {
+            Handle::Memory(memory) => Ok(Reader(Inner::Memory(MemoryReader::new(memory, sensor_id, &query)))),
+        }
+    }
+
+    /// Statistics of a sensor since it was first seen; `None` if it is unknown.
+    #[expect(clippy::unused_async, reason = "a shared store is asked")]
+    pub async fn stats(&self, sensor_id: &str) -> Result<Option<Stats>, StoreError> {
+        match &self.0 {
+            Handle::Memory(memory) => Ok(memory.stats(sensor_id)),
+        }
+    }
+
+    /// A page of at most `page_size` sensors, in an order that stays; the first page has the empty token.
+    #[expect(clippy::unused_async, reason = "a shared store is asked")]
+    pub async fn list(&self, page_token: &str, page_size: usize) -> Result<Page, StoreError> {
+        match &self.0 {
+            Handle::Memory(memory) => memory.list(page_token, page_size.max(1)),
+        }
+    }
+}
+
+/// Gives back the readings of one sensor in order of arrival.
+#[derive(Debug)]
+pub struct Reader(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Memory(MemoryReader),
+}
+
+impl Reader {
+    /// Puts the next readings behind those in `out`; false when there are no more. With [`Query::follow`] it waits
+    /// for new ones instead.
+    pub async fn next(&mut self, out: &mut Vec<Reading>) -> Result<bool, StoreError> {
+        match &mut self.0 {
+            Inner::Memory(reader) => Ok(reader.next(out).await),
+        }
+    }
+
+    /// How many readings went to make room before this reader came to them, whether its query wanted them or not.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        match &self.0 {
+            Inner::Memory(reader) => reader.missed(),
+        }
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), StoreError> {
+        let numbers = [
+            ("readings per sensor", self.readings_per_sensor),
+            ("sensors", self.sensors),
+            ("readings", self.readings),
+            ("recent window", self.recent_window),
+        ];
+        for (name, value) in numbers {
+            if value == 0 {
+                return Err(StoreError::Settings(format!("the limit for {name} must be at least 1")));
+            }
+        }
+        if self.idle.is_zero() {
+            return Err(StoreError::Settings("the idle time must be longer than nothing".to_owned()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+use std::{fmt, str::FromStr, time::Duration};
+
+use tokio::sync::watch;
+
+/// How to reach Valkey and what to wait for.
+#[derive(Debug, Clone)]
+pub struct ValkeySettings {
+    /// `host:port`. With [`cluster`](Self::cluster) several nodes to start from.
+    pub addresses: Vec<String>,
+    /// The addresses are nodes of a cluster; otherwise the first is used and failover is behind it.
+    pub cluster: bool,
+    /// The ACL user; `default` if `None`.
+    pub username: Option<String>,
+    /// When a write counts as stored.
+    pub acknowledge: Acknowledge,
+    /// How long one answer may take, apart from the wait that [`acknowledge`](Self::acknowledge) asks for.
+    pub timeout: Duration,
+    /// Password and TLS files. On a change new connections are made and take over.
+    pub credentials: watch::Receiver<Credentials>,
+}
+
+/// When a write counts as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Acknowledge {
+    /// The primary has it in memory. Lost when the primary dies before a replica or its disk has it.
+    #[default]
+    Primary,
+    /// One replica has it too (`WAIT 1`).
+    Replica,
+    /// The primary's append-only file has reached the disk (`WAITAOF 1 0`).
+    Fsync,
+}
+
+/// What may change while the store is open, as read from files.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// The password of the user.
+    pub password: Option<String>,
+    /// TLS is used if there is a CA.
+    pub tls: Option<TlsPem>,
+}
+
+/// PEM bytes for TLS.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TlsPem {
+    /// Certificates of the CAs that may sign the server's.
+    pub ca: Vec<u8>,
+    /// Certificate chain and key of this client, if the server wants one.
+    pub client: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("tls", &self.tls.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for TlsPem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsPem").field("client", &self.client.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl FromStr for Acknowledge {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "primary" => Ok(Self::Primary),
+            "replica" => Ok(Self::Replica),
+            "fsync" => Ok(Self::Fsync),
+            _ => Err("expected `primary`, `replica` or `fsync`".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Acknowledge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+            Self::Fsync => "fsync",
+        })
+    }
+}
