@@ -31,18 +31,21 @@ VALKEY_REPO := https://valkey.io/valkey-helm
 
 HELM := helm --kube-context $(CONTEXT)
 KUBECTL := kubectl --context $(CONTEXT)
-STEPS := cluster namespaces cert-manager monitoring jaeger collector \
-  $(if $(filter valkey,$(STORE)),metrics-server valkey) images load kelvin
+ON_KIND := $(filter kind-$(CLUSTER),$(CONTEXT))
+STEPS := $(if $(ON_KIND),cluster) namespaces cert-manager monitoring jaeger collector \
+  $(if $(filter valkey,$(STORE)),metrics-server valkey) $(if $(ON_KIND),images load) kelvin
+# The images' contents name them on the nodes: a new build rolls the pods, the same one does not.
+LOADED_TAG = $(shell docker image inspect --format '{{.Id}}' $(IMAGES) | sha256sum | cut -c1-12)
 
 # $(call release,NAME,NAMESPACE,PREFIX OF THE VARIABLES): installs or upgrades a third-party chart.
 release = mk/tools helm && $(HELM) upgrade --install $(1) \
   $(if $(CHARTS),$(CHARTS)/$($(3)_CHART),$($(3)_CHART) --repo $($(3)_REPO) --version $($(3)_VERSION)) \
   --namespace $(2) --values k8s/$($(3)_CHART).yaml --wait --timeout 5m $($(3)_ARGS) >/dev/null
 
-.PHONY: up down ui smoke bump $(STEPS) metrics-server valkey
+.PHONY: up down ui smoke bump cluster namespaces cert-manager monitoring jaeger collector metrics-server valkey load kelvin
 
 up: ## a kind cluster with Kelvin and all that watches it (CLUSTER, CONTEXT, KIND_IMAGE, CHARTS, STORE=valkey, *_ARGS)
-	@mk/tools docker kind kubectl helm
+	@mk/tools $(if $(ON_KIND),docker kind) kubectl helm
 	@mk/steps "$(MAKE)" $(STEPS)
 	@echo "Next: make smoke (is it whole?), make ui (look at it), make down (remove it)"
 
@@ -72,6 +75,7 @@ metrics-server:
 	@$(call release,metrics-server,kube-system,METRICS_SERVER)
 
 valkey: # its password is made once; Kelvin's namespace gets a copy
+	@mk/tools kubectl helm
 	@$(KUBECTL) apply --server-side -f k8s/valkey-tls.yaml >/dev/null
 	@$(KUBECTL) -n valkey get secret valkey-users >/dev/null 2>&1 \
 	  || $(KUBECTL) -n valkey create secret generic valkey-users \
@@ -81,9 +85,29 @@ valkey: # its password is made once; Kelvin's namespace gets a copy
 	  | $(KUBECTL) apply --server-side -f - >/dev/null
 	@$(call release,valkey,valkey,VALKEY)
 
+load: # the images, into the nodes
+	@mk/tools docker kind
+	@tag=$(LOADED_TAG); for image in $(IMAGES); do docker tag $$image $${image%:*}:$$tag; done; \
+	  kind load docker-image --quiet --name $(CLUSTER) $(patsubst %:$(IMAGE_TAG),%:$$tag,$(IMAGES))
+
+kelvin:
+	@mk/tools helm
+	@$(HELM) upgrade --install kelvin charts/kelvin --namespace kelvin --wait --timeout 5m \
+	  $(if $(ON_KIND),--set image.tag=$(LOADED_TAG) --set image.pullPolicy=Never) \
+	  $(if $(filter valkey,$(STORE)),--values k8s/kelvin-valkey.yaml) $(KELVIN_ARGS) >/dev/null
+
+ui: ## Jaeger, Prometheus, Grafana and the server on this machine's ports, until Ctrl-C
+	@mk/tools kubectl
+	@mk/ui "$(KUBECTL)"
+
+smoke: ## check the running cluster from end to end (ARGS="--only trace")
+	@mk/tools grpcurl
+	@cargo run --quiet --locked -p kelvin-e2e -- --context $(CONTEXT) $(ARGS)
+
 bump: PREFIX = $(shell echo '$(CHART)' | tr a-z- A-Z_)
-bump: ## another version of a third-party chart: make bump CHART=jaeger [VERSION=4.11.1]
-	@mk/bump '$(PREFIX)_VERSION' '$($(PREFIX)_VERSION)' '$(if $(filter command%,$(origin VERSION)),$(VERSION))' \
+bump: ## take another version of a third-party chart: make bump CHART=jaeger [VERSION=4.11.1]
+	@mk/tools helm
+	@mk/bump '$(PREFIX)_VERSION' '$($(PREFIX)_VERSION)' '$(if $(findstring command,$(origin VERSION)),$(VERSION))' \
 	  '$($(PREFIX)_CHART)' '$($(PREFIX)_REPO)'
 
 down: ## remove the cluster and everything in it
