@@ -1,0 +1,70 @@
+//! What every store must do, asked of each of them.
+
+mod model;
+mod suite;
+mod support;
+
+use std::time::Duration;
+
+use kelvin_store::{AlertSettings, Kind, Limits, Opener};
+use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
+
+/// Makes an empty store.
+trait Maker {
+    async fn make(&self, limits: Limits, alerts: AlertSettings) -> Opener;
+}
+
+struct Memory;
+
+impl Maker for Memory {
+    async fn make(&self, limits: Limits, alerts: AlertSettings) -> Opener {
+        let meter = NoopMeterProvider::new().meter("test");
+        Opener::new(Kind::Memory, limits, alerts, &meter).expect("the settings are valid")
+    }
+}
+
+/// Bounds out of reach.
+fn roomy() -> Limits {
+    Limits {
+        readings_per_sensor: 10_000,
+        sensors: 10_000,
+        readings: 1_000_000,
+        idle: Duration::from_hours(1),
+        recent_window: 10,
+    }
+}
+
+fn no_alerts() -> AlertSettings {
+    AlertSettings { low: None, high: None, z_score: None }
+}
+
+macro_rules! contract {
+    ($($test:ident)*) => {
+        mod memory {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::suite::$test(&super::Memory).await;
+                }
+            )*
+        }
+    };
+}
+
+contract! {
+    readings_come_back_in_order_of_arrival
+    a_sensor_holds_its_newest_readings
+    the_bound_of_readings_holds_in_all
+    sensors_beyond_the_bound_are_refused
+    an_idle_sensor_is_forgotten
+    statistics_are_since_first_seen
+    unknown_sensors_are_empty
+    queries_choose_by_time_and_number
+    alerts_are_told_with_their_place
+    pages_list_each_sensor_once
+    followers_get_everything_once
+    a_follower_may_come_before_its_sensor
+    handles_share_what_is_stored
+    late_readers_are_told_what_they_missed
+    random_traffic_agrees_with_the_model
+}
