@@ -179,11 +179,7 @@ impl Detector {
             let sorted = &mut room[..count];
             sorted.sort_unstable_by(f64::total_cmp);
             self.median = middle(sorted);
-            for value in &mut *sorted {
-                *value = (*value - self.median).abs();
-            }
-            sorted.sort_unstable_by(f64::total_cmp);
-            self.reach = rules.z_score * middle(sorted).max(STEADIEST) / MAD_PER_SIGMA;
+            self.reach = rules.z_score * median_distance(sorted, self.median).max(STEADIEST) / MAD_PER_SIGMA;
         }
     }
 }
@@ -194,9 +190,30 @@ fn middle(sorted: &[f64]) -> f64 {
     if sorted.len().is_multiple_of(2) { f64::midpoint(sorted[half - 1], sorted[half]) } else { sorted[half] }
 }
 
+/// The median absolute deviation of what is sorted: the distances grow from the median outwards on both sides, so
+/// merging the sides up to the half needs no second sorting.
+fn median_distance(sorted: &[f64], median: f64) -> f64 {
+    let half = sorted.len() / 2;
+    let (mut below, mut above) = (half, half);
+    let (mut last, mut before) = (0.0, 0.0);
+    for _ in 0..=half {
+        let down = if below > 0 { median - sorted[below - 1] } else { f64::INFINITY };
+        let up = if above < sorted.len() { sorted[above] - median } else { f64::INFINITY };
+        before = last;
+        if down < up {
+            (last, below) = (down, below - 1);
+        } else {
+            (last, above) = (up, above + 1);
+        }
+    }
+    if sorted.len().is_multiple_of(2) { f64::midpoint(before, last) } else { last }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Detector, HISTORY, Rules};
+    use proptest::prelude::*;
+
+    use super::{Detector, HISTORY, Rules, median_distance, middle};
     use crate::{Alert, AlertKind, AlertSettings};
 
     /// Judges and remembers one after the other, as a store does.
@@ -226,6 +243,19 @@ mod tests {
     /// 20 °C give or take a steady 0.2 °C.
     fn usual(count: usize) -> Vec<f64> {
         (0..count).map(|at| 20.0 + 0.1 * (at % 5) as f64 - 0.2).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_median_distance_is_the_median_of_the_distances(
+            mut values in prop::collection::vec(-80.0..80.0_f64, 1..70),
+        ) {
+            values.sort_by(f64::total_cmp);
+            let median = middle(&values);
+            let mut distances: Vec<_> = values.iter().map(|value| (value - median).abs()).collect();
+            distances.sort_by(f64::total_cmp);
+            prop_assert!((median_distance(&values, median) - middle(&distances)).abs() < 1e-12);
+        }
     }
 
     #[test]
