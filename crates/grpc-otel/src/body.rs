@@ -1,0 +1,134 @@
+//! Bodies that count the messages that pass.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use http::StatusCode;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::{
+    BoxError,
+    call::{Call, Direction, Guard, Meter},
+};
+
+pin_project! {
+    /// The body of a request, counted.
+    pub struct RequestBody<B> {
+        #[pin]
+        inner: B,
+        call: Option<Arc<Call>>,
+        meter: Meter,
+    }
+}
+
+impl<B> RequestBody<B> {
+    pub(crate) fn new(inner: B, call: Option<Arc<Call>>) -> Self {
+        Self { inner, call, meter: Meter::new(Direction::Request) }
+    }
+}
+
+impl<B: Body> Body for RequestBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.project();
+        let frame = ready!(this.inner.poll_frame(cx)).map(|frame| frame.map(to_bytes));
+        if let (Some(call), Some(Ok(frame))) = (this.call, &frame)
+            && let Some(data) = frame.data_ref()
+        {
+            this.meter.data(call, data);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+pin_project! {
+    /// The body of a response, counted. Its trailers end the call; dropped before, the call is
+    /// CANCELLED.
+    pub struct ResponseBody<B> {
+        #[pin]
+        inner: B,
+        guard: Guard,
+        meter: Meter,
+        http: StatusCode,
+    }
+}
+
+impl<B: Body> ResponseBody<B> {
+    pub(crate) fn new(inner: B, mut guard: Guard, http: StatusCode) -> Self {
+        if inner.is_end_stream() {
+            guard.end_by_http(http);
+        }
+        Self { inner, guard, meter: Meter::new(Direction::Response), http }
+    }
+}
+
+impl<B> Body for ResponseBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut this = self.project();
+        let frame = {
+            #[cfg(feature = "trace")]
+            let _current = this.guard.attach();
+            ready!(this.inner.as_mut().poll_frame(cx))
+        };
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                let frame = to_bytes(frame);
+                if let Some(trailers) = frame.trailers_ref() {
+                    this.guard.end_by_headers(trailers);
+                } else if let (Some(call), Some(data)) = (this.guard.call(), frame.data_ref()) {
+                    this.meter.data(call, data);
+                }
+                if this.inner.is_end_stream() {
+                    this.guard.end_by_http(*this.http);
+                }
+                Some(Ok(frame))
+            }
+            Some(Err(error)) => Some(Err(this.guard.end_by_error(error.into()))),
+            None => {
+                this.guard.end_by_http(*this.http);
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Without a copy if the data is `Bytes` already, as it is in tonic and hyper.
+fn to_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
+    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
+}

@@ -1,0 +1,160 @@
+//! Where telemetry goes, and how much of it.
+
+use std::any::TypeId;
+use std::sync::Arc;
+
+use opentelemetry::InstrumentationScope;
+#[cfg(feature = "metrics")]
+use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
+#[cfg(feature = "trace")]
+use opentelemetry::{
+    propagation::TextMapPropagator,
+    trace::{Tracer, TracerProvider, noop::NoopTracerProvider},
+};
+
+#[cfg(feature = "metrics")]
+use crate::metrics::{DurationMetrics, Metrics};
+#[cfg(feature = "trace")]
+use crate::trace::{MessageEvents, SpanErrors, Tracing};
+use crate::{ClientAttemptLayer, ClientCallLayer, ClientLayer, Methods, ServerLayer, target::Target};
+
+/// Makes layers that record the calls of servers and channels.
+///
+/// Cheap to clone. Everything is passed in: the global providers are never used, as A66 asks.
+#[derive(Clone)]
+pub struct GrpcOtel {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all layers of one [`GrpcOtel`] use.
+#[derive(Default)]
+pub(crate) struct Shared {
+    #[cfg(feature = "metrics")]
+    pub(crate) metrics: Metrics,
+    #[cfg(feature = "trace")]
+    pub(crate) tracing: Tracing,
+}
+
+impl GrpcOtel {
+    /// Nothing is recorded until a provider is given.
+    pub fn builder() -> Builder {
+        Builder(Shared::default())
+    }
+
+    /// A layer for a server that serves `methods`. It goes outside of all layers whose answers
+    /// are to be counted: authentication, limits, time limits.
+    #[must_use]
+    pub fn server_layer(&self, methods: Methods) -> ServerLayer {
+        ServerLayer::new(&self.shared, methods)
+    }
+
+    /// A layer for a channel without retries, where every call is one attempt.
+    ///
+    /// `target` is what the channel connects to: `dns:///host:port`, `host:port`, or the URI
+    /// given to tonic's `Endpoint`.
+    #[must_use]
+    pub fn client_layer(&self, target: &str) -> ClientLayer {
+        ClientLayer::new(&self.shared, Target::new(target))
+    }
+
+    /// With [`GrpcOtel::client_attempt_layer`] inside, the layer that goes outside of retries and
+    /// sees calls as the application does.
+    #[must_use]
+    pub fn client_call_layer(&self, target: &str) -> ClientCallLayer {
+        ClientCallLayer::new(&self.shared, Target::new(target))
+    }
+
+    /// The layer that goes inside of retries, next to the channel, and sees every attempt.
+    #[must_use]
+    pub fn client_attempt_layer(&self, target: &str) -> ClientAttemptLayer {
+        ClientAttemptLayer::new(&self.shared, Target::new(target))
+    }
+}
+
+/// Builds a [`GrpcOtel`].
+#[must_use]
+pub struct Builder(Shared);
+
+impl Builder {
+    /// Where metrics go. Without one none are recorded.
+    #[cfg(feature = "metrics")]
+    pub fn meter_provider<P: MeterProvider + ?Sized + 'static>(mut self, provider: &P) -> Self {
+        self.0.metrics.meter = (TypeId::of::<P>() != TypeId::of::<NoopMeterProvider>())
+            .then(|| provider.meter_with_scope(scope()));
+        self
+    }
+
+    /// Where spans go. Without one none are made.
+    #[cfg(feature = "trace")]
+    pub fn tracer_provider<P>(mut self, provider: &P) -> Self
+    where
+        P: TracerProvider + 'static,
+        P::Tracer: Send + Sync + 'static,
+        <P::Tracer as Tracer>::Span: Send + Sync + 'static,
+    {
+        self.0.tracing.tracer = None;
+        if TypeId::of::<P>() != TypeId::of::<NoopTracerProvider>() {
+            self.0.tracing.tracer = Some(Box::new(provider.tracer_with_scope(scope())));
+        }
+        self
+    }
+
+    /// How the trace context and baggage travel in metadata: usually `TraceContextPropagator`,
+    /// with `BaggagePropagator` in a `TextMapCompositePropagator`. Without one nothing is read or
+    /// sent.
+    #[cfg(feature = "trace")]
+    pub fn propagator(mut self, propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
+        self.0.tracing.propagator = Some(Box::new(propagator));
+        self
+    }
+
+    /// Which messages of a recorded call become events of its span. By default the first 16 of
+    /// each direction, then ever fewer.
+    #[cfg(feature = "trace")]
+    pub fn message_events(mut self, events: MessageEvents) -> Self {
+        self.0.tracing.events = events;
+        self
+    }
+
+    /// Which codes make a server's span an error. By default all but OK, as in A72.
+    #[cfg(feature = "trace")]
+    pub fn server_span_errors(mut self, errors: SpanErrors) -> Self {
+        self.0.tracing.server_errors = errors;
+        self
+    }
+
+    /// How a server's spans learn the peer's address. By default from tonic's `TcpConnectInfo`
+    /// (feature `transport`); under TLS by tonic from `TlsConnectInfo<TcpConnectInfo>`, which is to
+    /// be asked for here.
+    #[cfg(feature = "trace")]
+    pub fn peer_address(mut self, peer: fn(&http::Extensions) -> Option<std::net::SocketAddr>) -> Self {
+        self.0.tracing.peer = peer;
+        self
+    }
+
+    /// Under which names durations of calls are recorded: A66's by default.
+    #[cfg(feature = "metrics")]
+    pub fn duration_metrics(mut self, metrics: DurationMetrics) -> Self {
+        self.0.metrics.duration = metrics;
+        self
+    }
+
+    /// Also records the experimental instruments of gRFC A96 at the call layer: retries,
+    /// transparent retries, hedges and the delay between attempts.
+    #[cfg(feature = "metrics")]
+    pub fn retry_metrics(mut self, record: bool) -> Self {
+        self.0.metrics.retries = record;
+        self
+    }
+
+    /// The finished thing.
+    #[must_use]
+    pub fn build(self) -> GrpcOtel {
+        GrpcOtel { shared: Arc::new(self.0) }
+    }
+}
+
+/// The meter and tracer are named after the library (A66).
+fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build()
+}

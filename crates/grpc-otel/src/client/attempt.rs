@@ -1,0 +1,94 @@
+//! Attempts at calls, as the channel sees them.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::Attempts;
+use crate::{
+    BoxError, RequestBody, ResponseBody, ResponseFuture,
+    builder::Shared,
+    call::{Call, Flow, Guard},
+    recorder::{Recorders, Side},
+    target::Target,
+    timeout,
+};
+
+/// Records attempts. Made by [`GrpcOtel::client_attempt_layer`](crate::GrpcOtel::client_attempt_layer).
+#[derive(Clone)]
+pub struct ClientAttemptLayer(Arc<Recorders>);
+
+impl ClientAttemptLayer {
+    pub(crate) fn new(shared: &Arc<Shared>, target: Target) -> Self {
+        Self(Arc::new(Recorders::client(shared, Side::Attempt, Some(target))))
+    }
+}
+
+impl<S> Layer<S> for ClientAttemptLayer {
+    type Service = ClientAttempt<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ClientAttempt { inner, recorders: self.0.clone() }
+    }
+}
+
+/// A channel whose attempts are recorded.
+#[derive(Clone)]
+pub struct ClientAttempt<S> {
+    inner: S,
+    recorders: Arc<Recorders>,
+}
+
+impl<S, B, R> Service<Request<B>> for ClientAttempt<S>
+where
+    S: Service<Request<tonic::body::Body>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    R: Body,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let call = start(&self.recorders, &mut request);
+        let guard = Guard::new(Some(call.clone()));
+        let request = request.map(|body| tonic::body::Body::new(RequestBody::new(body, Some(call))));
+        let response = self.inner.call(request);
+        ResponseFuture::new(response, guard)
+    }
+}
+
+fn start<B>(recorders: &Recorders, request: &mut Request<B>) -> Arc<Call> {
+    let recorder = recorders.of_request(request);
+    #[cfg(feature = "metrics")]
+    recorder.metrics.started();
+    let attempts = request.extensions_mut().remove::<Arc<Attempts>>();
+    let started = Instant::now();
+    let previous = attempts.as_ref().map_or(0, |attempts| attempts.begin(started));
+    #[cfg(not(feature = "trace"))]
+    let _ = previous;
+    Arc::new(Call {
+        started,
+        timeout: timeout::from_headers(request.headers()),
+        request: Flow::default(),
+        response: Flow::default(),
+        attempts,
+        #[cfg(feature = "trace")]
+        span: recorder.shared.tracing.attempt_span(&recorder.span, previous, request.headers_mut()),
+        recorder,
+    })
+}

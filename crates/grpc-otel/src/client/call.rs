@@ -1,0 +1,92 @@
+//! Calls as the application sees them, whatever number of attempts they take.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use http::{Request, Response};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::Attempts;
+use crate::{
+    BoxError, ResponseBody, ResponseFuture,
+    builder::Shared,
+    call::{Call, Flow, Guard},
+    recorder::{Recorders, Side},
+    target::Target,
+    timeout,
+};
+
+/// Records calls. Made by [`GrpcOtel::client_call_layer`](crate::GrpcOtel::client_call_layer).
+#[derive(Clone)]
+pub struct ClientCallLayer {
+    recorders: Arc<Recorders>,
+    retries: bool,
+}
+
+impl ClientCallLayer {
+    pub(crate) fn new(shared: &Arc<Shared>, target: Target) -> Self {
+        Self { retries: true, ..Self::without_retries(shared, target) }
+    }
+
+    pub(crate) fn without_retries(shared: &Arc<Shared>, target: Target) -> Self {
+        Self { recorders: Arc::new(Recorders::client(shared, Side::Call, Some(target))), retries: false }
+    }
+}
+
+impl<S> Layer<S> for ClientCallLayer {
+    type Service = ClientCall<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ClientCall { inner, layer: self.clone() }
+    }
+}
+
+/// A channel whose calls are recorded.
+#[derive(Clone)]
+pub struct ClientCall<S> {
+    inner: S,
+    layer: ClientCallLayer,
+}
+
+impl<S, B, R> Service<Request<B>> for ClientCall<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+    R: Body,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let recorder = self.layer.recorders.of_request(&request);
+        let attempts = self.layer.retries.then(Arc::<Attempts>::default);
+        if let Some(attempts) = &attempts {
+            request.extensions_mut().insert(attempts.clone());
+        }
+        let call = Arc::new(Call {
+            started: Instant::now(),
+            timeout: timeout::from_headers(request.headers()),
+            request: Flow::default(),
+            response: Flow::default(),
+            attempts,
+            #[cfg(feature = "trace")]
+            span: recorder.shared.tracing.call_span(&recorder.span),
+            recorder,
+        });
+        let guard = Guard::new(Some(call));
+        #[cfg(feature = "trace")]
+        let _current = guard.attach();
+        let response = self.inner.call(request);
+        ResponseFuture::new(response, guard)
+    }
+}

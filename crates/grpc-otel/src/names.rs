@@ -1,0 +1,31 @@
+//! Attribute names and values, and names that live as long as the process.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
+/// `grpc.method` of a method nobody registered (A66).
+pub(crate) const OTHER: &str = "other";
+/// `rpc.method` of a method nobody registered (OpenTelemetry's conventions).
+pub(crate) const RPC_OTHER: &str = "_OTHER";
+
+pub(crate) const RPC_SYSTEM_NAME: &str = "rpc.system.name";
+pub(crate) const RPC_METHOD: &str = "rpc.method";
+pub(crate) const RPC_STATUS_CODE: &str = "rpc.status_code";
+pub(crate) const ERROR_TYPE: &str = "error.type";
+pub(crate) const SERVER_ADDRESS: &str = "server.address";
+pub(crate) const SERVER_PORT: &str = "server.port";
+
+/// The name as a string of the whole process, kept once: attributes and span names made of it
+/// are then copied without allocation. Only registered methods and targets come here.
+pub(crate) fn intern(name: &str) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name) {
+        return known;
+    }
+    let kept: &'static str = Box::leak(name.into());
+    names.insert(kept);
+    kept
+}

@@ -1,0 +1,127 @@
+//! What is ready for the calls of one method before the first of them comes.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use tonic::GrpcMethod;
+
+use crate::{
+    Methods,
+    builder::Shared,
+    names::{OTHER, intern},
+    target::Target,
+};
+
+/// Which end of an RPC is observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// A server's call.
+    Server,
+    /// A client's call as the application sees it.
+    Call,
+    /// One attempt of a client at a call.
+    Attempt,
+}
+
+impl Side {
+    /// Whether this side sends what passes in that direction.
+    #[cfg(feature = "trace")]
+    pub(crate) fn sends(self, direction: crate::call::Direction) -> bool {
+        (self == Side::Server) == (direction == crate::call::Direction::Response)
+    }
+}
+
+/// Records calls of one method on one side.
+pub(crate) struct Recorder {
+    pub(crate) side: Side,
+    #[cfg(feature = "trace")]
+    pub(crate) shared: Arc<Shared>,
+    #[cfg(feature = "metrics")]
+    pub(crate) metrics: crate::metrics::MethodMetrics,
+    #[cfg(feature = "trace")]
+    pub(crate) span: crate::trace::SpanTemplate,
+}
+
+/// The recorders of one layer, by path.
+pub(crate) struct Recorders {
+    side: Side,
+    target: Option<Target>,
+    shared: Arc<Shared>,
+    unregistered: Methods,
+    known: HashMap<Box<str>, Arc<Recorder>>,
+    /// Met later: a client's methods, and unregistered ones a server is to name.
+    met: RwLock<HashMap<Box<str>, Arc<Recorder>>>,
+    other: Arc<Recorder>,
+}
+
+impl Recorders {
+    pub(crate) fn server(shared: &Arc<Shared>, methods: Methods) -> Self {
+        let mut this = Self::client(shared, Side::Server, None);
+        this.known =
+            methods.names.iter().map(|name| (format!("/{name}").into(), this.recorder(name))).collect();
+        this.unregistered = methods;
+        this
+    }
+
+    pub(crate) fn client(shared: &Arc<Shared>, side: Side, target: Option<Target>) -> Self {
+        Self {
+            side,
+            target,
+            shared: shared.clone(),
+            unregistered: Methods::default(),
+            known: HashMap::new(),
+            met: RwLock::default(),
+            other: Arc::new(Recorder::new(shared, side, target, OTHER)),
+        }
+    }
+
+    /// The recorder of the method a server is asked for.
+    pub(crate) fn of_path(&self, path: &str) -> Arc<Recorder> {
+        if let Some(known) = self.known.get(path) {
+            return known.clone();
+        }
+        match (&self.unregistered.unregistered, path.strip_prefix('/')) {
+            (Some(accept), Some(name)) if accept(name) => self.met(path, || name.to_owned()),
+            _ => self.other.clone(),
+        }
+    }
+
+    /// The recorder of the method a client calls: registered if it comes from generated code.
+    pub(crate) fn of_request<B>(&self, request: &http::Request<B>) -> Arc<Recorder> {
+        match request.extensions().get::<GrpcMethod<'static>>() {
+            Some(method) => {
+                self.met(request.uri().path(), || format!("{}/{}", method.service(), method.method()))
+            }
+            None => self.other.clone(),
+        }
+    }
+
+    fn met(&self, path: &str, name: impl FnOnce() -> String) -> Arc<Recorder> {
+        if let Some(met) = self.met.read().unwrap_or_else(PoisonError::into_inner).get(path) {
+            return met.clone();
+        }
+        let mut met = self.met.write().unwrap_or_else(PoisonError::into_inner);
+        met.entry(path.into()).or_insert_with(|| self.recorder(&name())).clone()
+    }
+
+    fn recorder(&self, method: &str) -> Arc<Recorder> {
+        Arc::new(Recorder::new(&self.shared, self.side, self.target, method))
+    }
+}
+
+impl Recorder {
+    fn new(shared: &Arc<Shared>, side: Side, target: Option<Target>, method: &str) -> Self {
+        let method = intern(method);
+        Self {
+            side,
+            #[cfg(feature = "trace")]
+            shared: shared.clone(),
+            #[cfg(feature = "metrics")]
+            metrics: crate::metrics::MethodMetrics::new(&shared.metrics, side, target, method),
+            #[cfg(feature = "trace")]
+            span: crate::trace::SpanTemplate::new(side, target, method),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The server's layer.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use http::{Request, Response};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    BoxError, Methods, RequestBody, ResponseBody, ResponseFuture,
+    builder::Shared,
+    call::{Call, Flow, Guard},
+    recorder::{Recorders, Side},
+    timeout,
+};
+
+/// Records every call a server gets. Made by [`GrpcOtel::server_layer`](crate::GrpcOtel::server_layer).
+#[derive(Clone)]
+pub struct ServerLayer(Arc<Recorders>);
+
+impl ServerLayer {
+    pub(crate) fn new(shared: &Arc<Shared>, methods: Methods) -> Self {
+        Self(Arc::new(Recorders::server(shared, methods)))
+    }
+}
+
+impl<S> Layer<S> for ServerLayer {
+    type Service = ServerService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ServerService { inner, recorders: self.0.clone() }
+    }
+}
+
+/// A service whose calls are recorded.
+#[derive(Clone)]
+pub struct ServerService<S> {
+    inner: S,
+    recorders: Arc<Recorders>,
+}
+
+impl<S, B, R> Service<Request<B>> for ServerService<S>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+    R: Body,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let call = start(&self.recorders, &request);
+        let guard = Guard::new(Some(call.clone()));
+        let request = request.map(|body| RequestBody::new(body, Some(call)));
+        #[cfg(feature = "trace")]
+        let _current = guard.attach();
+        let response = self.inner.call(request);
+        ResponseFuture::new(response, guard)
+    }
+}
+
+fn start<B>(recorders: &Recorders, request: &Request<B>) -> Arc<Call> {
+    let recorder = recorders.of_path(request.uri().path());
+    debug_assert_eq!(recorder.side, Side::Server);
+    #[cfg(feature = "metrics")]
+    recorder.metrics.started();
+    Arc::new(Call {
+        started: Instant::now(),
+        timeout: timeout::from_headers(request.headers()),
+        request: Flow::default(),
+        response: Flow::default(),
+        attempts: None,
+        #[cfg(feature = "trace")]
+        span: recorder.shared.tracing.server_span(&recorder.span, request),
+        recorder,
+    })
+}

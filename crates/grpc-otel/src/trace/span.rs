@@ -1,0 +1,138 @@
+//! The span of one call.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use opentelemetry::{
+    Context, ContextGuard, KeyValue,
+    trace::{Status, TraceContextExt},
+};
+use percent_encoding::percent_decode;
+use tonic::Code;
+
+use super::MessageEvents;
+use crate::{
+    call::{Flow, Reason},
+    frame::Message,
+    names::{ERROR_TYPE, RPC_STATUS_CODE},
+    recorder::Side,
+    status,
+};
+
+/// Which codes make the span of a server's call an error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpanErrors {
+    /// All but OK (gRFC A72).
+    #[default]
+    Grpc,
+    /// Only those that are the server's fault: UNKNOWN, `DEADLINE_EXCEEDED`, UNIMPLEMENTED,
+    /// INTERNAL, UNAVAILABLE, `DATA_LOSS` (OpenTelemetry's semantic conventions).
+    OpenTelemetry,
+}
+
+/// The span of a call and the context it is in.
+pub(crate) struct CallSpan {
+    context: Option<Context>,
+    recording: Option<Recording>,
+}
+
+struct Recording {
+    events: MessageEvents,
+    errors: SpanErrors,
+}
+
+impl CallSpan {
+    /// Tracing is off.
+    pub(crate) fn none() -> Self {
+        Self { context: None, recording: None }
+    }
+
+    /// The call is not sampled, but what is below it is to know that.
+    pub(crate) fn unrecorded(context: Context) -> Self {
+        Self { context: Some(context), recording: None }
+    }
+
+    pub(crate) fn recorded(context: Context, events: MessageEvents, errors: SpanErrors) -> Self {
+        Self { context: Some(context), recording: Some(Recording { events, errors }) }
+    }
+
+    pub(crate) fn context(&self) -> Option<&Context> {
+        self.context.as_ref()
+    }
+
+    /// Makes the context current until the guard is dropped.
+    pub(crate) fn attach(&self) -> Option<ContextGuard> {
+        self.context.clone().map(Context::attach)
+    }
+
+    /// Whether messages are to be told.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.recording.as_ref().is_some_and(|recording| !recording.events.is_none())
+    }
+
+    /// A message has passed. Of a compressed one the size before compression is not known here,
+    /// so its event is the one A72 has for the compressed size alone.
+    pub(crate) fn message(&self, outbound: bool, message: Message, unrecorded: &AtomicU64) {
+        let (Some(context), Some(recording)) = (&self.context, &self.recording) else { return };
+        if !recording.events.includes(message.sequence) {
+            unrecorded.fetch_add(1, Relaxed);
+            return;
+        }
+        let (name, size) = match (outbound, message.compressed) {
+            (true, false) => ("Outbound message", "message-size"),
+            (true, true) => ("Outbound message compressed", "message-size-compressed"),
+            (false, false) => ("Inbound message", "message-size"),
+            (false, true) => ("Inbound compressed message", "message-size-compressed"),
+        };
+        let attributes = vec![
+            KeyValue::new("sequence-number", to_i64(message.sequence)),
+            KeyValue::new(size, i64::from(message.size)),
+        ];
+        context.span().add_event(name, attributes);
+    }
+
+    /// Ends the span.
+    pub(crate) fn end(&self, side: Side, code: Code, reason: &Reason<'_>, request: &Flow, response: &Flow) {
+        let (Some(context), Some(recording)) = (&self.context, &self.recording) else { return };
+        let span = context.span();
+        let name = status::name(code);
+        span.set_attribute(KeyValue::new(RPC_STATUS_CODE, name));
+        let error = match recording.errors {
+            SpanErrors::Grpc => code != Code::Ok,
+            SpanErrors::OpenTelemetry => status::is_error(side, code),
+        };
+        if error {
+            span.set_attribute(KeyValue::new(ERROR_TYPE, name));
+            span.set_status(Status::error(describe(name, reason)));
+        } else if code == Code::Ok {
+            span.set_status(Status::Ok);
+        }
+        let (outbound, inbound) =
+            if side == Side::Server { (response, request) } else { (request, response) };
+        for (key, flow) in
+            [("grpc_otel.outbound.unrecorded", outbound), ("grpc_otel.inbound.unrecorded", inbound)]
+        {
+            let unrecorded = flow.unrecorded.load(Relaxed);
+            if unrecorded > 0 {
+                span.set_attribute(KeyValue::new(key, to_i64(unrecorded)));
+            }
+        }
+        span.end();
+    }
+}
+
+/// The code and the message: `UNAVAILABLE, unable to resolve host`.
+fn describe(code: &str, reason: &Reason<'_>) -> String {
+    let message = match reason {
+        Reason::Text(text) => (*text).into(),
+        Reason::Headers(headers) => match headers.get(tonic::Status::GRPC_MESSAGE) {
+            Some(message) => percent_decode(message.as_bytes()).decode_utf8_lossy(),
+            None => "".into(),
+        },
+    };
+    if message.is_empty() { code.to_owned() } else { format!("{code}, {message}") }
+}
+
+fn to_i64(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
