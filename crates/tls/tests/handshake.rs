@@ -1,0 +1,136 @@
+//! Who gets in: certificates that are good, missing, expired, of another CA or for another purpose.
+
+mod common;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use common::{Secret, Seen, anonymous, call, client_pair, serve, server_pair};
+use kelvin_tls::{
+    ClientAuth, ClientFiles, ClientTls, ServerFiles, ServerTls, TlsError,
+    ca::{LocalCa, Pair, Usage},
+};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+
+/// A client that shows `pair` whatever our own checks think of it.
+fn careless_client(ca: &LocalCa, pair: &Pair) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.pem().as_bytes()).unwrap()).unwrap();
+    let chain = vec![CertificateDer::from_pem_slice(pair.cert.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".into()];
+    Arc::new(config)
+}
+
+fn expired() -> std::ops::Range<SystemTime> {
+    let day = Duration::from_hours(24);
+    SystemTime::now() - 2 * day..SystemTime::now() - day
+}
+
+#[tokio::test]
+async fn client_certificates_are_ignored_asked_for_or_required() {
+    let ca = LocalCa::generate().unwrap();
+    let server = Secret::pair(&server_pair(&ca), &ca.pem());
+    let client = Secret::pair(&client_pair(&ca), &ca.pem());
+    let nobody = anonymous(&server.path("ca.crt")).config();
+    let sensor = client.client().unwrap().config();
+
+    for (client_auth, of_sensor, of_nobody) in [
+        (ClientAuth::None, Seen::NoCertificate, Some(Seen::NoCertificate)),
+        (ClientAuth::Optional, Seen::MayAuthenticate, Some(Seen::NoCertificate)),
+        (ClientAuth::Required, Seen::MayAuthenticate, None),
+    ] {
+        let address = serve(server.server(client_auth).unwrap()).await;
+        assert_eq!(call(address, sensor.clone()).await.unwrap().0, of_sensor, "{client_auth:?}");
+        assert_eq!(
+            call(address, nobody.clone()).await.ok().map(|(seen, _)| seen),
+            of_nobody,
+            "{client_auth:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn bad_client_certificates_are_refused_even_where_none_is_needed() {
+    let ca = LocalCa::generate().unwrap();
+    let other = LocalCa::generate().unwrap();
+    let address =
+        serve(Secret::pair(&server_pair(&ca), &ca.pem()).server(ClientAuth::Optional).unwrap()).await;
+
+    let expired = ca.issue_valid(Usage::Client, &["sensor"], &expired()).unwrap();
+    for (pair, reason) in [
+        (expired, "CertificateExpired"),
+        (client_pair(&other), "DecryptError"),
+        (server_pair(&ca), "UnsupportedCertificate"),
+    ] {
+        let error = call(address, careless_client(&ca, &pair)).await.unwrap_err().to_string();
+        assert!(error.contains(reason), "{error} should name {reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_states_no_usage_does_not_authenticate() {
+    let ca = LocalCa::generate().unwrap();
+    let address =
+        serve(Secret::pair(&server_pair(&ca), &ca.pem()).server(ClientAuth::Required).unwrap()).await;
+
+    let unstated = ca.issue(Usage::Unstated, &["another-program"]).unwrap();
+    let client = Secret::pair(&unstated, &ca.pem()).client().unwrap();
+    assert_eq!(call(address, client.config()).await.unwrap().0, Seen::Certificate);
+}
+
+#[tokio::test]
+async fn a_server_of_another_ca_or_name_is_refused() {
+    let ca = LocalCa::generate().unwrap();
+    let other = LocalCa::generate().unwrap();
+    let trusting = anonymous(&Secret::new(&[("ca.crt", &ca.pem())]).path("ca.crt")).config();
+
+    for pair in [server_pair(&other), ca.issue(Usage::Server, &["elsewhere"]).unwrap(), client_pair(&ca)] {
+        let address = serve(Secret::pair(&pair, &ca.pem()).server(ClientAuth::None).unwrap()).await;
+        assert!(call(address, trusting.clone()).await.is_err());
+    }
+}
+
+#[test]
+fn files_that_cannot_serve_are_refused_by_name() {
+    let ca = LocalCa::generate().unwrap();
+    let pair = server_pair(&ca);
+    let error = |pair: &Pair, ca: &str| Secret::pair(pair, ca).server(ClientAuth::Required).unwrap_err();
+
+    let expired = ca.issue_valid(Usage::Server, &["localhost"], &expired()).unwrap();
+    assert!(matches!(error(&expired, &ca.pem()), TlsError::NotValidNow { .. }));
+    let mixed = Pair { cert: pair.cert.clone(), key: server_pair(&ca).key };
+    assert!(matches!(error(&mixed, &ca.pem()), TlsError::Mismatch { .. }));
+    let broken = Pair { cert: pair.cert.replace("BEGIN", "BEGUN"), key: pair.key.clone() };
+    assert!(error(&broken, &ca.pem()).to_string().ends_with("tls.crt: holds no certificate in PEM"));
+    assert!(error(&pair, "").to_string().ends_with("ca.crt: holds no certificate in PEM"));
+
+    // What stands in a key file is never repeated.
+    let secret = "-----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY";
+    let keyless = Pair { cert: pair.cert.clone(), key: secret.into() };
+    let text = format!("{0} {0:?}", error(&keyless, &ca.pem()));
+    assert!(text.contains("holds no private key") && !text.contains("hush"), "{text}");
+    assert!(!format!("{pair:?}").contains("PRIVATE"));
+}
+
+#[test]
+fn files_must_go_together() {
+    let ca = LocalCa::generate().unwrap();
+    let secret = Secret::pair(&server_pair(&ca), &ca.pem());
+    let [cert, key, ca] = ["tls.crt", "tls.key", "ca.crt"].map(|name| secret.path(name));
+
+    let files = ServerFiles { cert: cert.clone(), key, client_ca: None };
+    assert!(matches!(ServerTls::load(files.clone(), ClientAuth::Optional), Err(TlsError::NoClientCa)));
+    ServerTls::load(files, ClientAuth::None).unwrap();
+    let files = ClientFiles { ca, cert: Some(cert), key: None };
+    assert!(matches!(ClientTls::load(files), Err(TlsError::HalfPair)));
+}

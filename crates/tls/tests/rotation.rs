@@ -1,0 +1,150 @@
+//! Files that change under running servers and clients.
+
+mod common;
+
+use common::{Metrics, POLL, Secret, anonymous, call, client_pair, serve, server_pair, until};
+use kelvin_tls::{
+    ClientAuth, Tokens,
+    ca::{LocalCa, Pair, Usage},
+};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+
+fn der(pair: &Pair) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(pair.cert.as_bytes()).unwrap()
+}
+
+#[tokio::test]
+async fn a_certificate_changes_without_a_failed_call() {
+    let ca = LocalCa::generate().unwrap();
+    let mut secret = Secret::pair(&server_pair(&ca), &ca.pem());
+    let tls = secret.server(ClientAuth::None).unwrap();
+    let metrics = Metrics::new();
+    let _watch = tokio::spawn(tls.watch(POLL, &metrics.meter()));
+    let address = serve(tls).await;
+    let client = anonymous(&secret.path("ca.crt"));
+
+    for _ in 0..5 {
+        let next = server_pair(&ca);
+        secret.write_pair(&next, &ca.pem());
+        until("the new certificate is shown", async || {
+            call(address, client.config()).await.unwrap().1 == der(&next)
+        })
+        .await;
+    }
+    assert!(
+        metrics.has("kelvin.reloads[{reload}]{file=server_certificate,result=ok} 5"),
+        "{:?}",
+        metrics.lines()
+    );
+}
+
+#[tokio::test]
+async fn a_bad_pair_is_refused_and_the_last_good_one_kept() {
+    let ca = LocalCa::generate().unwrap();
+    let good = server_pair(&ca);
+    let mut secret = Secret::pair(&good, &ca.pem());
+    let tls = secret.server(ClientAuth::None).unwrap();
+    let metrics = Metrics::new();
+    let _watch = tokio::spawn(tls.watch(POLL, &metrics.meter()));
+    let address = serve(tls).await;
+    let client = anonymous(&secret.path("ca.crt")).config();
+
+    let now = std::time::SystemTime::now();
+    let hour = std::time::Duration::from_hours(1);
+    let bad = [
+        Pair { cert: server_pair(&ca).cert, key: server_pair(&ca).key },
+        ca.issue_valid(Usage::Server, &["localhost"], &(now - 2 * hour..now - hour)).unwrap(),
+        Pair { cert: "junk".into(), key: good.key.clone() },
+    ];
+    for (count, pair) in (1..).zip(&bad) {
+        secret.write_pair(pair, &ca.pem());
+        let line = format!("kelvin.reloads[{{reload}}]{{file=server_certificate,result=refused}} {count}");
+        until(&line, async || metrics.has(&line)).await;
+        assert_eq!(call(address, client.clone()).await.unwrap().1, der(&good));
+    }
+
+    let next = server_pair(&ca);
+    secret.write_pair(&next, &ca.pem());
+    until("the next good one", async || call(address, client.clone()).await.unwrap().1 == der(&next)).await;
+}
+
+#[tokio::test]
+async fn a_renewed_ca_parts_nobody_while_both_are_in_the_bundle() {
+    let old = LocalCa::generate().unwrap();
+    let new = LocalCa::generate().unwrap();
+    let both = old.pem() + &new.pem();
+    let mut server = Secret::pair(&server_pair(&old), &old.pem());
+    let mut client = Secret::pair(&client_pair(&old), &old.pem());
+    let server_tls = server.server(ClientAuth::Required).unwrap();
+    let client_tls = client.client().unwrap();
+    let metrics = Metrics::new();
+    let _server_watch = tokio::spawn(server_tls.watch(POLL, &metrics.meter()));
+    let _client_watch = tokio::spawn(client_tls.watch(POLL, &metrics.meter()));
+    let address = serve(server_tls).await;
+
+    let reloaded = |file: &str, count: u32| {
+        let line = format!("kelvin.reloads[{{reload}}]{{file={file},result=ok}} {count}");
+        let (metrics, client_tls) = (&metrics, &client_tls);
+        async move {
+            until(&line, async || {
+                call(address, client_tls.config()).await.unwrap();
+                metrics.has(&line)
+            })
+            .await;
+        }
+    };
+
+    // First everybody trusts both, then the certificates change, then the old CA goes.
+    let (server_old, client_old) = (server_pair(&old), client_pair(&old));
+    server.write_pair(&server_old, &both);
+    client.write_pair(&client_old, &both);
+    reloaded("client_ca", 1).await;
+    reloaded("server_ca", 1).await;
+
+    let (server_new, client_new) = (server_pair(&new), client_pair(&new));
+    server.write_pair(&server_new, &both);
+    reloaded("server_certificate", 2).await;
+    client.write_pair(&client_new, &both);
+    reloaded("client_certificate", 2).await;
+
+    server.write_pair(&server_new, &new.pem());
+    client.write_pair(&client_new, &new.pem());
+    reloaded("client_ca", 2).await;
+    reloaded("server_ca", 2).await;
+    let (_, shown) = call(address, client_tls.config()).await.unwrap();
+    assert_eq!(shown, der(&server_new));
+}
+
+#[tokio::test]
+async fn the_end_of_certificates_is_recorded() {
+    let ca = LocalCa::generate().unwrap();
+    let now = std::time::SystemTime::now();
+    let end = now + std::time::Duration::from_hours(5);
+    let pair = ca.issue_valid(Usage::Server, &["localhost"], &(now..end)).unwrap();
+    let tls = Secret::pair(&pair, &ca.pem());
+    let tls = tls.server(ClientAuth::None).unwrap();
+    let metrics = Metrics::new();
+    let _watch = tokio::spawn(tls.watch(POLL, &metrics.meter()));
+
+    let end = end.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let line = format!("kelvin.certificate.expiry[s]{{file=server_certificate}} {end}");
+    until(&line, async || metrics.has(&line)).await;
+}
+
+#[tokio::test]
+async fn tokens_change_and_an_empty_file_is_refused() {
+    let mut secret = Secret::new(&[("tokens", "first")]);
+    let tokens = Tokens::load(secret.path("tokens")).unwrap();
+    let metrics = Metrics::new();
+    let _watch = tokio::spawn(tokens.watch(POLL, &metrics.meter()));
+
+    secret.write(&[("tokens", "# both for a while\nsecond\nfirst\n")]);
+    until("the second token", async || tokens.accepts(b"second")).await;
+    assert!(tokens.accepts(b"first"));
+
+    secret.write(&[("tokens", "# none\n")]);
+    let refused = "kelvin.reloads[{reload}]{file=tokens,result=refused} 1";
+    until(refused, async || metrics.has(refused)).await;
+    assert!(tokens.accepts(b"second"));
+    assert_eq!(tokens.first(), "second");
+}
