@@ -1,0 +1,64 @@
+//! Exponential backoff with jitter, as gRFC A6 and gRPC's connection backoff have it.
+
+use std::time::Duration;
+
+/// The factor from one wait to the next.
+const MULTIPLIER: f64 = 1.6;
+/// Each wait is drawn from so much below to so much above its nominal length.
+const JITTER: f64 = 0.2;
+
+/// How long to wait before trying again.
+#[derive(Debug, Clone)]
+pub(crate) struct Backoff {
+    initial: Duration,
+    max: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    pub(crate) fn new(initial: Duration, max: Duration) -> Self {
+        Self { initial, max, next: initial }
+    }
+
+    /// The next wait; each is longer than the one before, up to the longest.
+    pub(crate) fn next(&mut self) -> Duration {
+        let wait = jitter(self.next);
+        self.next = self.next.mul_f64(MULTIPLIER).min(self.max);
+        wait
+    }
+
+    /// It worked: begin with the shortest wait again.
+    pub(crate) fn reset(&mut self) {
+        self.next = self.initial;
+    }
+}
+
+/// `length`, 20 % more or less: what many clients do at the same moment is spread.
+pub(crate) fn jitter(length: Duration) -> Duration {
+    length.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grows_to_its_bound_and_starts_again() {
+        let second = Duration::from_secs(1);
+        let mut backoff = Backoff::new(second, 5 * second);
+        for nominal in [1.0, 1.6, 2.56, 4.096, 5.0, 5.0] {
+            let wait = backoff.next().as_secs_f64();
+            assert!((nominal * 0.8 - 1e-6..=nominal * 1.2 + 1e-6).contains(&wait), "{wait} for {nominal}");
+        }
+        backoff.reset();
+        assert!(backoff.next() <= second.mul_f64(1.2));
+    }
+
+    #[test]
+    fn spreads() {
+        let waits: Vec<_> = (0..50).map(|_| jitter(Duration::from_secs(1))).collect();
+        assert!(
+            waits.iter().max().unwrap().abs_diff(*waits.iter().min().unwrap()) > Duration::from_millis(100)
+        );
+    }
+}

@@ -1,0 +1,69 @@
+//! The addresses of the server's name, looked up again and again.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    net::lookup_host,
+    time::{sleep, timeout},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{balancer::Peers, connection::Connector};
+
+/// No look-up follows another sooner.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Keeps every address of `host` connected, for ever: new ones are taken up, those that are gone are left, and calls
+/// that are under way there end by themselves.
+pub(super) async fn follow(
+    host: String,
+    port: u16,
+    refresh: Duration,
+    connector: Arc<Connector>,
+    peers: Peers,
+) {
+    let mut tasks: HashMap<SocketAddr, AbortOnDropHandle<()>> = HashMap::new();
+    let mut told = false;
+    loop {
+        let found = lookup_host((host.as_str(), port)).await;
+        let wait = match found {
+            Ok(found) => {
+                let found: HashSet<_> = found.collect();
+                tasks.retain(|address, _| {
+                    let keep = found.contains(address);
+                    if !keep {
+                        tracing::info!(%address, "no longer an address of {host}");
+                        peers.remove(*address);
+                    }
+                    keep
+                });
+                for address in found {
+                    tasks.entry(address).or_insert_with(|| {
+                        peers.add(address);
+                        let keeping = connector.clone().keep(address, peers.clone());
+                        AbortOnDropHandle::new(tokio::spawn(keeping))
+                    });
+                }
+                peers.looked_up(Ok(()));
+                told = false;
+                refresh
+            }
+            Err(error) => {
+                // What was known stays: better old addresses than none.
+                if !told {
+                    tracing::warn!(%error, "cannot look up {host}; trying again");
+                    told = true;
+                }
+                peers.looked_up(Err(format!("cannot look up {host}: {error}")));
+                2 * PAUSE
+            }
+        };
+        sleep(PAUSE).await;
+        let _ = timeout(wait.saturating_sub(PAUSE), peers.lost()).await;
+    }
+}

@@ -1,0 +1,147 @@
+//! The connection to one address: opened again whenever it is lost, and when certificates change.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use kelvin_app::{BoxError, error_chain};
+use kelvin_tls::ClientTls;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, pki_types::ServerName},
+};
+use tonic::body::Body;
+
+use super::balancer::Peers;
+use crate::backoff::Backoff;
+
+/// A connection that lasted so long was a good one.
+const GOOD: Duration = Duration::from_secs(10);
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// A peer that answers nothing, not even TCP, is given up after so long. The kernel asks, not HTTP/2: servers in
+/// the field end connections that ping more often than every five minutes.
+const SILENCE: Duration = Duration::from_secs(20);
+/// Of one call at a time; large enough that it is the server who sets the pace.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// Large against the stream's: h2 ends connections with too many small unread frames, by a budget of half of this.
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
+/// How connections are opened.
+#[derive(Debug)]
+pub(super) struct Connector {
+    pub(super) tls: Tls,
+    /// How long opening may take.
+    pub(super) limit: Duration,
+    /// How often the TLS configuration is looked at.
+    pub(super) reload_interval: Duration,
+}
+
+/// With the name that the server's certificate must have; `None` is plain text.
+pub(super) type Tls = Option<(Arc<ClientTls>, ServerName<'static>)>;
+
+type Connection = (SendRequest<Body>, JoinHandle<hyper::Result<()>>);
+
+impl Connector {
+    /// Keeps `address` connected, for ever.
+    pub(super) async fn keep(self: Arc<Self>, address: SocketAddr, peers: Peers) {
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        let mut told = false;
+        loop {
+            let config = self.config();
+            let error = match timeout(self.limit, self.open(address, config.clone())).await {
+                Ok(Ok((sender, connection))) => {
+                    peers.connected(address, sender);
+                    tracing::info!(%address, "connected");
+                    let opened = Instant::now();
+                    let end = tokio::select! {
+                        end = connection => end,
+                        () = self.changed(config.as_ref()) => {
+                            tracing::info!(%address, "certificates changed: connecting anew");
+                            continue;
+                        }
+                    };
+                    told = false;
+                    let error = match end {
+                        Ok(Err(error)) => error_chain(&error),
+                        _ => "the server ended the connection".to_owned(),
+                    };
+                    if opened.elapsed() >= GOOD {
+                        tracing::info!(%address, error, "disconnected");
+                        backoff.reset();
+                        peers.connecting(address);
+                        continue;
+                    }
+                    error
+                }
+                Ok(Err(error)) => error_chain(&*error),
+                Err(_) => format!("no connection within {:?}", self.limit),
+            };
+            if told {
+                tracing::debug!(%address, error, "still cannot connect");
+            } else {
+                tracing::warn!(%address, error, "cannot connect; trying again for ever, less and less often");
+                told = true;
+            }
+            peers.failed(address, error);
+            sleep(backoff.next()).await;
+        }
+    }
+
+    fn config(&self) -> Option<Arc<ClientConfig>> {
+        self.tls.as_ref().map(|(tls, _)| tls.config())
+    }
+
+    /// Waits until new connections would have another configuration.
+    async fn changed(&self, config: Option<&Arc<ClientConfig>>) {
+        loop {
+            sleep(self.reload_interval).await;
+            if let (Some(old), Some(new)) = (config, self.config())
+                && !Arc::ptr_eq(old, &new)
+            {
+                return;
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        address: SocketAddr,
+        config: Option<Arc<ClientConfig>>,
+    ) -> Result<Connection, BoxError> {
+        let tcp = TcpStream::connect(address).await?;
+        tcp.set_nodelay(true)?;
+        let socket = SockRef::from(&tcp);
+        socket.set_tcp_keepalive(
+            &TcpKeepalive::new().with_time(SILENCE / 2).with_interval(SILENCE / 4).with_retries(2),
+        )?;
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(SILENCE))?;
+
+        let (Some(config), Some((_, name))) = (config, &self.tls) else { return handshake(tcp).await };
+        let stream = TlsConnector::from(config).connect(name.clone(), tcp).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return Err("the server does not offer HTTP/2 (ALPN h2)".into());
+        }
+        handshake(stream).await
+    }
+}
+
+async fn handshake<T>(io: T) -> Result<Connection, BoxError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .handshake(TokioIo::new(io))
+        .await?;
+    Ok((sender, tokio::spawn(connection)))
+}

@@ -1,0 +1,139 @@
+//! From a call to a connection: telemetry of the call → token → retries → telemetry of the attempt → deadline →
+//! balancer → one connection per address.
+
+mod addresses;
+mod balancer;
+mod connection;
+mod deadline;
+mod retry;
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use grpc_otel::GrpcOtel;
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
+use kelvin_app::BoxError;
+use kelvin_proto::sensor_service_client::SensorServiceClient;
+use kelvin_telemetry::Telemetry;
+use kelvin_tls::{ClientFiles, ClientTls, Tokens};
+use opentelemetry::metrics::{Meter, MeterProvider as _};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tokio::{task::JoinSet, time::sleep};
+use tokio_rustls::rustls::pki_types::ServerName;
+use tonic::{Status, body::Body};
+use tower::{Layer as _, ServiceExt as _, util::BoxCloneSyncService};
+
+use crate::{ClientError, Config};
+use balancer::{Balancer, Peers};
+use connection::{Connector, Tls};
+use deadline::Bounded;
+use retry::Retry;
+
+pub(crate) use deadline::Deadline;
+pub(crate) use retry::Repeatable;
+
+/// The layers over all connections.
+type Service = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
+
+/// The stub for calls over a [`Channel`].
+pub type Client = SensorServiceClient<Service>;
+
+/// All connections to the server's name. The last clone takes them with it.
+#[derive(Debug, Clone)]
+pub struct Channel {
+    client: Client,
+    tokens: Option<Arc<Tokens>>,
+    _tasks: Arc<JoinSet<()>>,
+}
+
+impl Channel {
+    /// Reads certificates and token and begins to connect, in the background, for ever. Needs a Tokio runtime.
+    pub fn open(config: &Config, telemetry: &Telemetry) -> Result<Self, ClientError> {
+        let meter = telemetry.meter_provider().meter(env!("CARGO_PKG_NAME"));
+        let mut tasks = JoinSet::new();
+        let tokens = tokens(config, &meter, &mut tasks)?;
+        let peers = Peers::default();
+        let connector = Connector {
+            tls: tls(config, &meter, &mut tasks)?,
+            limit: config.deadline,
+            reload_interval: config.reload_interval,
+        };
+        let (host, port) = config.host_and_port();
+        let refresh = config.dns_refresh;
+        tasks.spawn(addresses::follow(host.to_owned(), port, refresh, Arc::new(connector), peers.clone()));
+
+        let otel = GrpcOtel::builder()
+            .meter_provider(&telemetry.meter_provider())
+            .tracer_provider(&telemetry.tracer_provider())
+            .propagator(TraceContextPropagator::new())
+            .build();
+        let target = config.server.to_string();
+        let attempts = boxed(otel.client_attempt_layer(&target).layer(Bounded(Balancer(peers))));
+        let credentials = tokens.clone();
+        let retries = Retry(attempts).map_request(move |request| authorize(request, credentials.as_deref()));
+        let calls = boxed(otel.client_call_layer(&target).layer(retries));
+        let client = SensorServiceClient::with_origin(calls, config.origin());
+        Ok(Self { client, tokens, _tasks: Arc::new(tasks) })
+    }
+
+    /// A stub to call with; cheap to clone.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Waits until the token file holds another token.
+    pub(crate) async fn token_changed(&self, interval: Duration) {
+        let Some(tokens) = &self.tokens else { return pending().await };
+        let old = tokens.first();
+        while tokens.first() == old {
+            sleep(interval).await;
+        }
+    }
+}
+
+/// One type for all that can be called, with a status for whatever goes wrong.
+fn boxed<S, B>(service: S) -> Service
+where
+    S: tower::Service<Request<Body>, Response = Response<B>, Error = BoxError, Future: Send + 'static>,
+    S: Clone + Send + Sync + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    Service::new(service.map_response(|response| response.map(Body::new)).map_err(Status::from_error))
+}
+
+/// Puts in the token of this moment, as it stands in the file.
+fn authorize(mut request: Request<Body>, tokens: Option<&Tokens>) -> Request<Body> {
+    if let Some(tokens) = tokens {
+        let token = HeaderValue::try_from(tokens.first());
+        let mut token = token.expect("tokens are visible ASCII, or they are not loaded");
+        token.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, token);
+    }
+    request
+}
+
+fn tls(config: &Config, meter: &Meter, tasks: &mut JoinSet<()>) -> Result<Tls, ClientError> {
+    let Some(ca) = config.tls_ca.clone().filter(|_| config.tls()) else {
+        tracing::warn!("readings and the token go to the server in plain text: KELVIN_SERVER is not https");
+        return Ok(None);
+    };
+    let files = ClientFiles { ca, cert: config.tls_cert.clone(), key: config.tls_key.clone() };
+    let tls = ClientTls::load(files)?;
+    tasks.spawn(tls.watch(config.reload_interval, meter));
+    let name = config.tls_server_name.as_deref().unwrap_or(config.host_and_port().0).to_owned();
+    let name =
+        ServerName::try_from(name.clone()).map_err(|source| ClientError::ServerName { name, source })?;
+    Ok(Some((tls, name)))
+}
+
+fn tokens(
+    config: &Config,
+    meter: &Meter,
+    tasks: &mut JoinSet<()>,
+) -> Result<Option<Arc<Tokens>>, ClientError> {
+    let Some(path) = &config.token_file else { return Ok(None) };
+    let tokens = Tokens::load(path)?;
+    tasks.spawn(tokens.watch(config.reload_interval, meter));
+    Ok(Some(tokens))
+}

@@ -1,0 +1,82 @@
+//! Retries of calls that may be repeated, as gRFC A6 has them: only before an answer began, only within the deadline.
+
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::{future::BoxFuture, stream};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use tonic::{Code, Status, body::Body};
+use tonic_types::StatusExt as _;
+use tower::Service as _;
+
+use super::{Service, deadline::Deadline};
+use crate::backoff::Backoff;
+
+/// A6 allows no more.
+const MAX_ATTEMPTS: u8 = 5;
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// Marks a request of one message that does no harm when it comes twice. Travels as an extension of the request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Repeatable;
+
+/// Repeats what is [`Repeatable`] when the server is unavailable.
+#[derive(Debug, Clone)]
+pub(super) struct Retry(pub(super) Service);
+
+impl tower::Service<Request<Body>> for Retry {
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = BoxFuture<'static, Result<Response<Body>, Status>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if request.extensions().get::<Repeatable>().is_none() {
+            return Box::pin(self.0.call(request));
+        }
+        // The balancer below makes nobody wait for readiness: the clone is as ready as the original.
+        Box::pin(attempts(self.0.clone(), request))
+    }
+}
+
+async fn attempts(mut service: Service, request: Request<Body>) -> Result<Response<Body>, Status> {
+    let (parts, body) = request.into_parts();
+    let message = body.collect().await?.to_bytes();
+    let deadline = parts.extensions.get::<Deadline>().copied();
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+    let mut attempt = 1_u8;
+    loop {
+        let frame = Ok::<_, Status>(Frame::data(message.clone()));
+        let body = Body::new(StreamBody::new(stream::iter([frame])));
+        let mut request = Request::from_parts(parts.clone(), body);
+        if attempt > 1 {
+            let headers = request.headers_mut();
+            headers.insert("grpc-previous-rpc-attempts", HeaderValue::from(u16::from(attempt - 1)));
+            headers.extend(
+                deadline.map(|deadline| (HeaderName::from_static("grpc-timeout"), deadline.header())),
+            );
+        }
+        let response = service.call(request).await?;
+        let left = deadline.map_or(Duration::MAX, Deadline::left);
+        match wait(response.headers(), &mut backoff) {
+            Some(wait) if attempt < MAX_ATTEMPTS && wait < left => tokio::time::sleep(wait).await,
+            _ => return Ok(response),
+        }
+        attempt += 1;
+    }
+}
+
+/// How long to wait before the next attempt, if the answer is a status that allows one.
+fn wait(headers: &HeaderMap, backoff: &mut Backoff) -> Option<Duration> {
+    let status = Status::from_header_map(headers).filter(|status| status.code() == Code::Unavailable)?;
+    let asked = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    Some(asked.unwrap_or_default().max(backoff.next()))
+}

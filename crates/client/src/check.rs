@@ -1,0 +1,109 @@
+//! `kelvin-client check`: whether the server works for this client, and for nobody without credentials.
+
+use futures_util::stream;
+use kelvin_app::BoxError;
+use kelvin_proto::{SensorReading, SensorRequest};
+use kelvin_telemetry::Telemetry;
+use tonic::{Code, Request, Status};
+
+use crate::{Channel, Client, ClientError, Config, channel::Deadline, now};
+
+/// The sensor whose readings the check sends.
+const SENSOR: &str = "check";
+/// Readings in the stream.
+const STREAMED: u64 = 3;
+
+/// Makes calls of each kind, and one without credentials, with the client's settings. Prints a line for each.
+pub async fn run(config: &Config, telemetry: &Telemetry) -> Result<(), BoxError> {
+    let client = Channel::open(config, telemetry)?.client();
+    let calls =
+        Calls { client, config, started: now(), temperature: (fastrand::f64() * 1000.0).round() / 100.0 };
+    let results = [
+        tell("a reading is stored", &calls.unary().await),
+        tell("a stream of readings is stored", &calls.stream().await),
+        tell("the readings are read back", &calls.read_back().await),
+        tell("a call without credentials is refused", &refused(config, telemetry).await),
+    ];
+    match results.iter().filter(|well| !**well).count() {
+        0 => Ok(()),
+        failed => Err(format!("{failed} of {} checks failed", results.len()).into()),
+    }
+}
+
+fn tell(what: &str, result: &Result<String, Status>) -> bool {
+    match result {
+        Ok(found) => println!("ok      {what}: {found}"),
+        Err(status) => println!("FAILED  {what}: {:?}: {}", status.code(), status.message()),
+    }
+    result.is_ok()
+}
+
+struct Calls<'a> {
+    client: Client,
+    config: &'a Config,
+    started: i64,
+    /// Degrees Celsius; another one at each check, to know its readings by.
+    temperature: f64,
+}
+
+impl Calls<'_> {
+    async fn unary(&self) -> Result<String, Status> {
+        let reading = self.reading();
+        let ack = self.client.clone().send_single_reading(request(self.config, reading)).await?.into_inner();
+        Ok(ack.message)
+    }
+
+    async fn stream(&self) -> Result<String, Status> {
+        let readings = stream::iter((0..STREAMED).map(|_| self.reading()).collect::<Vec<_>>());
+        let ack =
+            self.client.clone().stream_sensor_readings(request(self.config, readings)).await?.into_inner();
+        match ack.accepted {
+            Some(accepted) if accepted != STREAMED => {
+                Err(Status::data_loss(format!("{accepted} of {STREAMED} readings were accepted")))
+            }
+            _ => Ok(ack.message),
+        }
+    }
+
+    async fn read_back(&self) -> Result<String, Status> {
+        let sensor_id = SENSOR.to_owned();
+        let query = SensorRequest { sensor_id, since: Some(self.started), ..SensorRequest::default() };
+        let mut readings =
+            self.client.clone().get_sensor_readings(request(self.config, query)).await?.into_inner();
+        let mut found = 0;
+        while let Some(reading) = readings.message().await? {
+            found += u64::from(reading == SensorReading { timestamp: reading.timestamp, ..self.reading() });
+        }
+        // A call that was repeated may have stored its reading twice.
+        if found > STREAMED {
+            Ok(format!("{found} readings"))
+        } else {
+            Err(Status::data_loss(format!("{found} of {} readings came back", STREAMED + 1)))
+        }
+    }
+
+    fn reading(&self) -> SensorReading {
+        SensorReading { sensor_id: SENSOR.to_owned(), temperature: self.temperature, timestamp: now() }
+    }
+}
+
+/// Without the token, and without the certificate, which stands in for one.
+async fn refused(config: &Config, telemetry: &Telemetry) -> Result<String, Status> {
+    let bare = Config { token_file: None, tls_cert: None, tls_key: None, ..config.clone() };
+    let channel =
+        Channel::open(&bare, telemetry).map_err(|error: ClientError| Status::internal(error.to_string()))?;
+    let query = SensorRequest { sensor_id: SENSOR.to_owned(), ..SensorRequest::default() };
+    match channel.client().get_sensor_readings(request(&bare, query)).await {
+        Ok(_) => Err(Status::ok("it was answered")),
+        Err(status) if status.code() == Code::Unauthenticated => Ok(status.message().to_owned()),
+        // A server that requires certificates ends the handshake.
+        Err(status) if status.message().contains("CertificateRequired") => Ok(status.message().to_owned()),
+        Err(status) => Err(status),
+    }
+}
+
+fn request<T>(config: &Config, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    Deadline::after(config.deadline).put(&mut request);
+    request
+}

@@ -1,0 +1,190 @@
+//! The settings of `kelvin-client`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use http::{Uri, uri::Authority};
+use kelvin_app::SettingsError;
+
+kelvin_app::words! {
+    /// The four kinds of sensor.
+    pub enum Rpc {
+        /// One call for each reading.
+        Unary = "unary",
+        /// Many readings in a call, one answer.
+        ClientStreaming = "client-streaming",
+        /// Reads what sensors sent, and what is new.
+        ServerStreaming = "server-streaming",
+        /// A conversation: an answer to each reading.
+        BidiStreaming = "bidi-streaming",
+    }
+}
+
+kelvin_app::settings! {
+    /// The settings of one client.
+    pub struct Config {
+        /// Which call it makes: `unary`, `client-streaming`, `server-streaming` or `bidi-streaming`.
+        pub client_rpc: Rpc = "unary",
+        /// The server. All addresses of the name are used; `http://` is plain text.
+        pub server: Uri = "https://localhost:50051",
+        /// The certificates that vouch for the server, PEM. Needed with `https://`.
+        pub tls_ca: Option<PathBuf> = "",
+        /// The client's own certificate chain, PEM, for mutual TLS.
+        pub tls_cert: Option<PathBuf> = "",
+        /// The key of `KELVIN_TLS_CERT`, PEM.
+        pub tls_key: Option<PathBuf> = "",
+        /// The name in the server's certificate, where it is not the host of `KELVIN_SERVER`.
+        pub tls_server_name: Option<String> = "",
+        /// The file with the token; it is sent as it stands there, with or without `Bearer`.
+        pub token_file: Option<PathBuf> = "",
+        /// How often files are looked at for changes.
+        pub reload_interval: Duration = "10s",
+        /// How many sensors are simulated.
+        pub sensors: u32 = "10",
+        /// What the names of the sensors begin with, such as `unary-`. Empty: the kind of call; `server-streaming` reads those of `unary`.
+        pub sensor_prefix: Option<String> = "",
+        /// The shortest time from one reading to the next, or from one reading call to the next.
+        pub interval_min: Duration = "500ms",
+        /// The longest such time.
+        pub interval_max: Duration = "1500ms",
+        /// Sensors of the same seed measure the same. Empty: another one at each start.
+        pub seed: Option<u64> = "",
+        /// How long a call may take; of a stream, how long an answer may.
+        pub deadline: Duration = "10s",
+        /// After how long a stream is ended and another begun, give or take a fifth. Shorter than the server's own limit.
+        pub stream_length: Duration = "1m",
+        /// `server-streaming` only: keeps each call open for `KELVIN_STREAM_LENGTH` and gets what is new as it arrives.
+        pub follow: bool = "false",
+        /// How many readings wait for a server that is away; then the oldest are dropped.
+        pub backlog: usize = "10000",
+        /// How often the name of the server is looked up. A broken connection asks for it too.
+        pub dns_refresh: Duration = "30s",
+        /// How long the last readings may take to be acknowledged at the end.
+        pub drain_timeout: Duration = "10s",
+        /// Where `/livez` and `/readyz` answer over plain HTTP. Empty: nowhere.
+        pub health_listen: Option<SocketAddr> = "",
+    }
+    check = check;
+}
+
+/// No stream is longer: deadlines of gRPC have eight digits.
+const MAX_LENGTH: Duration = Duration::from_hours(24);
+
+fn check(config: &Config, error: &mut SettingsError) {
+    if config.server.authority().and_then(Authority::port_u16).is_none() {
+        error.push("KELVIN_SERVER", format_args!("{} names no port, such as :50051", config.server));
+    }
+    if config.tls() && config.tls_ca.is_none() {
+        error.push("KELVIN_TLS_CA", "must name the CA's certificates when KELVIN_SERVER is https");
+    }
+    if config.tls_cert.is_some() != config.tls_key.is_some() {
+        let missing = if config.tls_cert.is_some() { "KELVIN_TLS_KEY" } else { "KELVIN_TLS_CERT" };
+        error.push(missing, "certificate and key go together: set both or none");
+    }
+    if let Some(name) = &config.tls_server_name
+        && name.parse::<Authority>().is_err()
+    {
+        error.push("KELVIN_TLS_SERVER_NAME", format_args!("{name:?} is not a host name"));
+    }
+    if config.interval_min > config.interval_max {
+        error.push("KELVIN_INTERVAL_MIN", "is longer than KELVIN_INTERVAL_MAX");
+    }
+    for (variable, number) in
+        [("KELVIN_SENSORS", config.sensors as usize), ("KELVIN_BACKLOG", config.backlog)]
+    {
+        if number == 0 {
+            error.push(variable, "must be 1 or more");
+        }
+    }
+    for (variable, length) in [
+        ("KELVIN_DEADLINE", config.deadline),
+        ("KELVIN_STREAM_LENGTH", config.stream_length),
+        ("KELVIN_DNS_REFRESH", config.dns_refresh),
+        ("KELVIN_RELOAD_INTERVAL", config.reload_interval),
+        ("KELVIN_INTERVAL_MAX", config.interval_max),
+    ] {
+        if length.is_zero() || length > MAX_LENGTH {
+            error.push(variable, "must be longer than nothing and at most 24h");
+        }
+    }
+}
+
+impl Config {
+    /// Whether the server is spoken to over TLS.
+    #[must_use]
+    pub fn tls(&self) -> bool {
+        self.server.scheme_str() == Some("https")
+    }
+
+    /// Host and port to connect to.
+    pub(crate) fn host_and_port(&self) -> (&str, u16) {
+        // An IPv6 address stands in brackets.
+        let host = self.server.host().unwrap_or_default().trim_matches(['[', ']']);
+        (host, self.server.port_u16().unwrap_or_default())
+    }
+
+    /// Scheme and authority of every request: the name in the server's certificate, if one is given.
+    pub(crate) fn origin(&self) -> Uri {
+        let (host, port) = self.host_and_port();
+        let name = self.tls_server_name.as_deref().or(self.server.host()).unwrap_or(host);
+        let scheme = self.server.scheme_str().unwrap_or("https");
+        Uri::builder()
+            .scheme(scheme)
+            .authority(format!("{name}:{port}"))
+            .path_and_query("/")
+            .build()
+            .expect("host and name were checked when the settings were read")
+    }
+
+    /// The names of the sensors.
+    pub(crate) fn sensor_ids(&self) -> impl Iterator<Item = String> + use<> {
+        let prefix = self.sensor_prefix.clone().unwrap_or_else(|| match self.client_rpc {
+            Rpc::ServerStreaming => format!("{}-", Rpc::Unary),
+            rpc => format!("{rpc}-"),
+        });
+        (1..=self.sensors).map(move |number| format!("{prefix}{number}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_all_that_is_wrong_at_once() {
+        let error = Config::from_pairs([
+            ("KELVIN_SERVER", "https://kelvin"),
+            ("KELVIN_TLS_KEY", "key.pem"),
+            ("KELVIN_TLS_SERVER_NAME", "not a name"),
+            ("KELVIN_CLIENT_RPC", "chat"),
+            ("KELVIN_SENSORS", "0"),
+            ("KELVIN_INTERVAL_MIN", "10s"),
+            ("KELVIN_STREAM_LENGTH", "365d"),
+        ])
+        .unwrap_err();
+        for variable in [
+            "SERVER",
+            "TLS_CA",
+            "TLS_CERT",
+            "TLS_SERVER_NAME",
+            "CLIENT_RPC",
+            "SENSORS",
+            "INTERVAL_MIN",
+            "STREAM_LENGTH",
+        ] {
+            assert!(error.names(&format!("KELVIN_{variable}")), "{variable} in: {error}");
+        }
+    }
+
+    #[test]
+    fn knows_host_port_and_sensors() {
+        let config = Config::from_pairs([
+            ("KELVIN_SERVER", "http://[::1]:50051"),
+            ("KELVIN_SENSORS", "2"),
+            ("KELVIN_CLIENT_RPC", "server-streaming"),
+        ])
+        .unwrap();
+        assert_eq!(config.host_and_port(), ("::1", 50051));
+        assert!(!config.tls());
+        assert_eq!(config.sensor_ids().collect::<Vec<_>>(), ["unary-1", "unary-2"]);
+    }
+}

@@ -1,0 +1,38 @@
+//! `StreamSensorReadings`: many readings in a call, and one answer.
+
+use futures_util::StreamExt as _;
+use tokio::time::sleep;
+use tonic::Status;
+
+use super::Kind;
+use crate::{session::Session, verdict::Verdict};
+
+/// Sends readings as they are measured, and ends the stream now and then to hear how many are stored.
+#[derive(Debug)]
+pub(crate) struct ClientStreaming;
+
+impl Kind for ClientStreaming {
+    async fn call(&mut self, session: &Session, trial: bool) -> Result<(), Status> {
+        let outbox = &session.outbox;
+        let length = session.stream_length();
+        // Whatever awaits its acknowledgement takes room of those that are measured meanwhile.
+        let most = if trial { 1 } else { session.config.backlog.div_ceil(2) };
+        let readings = outbox.readings().take(most).take_until(sleep(length));
+        let request = session.stream(Box::pin(readings), length);
+        match session.client().stream_sensor_readings(request).await.map(|ack| ack.into_inner().accepted) {
+            // A server that knows no `accepted` has stored all.
+            Ok(accepted) => {
+                let all = outbox.in_flight();
+                outbox.acknowledge(accepted.map_or(all, |n| usize::try_from(n).unwrap_or(all)));
+                Ok(())
+            }
+            Err(status) => {
+                let verdict = Verdict::of(&status, outbox.in_flight());
+                outbox.acknowledge(verdict.stored);
+                outbox.reject(verdict.unwanted, status.message());
+                // With the bad one left out, the next stream goes on as if nothing had happened.
+                if verdict.unwanted > 0 { Ok(()) } else { Err(status) }
+            }
+        }
+    }
+}

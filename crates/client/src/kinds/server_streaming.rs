@@ -1,0 +1,128 @@
+//! `GetSensorReadings`: what is stored, and with `follow` what is new.
+
+use std::time::Duration;
+
+use kelvin_proto::{SensorReading, SensorRequest};
+use tokio::time::sleep;
+use tonic::Status;
+
+use super::Kind;
+use crate::{Config, session::Session};
+
+/// So many of the newest are asked for at first.
+const FIRST_LIMIT: u64 = 100;
+
+/// Reads one sensor after the other, each from where it was left.
+#[derive(Debug)]
+pub(crate) struct ServerStreaming {
+    sensors: Vec<Cursor>,
+    turn: usize,
+}
+
+/// How far a sensor was read.
+#[derive(Debug, Default)]
+struct Cursor {
+    sensor_id: String,
+    /// The latest timestamp got, in Unix seconds.
+    latest: Option<i64>,
+    /// How many readings of that timestamp were got.
+    at_latest: usize,
+    /// How many of those the current call gave again.
+    again: usize,
+}
+
+impl ServerStreaming {
+    pub(crate) fn new(config: &Config) -> Self {
+        let sensors =
+            config.sensor_ids().map(|sensor_id| Cursor { sensor_id, ..Cursor::default() }).collect();
+        Self { sensors, turn: 0 }
+    }
+}
+
+impl Kind for ServerStreaming {
+    async fn call(&mut self, session: &Session, trial: bool) -> Result<(), Status> {
+        let follow = session.config.follow;
+        let length = if follow { session.stream_length() } else { Duration::ZERO };
+        let wait = if trial { Duration::ZERO } else { session.interval() };
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = session.closing.cancelled() => return Ok(()),
+        }
+        let turn = self.turn % self.sensors.len();
+        self.turn = turn + 1;
+        let cursor = &mut self.sensors[turn];
+        let request = session.repeatable(cursor.request(follow), length);
+        let mut readings = session.client().get_sensor_readings(request).await?.into_inner();
+        session.progress.works();
+        let end = async {
+            tokio::select! {
+                () = sleep(length), if follow => {}
+                () = session.closing.cancelled() => {}
+            }
+        };
+        let mut end = std::pin::pin!(end);
+        loop {
+            let reading = tokio::select! {
+                reading = readings.message() => reading?,
+                () = &mut end => return Ok(()),
+            };
+            let Some(reading) = reading else { return Ok(()) };
+            if cursor.is_new(&reading) {
+                session.metrics.received();
+            }
+        }
+    }
+}
+
+impl Cursor {
+    fn request(&mut self, follow: bool) -> SensorRequest {
+        self.again = 0;
+        SensorRequest {
+            sensor_id: self.sensor_id.clone(),
+            since: self.latest,
+            until: None,
+            limit: self.latest.is_none().then_some(FIRST_LIMIT),
+            follow,
+        }
+    }
+
+    /// Whether `reading` was not got before. A server that knows no `since` gives all again, those of the latest
+    /// second come again from any.
+    fn is_new(&mut self, reading: &SensorReading) -> bool {
+        let latest = *self.latest.get_or_insert(reading.timestamp);
+        if reading.timestamp > latest {
+            (self.latest, self.at_latest, self.again) = (Some(reading.timestamp), 1, 1);
+            return true;
+        }
+        if reading.timestamp < latest {
+            return false;
+        }
+        self.again += 1;
+        let new = self.again > self.at_latest;
+        self.at_latest = self.at_latest.max(self.again);
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new(cursor: &mut Cursor, timestamps: &[i64]) -> Vec<i64> {
+        cursor.request(false);
+        let reading = |timestamp| SensorReading { timestamp, ..SensorReading::default() };
+        timestamps.iter().copied().filter(|timestamp| cursor.is_new(&reading(*timestamp))).collect()
+    }
+
+    #[test]
+    fn nothing_is_counted_twice() {
+        let mut cursor = Cursor::default();
+        assert_eq!(new(&mut cursor, &[1, 2, 2]), [1, 2, 2]);
+        assert_eq!(cursor.request(true).since, Some(2));
+        // `since` gives the readings of that second again, with one that came later.
+        assert_eq!(new(&mut cursor, &[2, 2, 2, 3]), [2, 3]);
+        // A server of old gives all.
+        assert_eq!(new(&mut cursor, &[1, 2, 2, 2, 3, 3]), [3]);
+        assert_eq!(new(&mut cursor, &[]), [0; 0]);
+    }
+}

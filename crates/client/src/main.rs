@@ -1,0 +1,72 @@
+//! The binary of the clients; everything is in the library.
+
+use std::{future::pending, process::ExitCode, time::Duration};
+
+use kelvin_app::{
+    BoxError, Command, Program,
+    health::{self, Health},
+    signal,
+};
+use kelvin_client::{Config, check};
+use kelvin_telemetry::Telemetry;
+use tokio::net::TcpListener;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const PROGRAM: Program = Program {
+    name: env!("CARGO_PKG_NAME"),
+    version: env!("CARGO_PKG_VERSION"),
+    about: "Simulates sensors that send their readings to a Kelvin server, or reads them back.",
+    commands: &[
+        Command {
+            name: "healthcheck",
+            about: "Asks the health port of the running client whether it is ready.",
+        },
+        Command {
+            name: "check",
+            about: "Calls the server once in each way, also without credentials, and tells.",
+        },
+    ],
+};
+
+/// How long telemetry may take to be delivered at the end.
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    PROGRAM.main(async |config: Config, command| match command {
+        Some("healthcheck") => healthcheck(&config).await,
+        command => {
+            let shutdown = signal::shutdown();
+            let telemetry = Telemetry::builder(PROGRAM.name, PROGRAM.version).build()?;
+            telemetry.init_logs();
+            Config::warn_unknown();
+            let result = match command {
+                Some(_) => check::run(&config, &telemetry).await,
+                None => run(config, &telemetry, shutdown).await,
+            };
+            telemetry.shutdown(FLUSH_LIMIT).await;
+            result
+        }
+    })
+}
+
+async fn run(
+    config: Config,
+    telemetry: &Telemetry,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), BoxError> {
+    let health = Health::new();
+    if let Some(address) = config.health_listen {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| format!("cannot listen on {address} (KELVIN_HEALTH_LISTEN): {error}"))?;
+        tokio::spawn(health::serve(listener, health.clone(), pending()));
+    }
+    Ok(kelvin_client::run(config, telemetry, health, shutdown).await?)
+}
+
+async fn healthcheck(config: &Config) -> Result<(), BoxError> {
+    let address = config.health_listen.ok_or("there is no health port: set KELVIN_HEALTH_LISTEN")?;
+    Ok(health::check(address).await?)
+}

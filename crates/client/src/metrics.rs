@@ -1,0 +1,73 @@
+//! What became of the readings, for all who watch clients.
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Meter},
+};
+
+use crate::config::Rpc;
+
+/// `kelvin.client.readings.*`, with the kind of call as `kelvin.rpc`.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    sent: Counter<u64>,
+    resent: Counter<u64>,
+    acknowledged: Counter<u64>,
+    rejected: Counter<u64>,
+    dropped: Counter<u64>,
+    received: Counter<u64>,
+    alerts: Counter<u64>,
+    attributes: [KeyValue; 1],
+}
+
+impl Metrics {
+    pub(crate) fn new(meter: &Meter, rpc: Rpc) -> Self {
+        let counter = |name: &'static str, unit: &'static str, description: &'static str| {
+            meter.u64_counter(name).with_unit(unit).with_description(description).build()
+        };
+        let readings = |name, description| counter(name, "{reading}", description);
+        Self {
+            sent: readings("kelvin.client.readings.sent", "Readings handed to a call, repeats included."),
+            resent: readings(
+                "kelvin.client.readings.resent",
+                "Readings sent again because no acknowledgement came.",
+            ),
+            acknowledged: readings("kelvin.client.readings.acknowledged", "Readings the server has stored."),
+            rejected: readings("kelvin.client.readings.rejected", "Readings the server will not store."),
+            dropped: readings(
+                "kelvin.client.readings.dropped",
+                "Readings lost because the backlog was full.",
+            ),
+            received: readings("kelvin.client.readings.received", "Readings got back from the server."),
+            alerts: counter("kelvin.client.alerts", "{alert}", "Alerts the server announced to this client."),
+            attributes: [KeyValue::new("kelvin.rpc", rpc.to_string())],
+        }
+    }
+
+    pub(crate) fn sent(&self, again: bool) {
+        self.sent.add(1, &self.attributes);
+        if again {
+            self.resent.add(1, &self.attributes);
+        }
+    }
+
+    pub(crate) fn acknowledged(&self, readings: u64) {
+        self.acknowledged.add(readings, &self.attributes);
+    }
+
+    pub(crate) fn rejected(&self, readings: u64) {
+        self.rejected.add(readings, &self.attributes);
+    }
+
+    pub(crate) fn dropped(&self) {
+        self.dropped.add(1, &self.attributes);
+    }
+
+    pub(crate) fn received(&self) {
+        self.received.add(1, &self.attributes);
+    }
+
+    pub(crate) fn alert(&self) {
+        self.alerts.add(1, &self.attributes);
+    }
+}

@@ -1,0 +1,105 @@
+//! How a client is doing: said in the log when it changes, and on the health port.
+
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use kelvin_app::health::Health;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+use crate::backoff::{Backoff, jitter};
+
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// After a refusal only somebody who puts the right token into the file can help.
+const REFUSED_WAIT: Duration = Duration::from_secs(30);
+/// What goes on failing is said again after so long.
+const REMIND: Duration = Duration::from_mins(1);
+
+/// What the calls of one client come to.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    health: Health,
+    /// Cancelled at the end, when this client is not ready whatever comes of its last calls.
+    closing: CancellationToken,
+    token_file: Option<PathBuf>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    backoff: Backoff,
+    failures: u32,
+    since: Instant,
+    /// What was last said of the failures, and when.
+    told: Option<(Code, Instant)>,
+}
+
+impl Progress {
+    pub(crate) fn new(health: Health, closing: CancellationToken, token_file: Option<PathBuf>) -> Self {
+        let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        let state = State { backoff, failures: 0, since: Instant::now(), told: None };
+        Self { health, closing, token_file, state: Mutex::new(state) }
+    }
+
+    /// The server answered a call as it should.
+    pub(crate) fn works(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.closing.is_cancelled() {
+            self.health.set_ready(true);
+        }
+        if state.failures > 0 {
+            tracing::info!(failures = state.failures, after = ?state.since.elapsed(), "calls succeed again");
+            state.failures = 0;
+            state.told = None;
+            state.backoff.reset();
+        }
+    }
+
+    /// A call failed. Says how long to wait before the next.
+    pub(crate) fn fails(&self, status: &Status) -> Duration {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.failures == 0 {
+            state.since = Instant::now();
+        }
+        state.failures += 1;
+        let (code, now) = (status.code(), Instant::now());
+        let refused = is_refusal(status);
+        self.health.set_unready(if refused { "the server refuses the token" } else { "calls fail" });
+        let tell = state.told.is_none_or(|(last, at)| last != code || (!refused && now - at >= REMIND));
+        if tell {
+            state.told = Some((code, now));
+            self.tell(status);
+        } else {
+            tracing::debug!(%code, reason = status.message(), "the call failed again");
+        }
+        if refused { jitter(REFUSED_WAIT) } else { state.backoff.next() }
+    }
+
+    fn tell(&self, status: &Status) {
+        let (code, reason) = (status.code(), status.message());
+        match &self.token_file {
+            _ if !is_refusal(status) => {
+                tracing::warn!(%code, reason, "the call failed; trying again for ever, less and less often");
+            }
+            Some(file) => tracing::error!(
+                %code, reason, file = %file.display(),
+                "the server refuses our token: put the right one into the file, it is read again by itself; \
+                 until then we try every {} s", REFUSED_WAIT.as_secs()
+            ),
+            None => tracing::error!(
+                %code, reason,
+                "the server wants a token or a certificate: set KELVIN_TOKEN_FILE, or KELVIN_TLS_CERT and KELVIN_TLS_KEY; \
+                 we try every {} s", REFUSED_WAIT.as_secs()
+            ),
+        }
+    }
+}
+
+/// Whether the server knows who we are and does not want us, or does not know it.
+pub(crate) fn is_refusal(status: &Status) -> bool {
+    matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied)
+}

@@ -1,0 +1,89 @@
+//! What every kind of client has: the channel, the readings to send, and how calls are begun.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status};
+
+use crate::{
+    Config,
+    backoff::jitter,
+    channel::{Channel, Client, Deadline, Repeatable},
+    kinds::Kind,
+    metrics::Metrics,
+    outbox::Outbox,
+    progress::{Progress, is_refusal},
+};
+
+/// How often the token is compared with the one that was refused.
+const TOKEN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// One running client.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) config: Config,
+    pub(crate) channel: Channel,
+    pub(crate) outbox: Outbox,
+    pub(crate) metrics: Metrics,
+    pub(crate) progress: Progress,
+    /// Cancelled at the end: nothing new is begun but what delivers the outbox.
+    pub(crate) closing: CancellationToken,
+}
+
+impl Session {
+    /// Makes one call of `kind` after the other, until the end is asked for and nothing is left to deliver.
+    pub(crate) async fn drive(self: Arc<Self>, mut kind: impl Kind) {
+        // After a failure, and at first, a short call shows soon whether it works.
+        let mut trial = true;
+        while !self.closing.is_cancelled() || self.outbox.len() > 0 {
+            let result = kind.call(&self, trial).await;
+            self.outbox.retry();
+            trial = result.is_err();
+            match result {
+                Ok(()) => self.progress.works(),
+                Err(status) => self.recover(&status).await,
+            }
+        }
+    }
+
+    async fn recover(&self, status: &Status) {
+        let wait = tokio::time::sleep(self.progress.fails(status));
+        if is_refusal(status) {
+            tokio::select! {
+                () = wait => {}
+                () = self.channel.token_changed(TOKEN_INTERVAL) => {}
+            }
+        } else {
+            wait.await;
+        }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.channel.client()
+    }
+
+    /// A call of one message that does no harm when it comes twice, to be over within `length` and the deadline.
+    pub(crate) fn repeatable<T>(&self, message: T, length: Duration) -> Request<T> {
+        let mut request = self.stream(message, length);
+        request.extensions_mut().insert(Repeatable);
+        request
+    }
+
+    /// A stream that we end after `length`, to be over within the deadline after that.
+    pub(crate) fn stream<T>(&self, messages: T, length: Duration) -> Request<T> {
+        let mut request = Request::new(messages);
+        Deadline::after(length + self.config.deadline).put(&mut request);
+        request
+    }
+
+    /// How long the next stream shall be; not all clients end theirs at the same moment.
+    pub(crate) fn stream_length(&self) -> Duration {
+        jitter(self.config.stream_length)
+    }
+
+    /// The random wait from one reading to the next.
+    pub(crate) fn interval(&self) -> Duration {
+        let Config { interval_min, interval_max, .. } = self.config;
+        interval_min + interval_max.saturating_sub(interval_min).mul_f64(fastrand::f64())
+    }
+}
