@@ -39,7 +39,7 @@ async fn main() {
 
 async fn open(z_score: Option<f64>) -> Store {
     let limits = Limits {
-        readings_per_sensor: std::env::var("CAP").map_or(10_000, |c| c.parse().unwrap()),
+        readings_per_sensor: 10_000,
         sensors: 1_000_000,
         readings: 100_000_000,
         idle: Duration::from_hours(1),

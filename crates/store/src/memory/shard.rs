@@ -72,13 +72,14 @@ impl Shard {
         report: &mut Report,
     ) {
         let (hash, id) = key;
-        if let Ok(slot) = self.sensors.find_entry(hash, |slot| slot.sensor.id == id)
-            && slot.get().is_idle(now, shared.idle)
-        {
-            let (slot, _) = slot.remove();
-            self.counts.forget(&slot, shared);
-        }
-        let entry = self.sensors.entry(hash, |slot| slot.sensor.id == id, |slot| slot.hash);
+        let entry = match self.sensors.entry(hash, |slot| slot.sensor.id == id, |slot| slot.hash) {
+            Entry::Occupied(slot) if slot.get().is_idle(now, shared.idle) => {
+                let (slot, vacant) = slot.remove();
+                self.counts.forget(&slot, shared);
+                Entry::Vacant(vacant)
+            }
+            entry => entry,
+        };
         let mut slot = match entry {
             Entry::Occupied(slot) => slot,
             Entry::Vacant(vacant) => {
