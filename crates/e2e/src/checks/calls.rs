@@ -1,0 +1,104 @@
+//! Calls that must work, from outside the cluster through a port-forward and from inside by `helm test`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail, ensure};
+use kelvin_proto::{SensorReading, SensorRequest};
+use tokio::process::Command;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use crate::{cluster::Cluster, forward::Forward, server::Caller};
+
+/// As README has it: knowing nothing but the address, the CA and a token.
+pub async fn grpcurl(cluster: &Cluster) -> Result<String> {
+    let forward = Forward::open(cluster).await?;
+    let address = format!("localhost:{}", forward.address.port());
+    let folder = std::env::temp_dir().join(format!("kelvin-e2e-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let ca = folder.join("ca.crt");
+    std::fs::write(&ca, cluster.secret("check-tls", "ca.crt").await?)?;
+    let tokens = String::from_utf8(cluster.secret("tokens", "tokens").await?)?;
+    let token = format!("authorization: {}", tokens.lines().next().context("no token")?);
+    let call = async |data: &str, what: &[&str]| {
+        let mut command = Command::new("grpcurl");
+        command.arg("-cacert").arg(&ca).args(["-H", &token, "-d", data, &address]).args(what);
+        output(command).await
+    };
+
+    let services = call("", &["list"]).await?;
+    ensure!(services.lines().any(|line| line == "SensorService"), "reflection lists {services:?}");
+    let reading = reading("grpcurl", 20.5)?;
+    let id = &reading.sensor_id;
+    let sent = format!(r#"{{"sensor_id":"{id}","temperature":20.5,"timestamp":{}}}"#, reading.timestamp);
+    call(&sent, &["SensorService/SendSingleReading"]).await?;
+    let back = call(&format!(r#"{{"sensor_id":"{id}"}}"#), &["SensorService/GetSensorReadings"]).await?;
+    std::fs::remove_dir_all(&folder)?;
+    ensure!(back.contains(id.as_str()) && back.contains("20.5"), "read back: {back}");
+    Ok(format!("{id}: 20.5"))
+}
+
+/// Unary, client-streaming and chat write; server-streaming gives back all of it in order.
+pub async fn all_four(cluster: &Cluster) -> Result<String> {
+    let mut client = Caller::new(cluster).await?.client().await?;
+    let template = reading("ours", 0.0)?;
+    let readings: Vec<_> =
+        (1..=6).map(|n| SensorReading { temperature: f64::from(n), ..template.clone() }).collect();
+    client.send_single_reading(readings[0].clone()).await?;
+    let ack = client.stream_sensor_readings(tokio_stream::iter(readings[1..4].to_vec())).await?.into_inner();
+    ensure!(ack.accepted == Some(3), "a stream of 3 was answered with {ack:?}");
+    let mut chat = client.sensor_chat(tokio_stream::iter(readings[4..].to_vec())).await?.into_inner();
+    let mut answers = 0;
+    while chat.message().await?.is_some() {
+        answers += 1;
+    }
+    ensure!(answers >= 2, "{answers} answers in a chat of 2 readings");
+
+    let request = SensorRequest { sensor_id: template.sensor_id, ..SensorRequest::default() };
+    let mut stored = client.get_sensor_readings(request).await?.into_inner();
+    let mut back = Vec::new();
+    while let Some(reading) = stored.message().await? {
+        back.push(reading);
+    }
+    ensure!(back == readings, "read back: {back:?}");
+    Ok(format!("{} readings in order", back.len()))
+}
+
+/// Without a token.
+pub async fn health(cluster: &Cluster) -> Result<String> {
+    let channel = Caller::new(cluster).await?.channel().await?;
+    let mut client = HealthClient::new(channel);
+    for service in ["", "SensorService"] {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let status = client.check(request).await?.into_inner().status();
+        ensure!(status == ServingStatus::Serving, "{service:?} is {status:?}");
+    }
+    Ok("serving".to_owned())
+}
+
+/// The chart's own test, in a pod.
+pub async fn helm_test(cluster: &Cluster) -> Result<String> {
+    let mut command = Command::new("helm");
+    command.args(["--kube-context", &cluster.name, "--namespace", &cluster.namespace]);
+    command.args(["test", &cluster.release, "--timeout", "2m", "--logs"]);
+    let text = output(command).await?;
+    let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+    Ok(last.chars().take(80).collect())
+}
+
+async fn output(mut command: Command) -> Result<String> {
+    let program = command.as_std().get_program().to_string_lossy().into_owned();
+    let output = command.kill_on_drop(true).output().await.with_context(|| format!("running {program}"))?;
+    if !output.status.success() {
+        let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        bail!("{program}: {} {}", error.trim(), out.trim());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn reading(name: &str, temperature: f64) -> Result<SensorReading> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let sensor_id = format!("e2e-{name}-{}", now.as_millis());
+    Ok(SensorReading { sensor_id, temperature, timestamp: now.as_secs().try_into()? })
+}

@@ -1,0 +1,43 @@
+//! The checks, a file for each subject. Each says what it found, or why not.
+
+pub mod calls;
+pub mod isolation;
+pub mod pods;
+pub mod promql;
+pub mod queries;
+pub mod refusals;
+pub mod renewal;
+pub mod restart;
+pub mod telemetry;
+
+use crate::{cluster::Cluster, report::Report};
+
+/// All checks, those that disturb the cluster last.
+pub async fn all(cluster: &Cluster, report: &mut Report) {
+    report.check("pods are ready", pods::ready(cluster)).await;
+    report.check("Pod Security refuses a privileged pod", pods::restricted(cluster)).await;
+    report.check("clients make progress, all four", telemetry::clients_progress(cluster)).await;
+
+    report.check("grpcurl writes and reads back by reflection", calls::grpcurl(cluster)).await;
+    report.check("a client of ours makes all four calls", calls::all_four(cluster)).await;
+    report.check("health is served over TLS", calls::health(cluster)).await;
+    report.check("helm test passes", calls::helm_test(cluster)).await;
+
+    report.check("no token is refused", refusals::no_token(cluster)).await;
+    report.check("a wrong token is refused", refusals::wrong_token(cluster)).await;
+    report.check("a client certificate is as good as a token", refusals::certificate(cluster)).await;
+    report.check("plain text is refused", refusals::plain_text(cluster)).await;
+    report.check("a server of another CA is refused", refusals::other_ca(cluster)).await;
+    report.check("NetworkPolicy stops a pod without rights", isolation::stranger(cluster)).await;
+
+    report.check("a trace joins client and server", telemetry::joined_trace(cluster)).await;
+    report.check("Prometheus counts what the server did", telemetry::counted(cluster)).await;
+    report.check("an exemplar leads to its trace", telemetry::exemplar(cluster)).await;
+    report.check("a log line leads to its trace", telemetry::log_line(cluster)).await;
+    report.check("dashboards: every query returns data", queries::dashboards(cluster)).await;
+    report.check("alerts: every expression has data", queries::alerts(cluster)).await;
+
+    report.check("certificates are renewed unnoticed", renewal::unnoticed(cluster)).await;
+    report.check("a server pod is deleted, clients carry on", restart::server(cluster)).await;
+    report.check("Kubernetes warned of nothing of ours", pods::no_warnings(cluster)).await;
+}

@@ -1,0 +1,70 @@
+//! Pods: ready, restricted, and nothing that Kubernetes warned of.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{ResourceExt as _, api::PostParams};
+use serde_json::json;
+
+use crate::{
+    cluster::{Cluster, Store, is_ready},
+    poll,
+    report::restarts,
+};
+
+/// Kelvin's pods and those of what it stands on.
+pub async fn ready(cluster: &Cluster) -> Result<String> {
+    let mut namespaces = vec![cluster.namespace.as_str(), "cert-manager", "monitoring", "observability"];
+    if cluster.store == Store::Valkey {
+        namespaces.push("valkey");
+    }
+    poll::until(Duration::from_mins(1), async || {
+        let (mut count, mut restarted) = (0, 0);
+        for namespace in &namespaces {
+            for pod in cluster.pods(namespace, "").await? {
+                let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+                ensure!(
+                    is_ready(&pod) || phase == Some("Succeeded"),
+                    "{namespace}/{} is not ready",
+                    pod.name_any()
+                );
+                count += 1;
+                restarted += restarts(&pod);
+            }
+        }
+        Ok(format!("{count} pods, {restarted} restarts"))
+    })
+    .await
+}
+
+/// The namespace's label is believed only when the API server acts on it.
+pub async fn restricted(cluster: &Cluster) -> Result<String> {
+    let privileged: Pod = serde_json::from_value(json!({
+        "metadata": {"name": "e2e-privileged"},
+        "spec": {"containers": [{"name": "c", "image": "busybox:1.35", "securityContext": {"privileged": true}}]},
+    }))?;
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    match cluster.pod_api(&cluster.namespace).create(&dry, &privileged).await {
+        Ok(_) => bail!("{} takes a privileged pod", cluster.namespace),
+        Err(kube::Error::Api(status)) if status.message.contains("violates PodSecurity \"restricted") => {
+            Ok("as `restricted` says".to_owned())
+        }
+        Err(error) => Err(error).context("another error than Pod Security's"),
+    }
+}
+
+/// Warnings of Kelvin's namespace. A volume waits for its Secret while cert-manager issues the first certificates.
+pub async fn no_warnings(cluster: &Cluster) -> Result<String> {
+    let mut expected = 0;
+    for event in cluster.warnings().await? {
+        let message = event.message.unwrap_or_default();
+        let reason = event.reason.unwrap_or_default();
+        if reason == "FailedMount" && message.contains("not found") {
+            expected += 1;
+            continue;
+        }
+        bail!("{}: {reason}: {message}", event.involved_object.name.unwrap_or_default());
+    }
+    Ok(format!("{expected} volumes waited for their certificate"))
+}

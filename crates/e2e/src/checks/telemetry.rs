@@ -1,0 +1,138 @@
+//! One call in three signals: trace, metrics and log, and the ways between them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use kelvin_proto::SensorStatsRequest;
+use kube::ResourceExt as _;
+
+use crate::{
+    cluster::Cluster,
+    jaeger::{Span, Trace},
+    poll,
+    server::Caller,
+};
+
+/// Metrics go out every 15 s and through the Collector's queue; spans sooner.
+const DELIVERY: Duration = Duration::from_secs(90);
+pub(super) const KINDS: [&str; 4] = ["unary", "client-streaming", "server-streaming", "bidi-streaming"];
+const KUBERNETES: [&str; 4] = ["k8s.namespace.name", "k8s.pod.name", "k8s.node.name", "k8s.deployment.name"];
+
+/// Each kind of client gets readings acknowledged, or back.
+pub async fn clients_progress(cluster: &Cluster) -> Result<String> {
+    let before = poll::until(DELIVERY, async || moved(cluster).await).await?;
+    poll::until(DELIVERY, async || {
+        let now = moved(cluster).await?;
+        for kind in KINDS {
+            ensure!(now[kind] > before[kind], "{kind} stands still at {} readings", now[kind]);
+        }
+        Ok(KINDS.map(|kind| format!("{kind} {}", now[kind])).join(", "))
+    })
+    .await
+}
+
+/// Readings by kind of client.
+async fn moved(cluster: &Cluster) -> Result<BTreeMap<String, f64>> {
+    let of = |name| format!("{name}{{k8s_namespace_name=\"{}\"}}", cluster.namespace);
+    let (acknowledged, received) =
+        (of("kelvin_client_readings_acknowledged_total"), of("kelvin_client_readings_received_total"));
+    let samples = cluster.query(&format!("sum by (kelvin_rpc) ({acknowledged} or {received})")).await?;
+    let moved: BTreeMap<_, _> = samples
+        .iter()
+        .filter_map(|sample| Some((sample.metric.get("kelvin_rpc")?.replace('_', "-"), sample.value())))
+        .collect();
+    for kind in KINDS {
+        ensure!(
+            moved.contains_key(kind),
+            "no readings of the {kind} client in Prometheus, only of {moved:?}"
+        );
+    }
+    Ok(moved)
+}
+
+/// A span of the server is the child of one of a client's, and both say where they ran.
+pub async fn joined_trace(cluster: &Cluster) -> Result<String> {
+    let service = format!("{}-client-unary", cluster.release);
+    poll::until(DELIVERY, async || {
+        let traces = cluster.traces(&service, 20).await?;
+        ensure!(!traces.is_empty(), "Jaeger has no trace of {service}");
+        let joined = traces.iter().find_map(|trace| Some((trace, joint(cluster, trace)?)));
+        let (trace, (client, server)) = joined.context("no trace has spans of client and server joined")?;
+        for span in [client, server] {
+            for attribute in KUBERNETES {
+                let missing = || format!("{} has no {attribute}", trace.service(span));
+                trace.processes[&span.process_id].tag(attribute).with_context(missing)?;
+            }
+        }
+        Ok(format!("{}: {} -> {}", trace.id, client.operation_name, server.operation_name))
+    })
+    .await
+}
+
+fn joint<'a>(cluster: &Cluster, trace: &'a Trace) -> Option<(&'a Span, &'a Span)> {
+    let (client, server) = (format!("{}-client", cluster.release), format!("{}-server", cluster.release));
+    let spans = trace.spans.iter().filter(|span| trace.service(span) == server);
+    spans
+        .filter_map(|span| Some((trace.parent(span)?, span)))
+        .find(|(parent, _)| trace.service(parent).starts_with(&client))
+}
+
+/// Calls that nobody else makes, counted to the last.
+pub async fn counted(cluster: &Cluster) -> Result<String> {
+    const CALLS: u8 = 7;
+    let count = format!(
+        "grpc_server_call_duration_seconds_count{{k8s_namespace_name=\"{}\",grpc_method=\"SensorService/GetSensorStats\"}}",
+        cluster.namespace
+    );
+    let before = cluster.total(&count).await?;
+    let mut client = Caller::new(cluster).await?.client().await?;
+    for _ in 0..CALLS {
+        // Of a sensor that is not known: an error is counted as well.
+        let _ = client.get_sensor_stats(SensorStatsRequest { sensor_id: "e2e-nobody".to_owned() }).await;
+    }
+    poll::until(DELIVERY, async || {
+        let counted = cluster.total(&count).await? - before;
+        ensure!((counted - f64::from(CALLS)).abs() < 0.5, "{CALLS} calls made, {counted} counted");
+        Ok(format!("{CALLS} calls made, {counted} counted"))
+    })
+    .await
+}
+
+/// From the latency histogram of the Collector's span metrics.
+pub async fn exemplar(cluster: &Cluster) -> Result<String> {
+    let histogram = format!(
+        "traces_span_metrics_duration_seconds_bucket{{service_name=\"{}-server\",k8s_namespace_name=\"{}\"}}",
+        cluster.release, cluster.namespace
+    );
+    poll::until(DELIVERY, async || {
+        let ids = cluster.exemplars(&histogram).await?;
+        let id = ids.first().context("no exemplars")?;
+        let trace = cluster.trace(id).await?;
+        Ok(format!("{id}: {} spans", trace.spans.len()))
+    })
+    .await
+}
+
+/// The Collector writes the logs that it gets to its own output, one record a line.
+pub async fn log_line(cluster: &Cluster) -> Result<String> {
+    const NAMESPACE: &str = "observability";
+    poll::until(DELIVERY, async || {
+        for pod in cluster.pods(NAMESPACE, "app.kubernetes.io/instance=collector").await? {
+            let logs = cluster.logs(NAMESPACE, &pod.name_any(), 5000).await?;
+            // A resource's line goes before its records'.
+            let mut ours = false;
+            for line in logs.lines() {
+                if line.contains("ResourceLog #") {
+                    ours = line.contains(&format!("k8s.namespace.name={}", cluster.namespace));
+                }
+                let Some((_, id)) = line.split_once("trace_id=").filter(|_| ours) else { continue };
+                let id: String = id.chars().take_while(char::is_ascii_hexdigit).collect();
+                if let Ok(trace) = cluster.trace(&id).await {
+                    return Ok(format!("{id}: {} spans", trace.spans.len()));
+                }
+            }
+        }
+        Err(anyhow!("no log line of Kelvin's with the id of a trace that Jaeger has"))
+    })
+    .await
+}

@@ -1,0 +1,146 @@
+//! Readings that are sent while something happens to the cluster, and which of them were acknowledged.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Result, bail};
+use kelvin_proto::{SensorReading, SensorRequest};
+use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tonic::{Code, Request};
+
+use crate::{
+    poll,
+    server::{Caller, Client},
+};
+
+const PAUSE: Duration = Duration::from_millis(40);
+const DEADLINE: Duration = Duration::from_secs(5);
+/// A sensor holds more by default.
+const MAX_PER_SENSOR: u32 = 9000;
+
+/// Writers at work.
+pub struct Ledger {
+    caller: Caller,
+    stop: watch::Sender<bool>,
+    writers: Vec<JoinHandle<Page>>,
+}
+
+/// What one writer wrote down of its own sensor.
+struct Page {
+    sensor_id: String,
+    acknowledged: Vec<Entry>,
+    failures: HashMap<Code, u32>,
+    first_failure: Option<String>,
+}
+
+/// A reading that the server has said is stored.
+#[derive(Clone, Copy)]
+struct Entry {
+    number: u32,
+    at: SystemTime,
+}
+
+/// What became of the readings.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Readings that the server said are stored.
+    pub acknowledged: usize,
+    /// Those of them that it does not give back, by when they were acknowledged.
+    pub lost: Vec<SystemTime>,
+    /// Calls that failed, by their status. Their readings were not sent again.
+    pub failures: HashMap<Code, u32>,
+    /// What the first of them said.
+    pub first_failure: Option<String>,
+}
+
+impl Ledger {
+    /// Begins to write, each writer to a sensor and on a connection of its own.
+    pub async fn begin(caller: &Caller, writers: usize) -> Result<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        let mut tasks = Vec::new();
+        for writer in 0..writers {
+            let client = caller.client().await?;
+            tasks.push(tokio::spawn(write(client, format!("e2e-{run}-{writer}"), stopped.clone())));
+        }
+        Ok(Self { caller: caller.clone(), stop, writers: tasks })
+    }
+
+    /// Stops writing, reads everything back and compares.
+    pub async fn close(self) -> Result<Outcome> {
+        self.stop.send_replace(true);
+        let mut outcome =
+            Outcome { acknowledged: 0, lost: Vec::new(), failures: HashMap::new(), first_failure: None };
+        for writer in self.writers {
+            let page = writer.await?;
+            let stored =
+                poll::until(Duration::from_mins(1), async || read(&self.caller, &page.sensor_id).await)
+                    .await?;
+            let lost = page.acknowledged.iter().filter(|entry| !stored.contains(&entry.number));
+            outcome.lost.extend(lost.map(|entry| entry.at));
+            outcome.acknowledged += page.acknowledged.len();
+            outcome.first_failure = outcome.first_failure.or(page.first_failure);
+            for (code, count) in page.failures {
+                *outcome.failures.entry(code).or_default() += count;
+            }
+        }
+        if outcome.acknowledged == 0 {
+            bail!("no reading was acknowledged: {:?}", outcome.first_failure);
+        }
+        Ok(outcome)
+    }
+}
+
+impl Outcome {
+    /// An error unless every call succeeded and everything acknowledged was given back.
+    pub fn whole(&self) -> Result<()> {
+        if !self.failures.is_empty() {
+            bail!("calls failed: {:?}, the first: {:?}", self.failures, self.first_failure);
+        }
+        if !self.lost.is_empty() {
+            bail!("{} of {} acknowledged readings are lost", self.lost.len(), self.acknowledged);
+        }
+        Ok(())
+    }
+}
+
+async fn write(mut client: Client, sensor_id: String, mut stopped: watch::Receiver<bool>) -> Page {
+    let mut page =
+        Page { sensor_id, acknowledged: Vec::new(), failures: HashMap::new(), first_failure: None };
+    for number in 0..MAX_PER_SENSOR {
+        let mut request = Request::new(reading(&page.sensor_id, number));
+        request.set_timeout(DEADLINE);
+        match client.send_single_reading(request).await {
+            Ok(_) => page.acknowledged.push(Entry { number, at: SystemTime::now() }),
+            Err(status) => {
+                *page.failures.entry(status.code()).or_default() += 1;
+                page.first_failure.get_or_insert_with(|| format!("{status}"));
+            }
+        }
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+            () = sleep(PAUSE) => {}
+        }
+    }
+    page
+}
+
+/// The temperature carries the number, exactly: both are multiples of 1/256.
+fn reading(sensor_id: &str, number: u32) -> SensorReading {
+    let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed());
+    SensorReading { sensor_id: sensor_id.to_owned(), temperature: f64::from(number) / 256.0, timestamp }
+}
+
+async fn read(caller: &Caller, sensor_id: &str) -> Result<HashSet<u32>> {
+    let request = SensorRequest { sensor_id: sensor_id.to_owned(), ..SensorRequest::default() };
+    let mut readings = caller.client().await?.get_sensor_readings(request).await?.into_inner();
+    let mut numbers = HashSet::new();
+    while let Some(reading) = readings.message().await? {
+        // Numbers are small and not negative.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "what reading() made")]
+        numbers.insert((reading.temperature * 256.0) as u32);
+    }
+    Ok(numbers)
+}

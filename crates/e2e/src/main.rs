@@ -1,0 +1,36 @@
+//! `kelvin-e2e`: checks a running cluster and prints a table. Exits with 1 when a check failed.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use kelvin_e2e::{checks, cluster::Cluster, report::Report};
+
+/// Checks a running Kelvin from end to end.
+#[derive(Parser)]
+struct Args {
+    /// kubectl's context; its current one by default
+    #[arg(long)]
+    context: Option<String>,
+    /// Namespace of the release
+    #[arg(long, default_value = "kelvin")]
+    namespace: String,
+    /// Name of the release
+    #[arg(long, default_value = "kelvin")]
+    release: String,
+    /// Only the checks whose name contains this
+    #[arg(long)]
+    only: Option<String>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    let cluster = Cluster::connect(args.context, args.namespace, args.release).await?;
+    println!("Kelvin in {}, readings in {}", cluster.name, cluster.store);
+    let mut report = Report::new(args.only);
+    checks::all(&cluster, &mut report).await;
+    if report.failed() {
+        report.diagnose(&cluster).await;
+    }
+    Ok(report.end())
+}

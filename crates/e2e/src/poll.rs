@@ -1,0 +1,26 @@
+//! Waiting for what is not true yet.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::time::{Instant, sleep, timeout_at};
+
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Tries until it works, for at most `limit`; then the last error tells why not.
+pub async fn until<T>(limit: Duration, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    let end = Instant::now() + limit;
+    let mut last = None;
+    loop {
+        match timeout_at(end, attempt()).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => last = Some(error),
+            Err(_) => last = last.or_else(|| Some(anyhow::anyhow!("no answer"))),
+        }
+        if Instant::now() + PAUSE >= end {
+            let error = last.expect("there was an attempt");
+            return Err(error).with_context(|| format!("not within {} s", limit.as_secs()));
+        }
+        sleep(PAUSE).await;
+    }
+}

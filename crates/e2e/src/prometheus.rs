@@ -1,0 +1,113 @@
+//! Prometheus' HTTP API.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::cluster::Cluster;
+
+const NAMESPACE: &str = "monitoring";
+const SERVICE: &str = "prometheus-kube-prometheus-prometheus:9090";
+
+/// One series of an instant query.
+#[derive(Debug, Deserialize)]
+pub struct Sample {
+    /// Its labels.
+    pub metric: BTreeMap<String, String>,
+    value: (f64, String),
+}
+
+/// A rule as Prometheus has loaded it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rule {
+    /// Of the alert or the recorded series.
+    pub name: String,
+    /// `PromQL`.
+    pub query: String,
+    /// `ok`, `err` or `unknown`.
+    pub health: String,
+    /// Why it is not `ok`.
+    #[serde(default)]
+    pub last_error: String,
+    /// `inactive`, `pending` or `firing`; of alerts.
+    #[serde(default)]
+    pub state: String,
+}
+
+impl Cluster {
+    /// An instant query of a vector.
+    pub async fn query(&self, promql: &str) -> Result<Vec<Sample>> {
+        #[derive(Deserialize)]
+        struct Vector {
+            result: Vec<Sample>,
+        }
+        let vector: Vector = self.prometheus("query", &[("query", promql)]).await?;
+        Ok(vector.result)
+    }
+
+    /// The sum of all series of a query; 0 when there is none.
+    pub async fn total(&self, promql: &str) -> Result<f64> {
+        Ok(self.query(promql).await?.iter().map(Sample::value).sum())
+    }
+
+    /// Trace ids of the exemplars of the last ten minutes, the newest first.
+    pub async fn exemplars(&self, promql: &str) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Series {
+            exemplars: Vec<Exemplar>,
+        }
+        #[derive(Deserialize)]
+        struct Exemplar {
+            labels: BTreeMap<String, String>,
+            timestamp: f64,
+        }
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+        let (start, end) = ((now - 600).to_string(), now.to_string());
+        let range = [("query", promql), ("start", start.as_str()), ("end", end.as_str())];
+        let series: Vec<Series> = self.prometheus("query_exemplars", &range).await?;
+        let mut exemplars: Vec<_> = series.into_iter().flat_map(|series| series.exemplars).collect();
+        exemplars.sort_by(|a, b| b.timestamp.total_cmp(&a.timestamp));
+        Ok(exemplars.into_iter().filter_map(|mut exemplar| exemplar.labels.remove("trace_id")).collect())
+    }
+
+    /// The rules that came from Kelvin's namespace.
+    pub async fn rules(&self) -> Result<Vec<Rule>> {
+        #[derive(Deserialize)]
+        struct Groups {
+            groups: Vec<Group>,
+        }
+        #[derive(Deserialize)]
+        struct Group {
+            file: String,
+            rules: Vec<Rule>,
+        }
+        let groups: Groups = self.prometheus("rules", &[]).await?;
+        let ours = format!("/{}-{}", self.namespace, self.release);
+        let groups = groups.groups.into_iter().filter(|group| group.file.contains(&ours));
+        Ok(groups.flat_map(|group| group.rules).collect())
+    }
+
+    async fn prometheus<T: DeserializeOwned>(&self, call: &str, query: &[(&str, &str)]) -> Result<T> {
+        #[derive(Deserialize)]
+        struct Answer<T> {
+            data: Option<T>,
+            error: Option<String>,
+        }
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        let answer: Answer<T> = self.get(NAMESPACE, SERVICE, &format!("/api/v1/{call}?{query}")).await?;
+        if let Some(error) = answer.error {
+            bail!("Prometheus: {error}");
+        }
+        answer.data.context("Prometheus answered without data")
+    }
+}
+
+impl Sample {
+    /// NaN when Prometheus has none.
+    #[must_use]
+    pub fn value(&self) -> f64 {
+        self.value.1.parse().unwrap_or(f64::NAN)
+    }
+}

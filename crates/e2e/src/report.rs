@@ -1,0 +1,105 @@
+//! The table of results, and what to look at when one is bad.
+
+use std::{process::ExitCode, time::Instant};
+
+use anyhow::Result;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+
+use crate::cluster::{Cluster, is_ready};
+
+const LOG_LINES: i64 = 25;
+
+/// Collects results and prints each when it is there.
+pub struct Report {
+    only: Option<String>,
+    passed: usize,
+    failed: usize,
+    started: Instant,
+}
+
+impl Report {
+    /// `only` names the checks to run by a part of their names.
+    #[must_use]
+    pub fn new(only: Option<String>) -> Self {
+        Self { only, passed: 0, failed: 0, started: Instant::now() }
+    }
+
+    /// Runs a check, unless it is left out. Its result says what was found.
+    pub async fn check(&mut self, name: &str, check: impl Future<Output = Result<String>>) {
+        if self.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
+            return;
+        }
+        let started = Instant::now();
+        let result = check.await;
+        let seconds = started.elapsed().as_secs_f64();
+        match result {
+            Ok(found) => {
+                self.passed += 1;
+                println!("ok      {seconds:6.1} s  {name:<44} {found}");
+            }
+            Err(error) => {
+                self.failed += 1;
+                println!("FAILED  {seconds:6.1} s  {name:<44} {error:#}");
+            }
+        }
+    }
+
+    /// Whether a check failed.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.failed > 0
+    }
+
+    /// Prints the pods, what Kubernetes warned of, and the last lines of the logs.
+    pub async fn diagnose(&self, cluster: &Cluster) {
+        if let Err(error) = diagnose(cluster).await {
+            println!("and the cluster does not say why: {error:#}");
+        }
+    }
+
+    /// Prints the sum, and gives the process's exit code.
+    #[must_use]
+    pub fn end(self) -> ExitCode {
+        let seconds = self.started.elapsed().as_secs();
+        println!("smoke: {} of {} in {seconds} s", self.passed, self.passed + self.failed);
+        if self.failed() || self.passed == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}
+
+async fn diagnose(cluster: &Cluster) -> Result<()> {
+    println!("\n--- warnings in {}", cluster.namespace);
+    for event in cluster.warnings().await? {
+        let (object, reason) =
+            (event.involved_object.name.unwrap_or_default(), event.reason.unwrap_or_default());
+        println!("{object}: {reason}: {}", event.message.unwrap_or_default());
+    }
+    let pods = cluster.pods(&cluster.namespace, "").await?;
+    println!("\n--- pods in {}", cluster.namespace);
+    for pod in &pods {
+        println!("{:<50} {:<10} {} restarts", pod.name_any(), state(pod), restarts(pod));
+    }
+    for pod in pods {
+        let name = pod.name_any();
+        println!("\n--- {name}, last lines");
+        println!(
+            "{}",
+            cluster.logs(&cluster.namespace, &name, LOG_LINES).await.unwrap_or_else(|e| e.to_string())
+        );
+    }
+    Ok(())
+}
+
+fn state(pod: &Pod) -> &str {
+    if is_ready(pod) {
+        return "ready";
+    }
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("unknown")
+}
+
+/// How often the pod's containers were started again.
+#[must_use]
+pub fn restarts(pod: &Pod) -> i32 {
+    let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    containers.into_iter().flatten().map(|container| container.restart_count).sum()
+}
