@@ -37,12 +37,13 @@ STEPS := $(if $(ON_KIND),cluster) namespaces cert-manager monitoring jaeger coll
 # The images' contents name them on the nodes: a new build rolls the pods, the same one does not.
 LOADED_TAG = $(shell docker image inspect --format '{{.Id}}' $(IMAGES) | sha256sum | cut -c1-12)
 
-# $(call release,NAME,NAMESPACE,PREFIX OF THE VARIABLES): installs or upgrades a third-party chart.
-release = mk/tools helm && $(HELM) upgrade --install $(1) \
-  $(if $(CHARTS),$(CHARTS)/$($(3)_CHART),$($(3)_CHART) --repo $($(3)_REPO) --version $($(3)_VERSION)) \
-  --namespace $(2) --values k8s/$($(3)_CHART).yaml --wait --timeout 5m $($(3)_ARGS) >/dev/null
+# $(call chart,NAME,NAMESPACE,PREFIX OF THE VARIABLES): what helm has to know of a third-party release.
+chart = $(1) $(if $(CHARTS),$(CHARTS)/$($(3)_CHART),$($(3)_CHART) --repo $($(3)_REPO) --version $($(3)_VERSION)) \
+  --namespace $(2) --values k8s/$($(3)_CHART).yaml $($(3)_ARGS)
+release = mk/tools helm && $(HELM) upgrade --install $(call chart,$(1),$(2),$(3)) --wait --timeout 5m >/dev/null
 
-.PHONY: up down ui smoke bump cluster namespaces cert-manager monitoring jaeger collector metrics-server valkey load kelvin
+.PHONY: up down ui smoke bump cluster namespaces cert-manager monitoring jaeger collector collector-manifests \
+  metrics-server valkey load kelvin
 
 up: ## a kind cluster with Kelvin and all that watches it (CLUSTER, CONTEXT, KIND_IMAGE, CHARTS, STORE=valkey, *_ARGS)
 	@mk/tools $(if $(ON_KIND),docker kind) kubectl helm
@@ -70,6 +71,9 @@ jaeger:
 
 collector:
 	@$(call release,collector,observability,COLLECTOR)
+
+collector-manifests: # what the step above installs, for the tests
+	@helm template $(call chart,collector,observability,COLLECTOR)
 
 metrics-server:
 	@$(call release,metrics-server,kube-system,METRICS_SERVER)

@@ -1,0 +1,137 @@
+//! The Collector's configuration as its chart renders it from `k8s/opentelemetry-collector.yaml`.
+
+use std::{
+    env, fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+const COLLECTOR: &str = "otelcol-k8s";
+
+#[test]
+fn pipelines_name_what_is_defined_and_define_what_they_name() {
+    let Some(manifests) = manifests() else { return };
+    let config = config(&manifests);
+    let pipelines = config["service"]["pipelines"].as_object().expect("pipelines");
+    let defines =
+        |role: &str, name: &str| config[role].as_object().is_some_and(|role| role.contains_key(name));
+    for role in ["receivers", "processors", "exporters"] {
+        let named: Vec<_> = pipelines.values().flat_map(|pipeline| names(&pipeline[role])).collect();
+        for name in &named {
+            assert!(defines(role, name) || defines("connectors", name), "{role}: {name} is not defined");
+        }
+        for name in config[role].as_object().into_iter().flat_map(|defined| defined.keys()) {
+            assert!(named.contains(&name.as_str()), "{role}: {name} is in no pipeline");
+        }
+    }
+}
+
+#[test]
+fn signals_go_their_ways() {
+    let Some(manifests) = manifests() else { return };
+    let config = config(&manifests);
+    let pipelines = &config["service"]["pipelines"];
+    for signal in ["traces", "metrics", "logs"] {
+        let processors = names(&pipelines[signal]["processors"]);
+        assert_eq!(processors[..2], ["memory_limiter", "k8s_attributes"], "{signal}");
+    }
+    assert_eq!(names(&pipelines["traces"]["exporters"]), ["otlp_grpc/jaeger", "span_metrics"]);
+    assert_eq!(names(&pipelines["metrics"]["receivers"]), ["otlp", "span_metrics"]);
+    assert_eq!(names(&pipelines["metrics"]["exporters"]), ["otlp_http/prometheus"]);
+    assert_eq!(config["connectors"]["span_metrics"]["exemplars"]["enabled"], true);
+    for exporter in ["otlp_grpc/jaeger", "otlp_http/prometheus"] {
+        assert!(
+            config["exporters"][exporter]["sending_queue"]["queue_size"].is_u64(),
+            "{exporter} is unbounded"
+        );
+    }
+}
+
+#[test]
+fn pods_reach_the_collector_of_their_own_node_by_its_service() {
+    let Some(manifests) = manifests() else { return };
+    let service = kind(&manifests, "Service");
+    assert_eq!(service["metadata"]["name"], "collector-opentelemetry-collector");
+    assert_eq!(service["spec"]["internalTrafficPolicy"], "Local");
+    let container = &kind(&manifests, "DaemonSet")["spec"]["template"]["spec"]["containers"][0];
+    let ports = container["ports"].as_array().expect("ports");
+    assert!(ports.iter().all(|port| port["hostPort"].is_null()), "{ports:?}");
+    assert!(
+        !container["resources"]["limits"]["memory"].is_null(),
+        "the memory limiter reckons from the limit"
+    );
+}
+
+#[test]
+fn the_collector_itself_finds_it_valid() {
+    let Some(manifests) = manifests() else { return };
+    if !installed(COLLECTOR) {
+        return not_run("otelcol-k8s is not installed; the Collector's pods would say it at their start");
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("relay.yaml");
+    fs::write(&file, relay(&manifests)).expect("the folder can be written");
+    let mut command = Command::new(COLLECTOR);
+    command.args(["validate", "--config"]).arg(file);
+    for variable in ["MY_POD_IP", "OTEL_K8S_POD_IP", "OTEL_K8S_NODE_IP"] {
+        command.env(variable, "127.0.0.1");
+    }
+    for variable in ["K8S_NODE_NAME", "OTEL_K8S_NODE_NAME", "OTEL_K8S_NAMESPACE", "OTEL_K8S_POD_NAME"] {
+        command.env(variable, "test");
+    }
+    let output = command.output().expect("it is installed");
+    assert!(output.status.success(), "{}", text(&output));
+}
+
+/// Needs helm, and the chart from `CHARTS` or its repository.
+fn manifests() -> Option<Vec<Value>> {
+    if !installed("helm") {
+        not_run("helm is not installed: https://helm.sh/docs/intro/install");
+        return None;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let output = Command::new("make")
+        .args(["--no-print-directory", "--silent", "collector-manifests"])
+        .current_dir(root)
+        .env_remove("MAKEFLAGS")
+        .output()
+        .expect("make is installed");
+    if !output.status.success() {
+        not_run(&format!("the Collector's chart cannot be had: {}", text(&output)));
+        return None;
+    }
+    let yaml = String::from_utf8(output.stdout).expect("YAML is text");
+    Some(serde_saphyr::from_multiple(&yaml).expect("what helm renders is YAML"))
+}
+
+fn config(manifests: &[Value]) -> Value {
+    serde_saphyr::from_str(relay(manifests)).expect("the configuration is YAML")
+}
+
+fn relay(manifests: &[Value]) -> &str {
+    kind(manifests, "ConfigMap")["data"]["relay"].as_str().expect("a configuration")
+}
+
+fn kind<'a>(manifests: &'a [Value], kind: &str) -> &'a Value {
+    manifests.iter().find(|manifest| manifest["kind"] == kind).unwrap_or_else(|| panic!("no {kind}"))
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+fn installed(program: &str) -> bool {
+    env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(program).is_file())
+}
+
+/// Said on the terminal, where the test harness shows no output of tests that pass.
+fn not_run(why: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "NOT RUN: {why}").expect("standard error can be written");
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
