@@ -1,1 +1,25 @@
-//! The sensor server.
+//! The sensor server: `SensorService` over TLS, with health, reflection, metrics and traces.
+//!
+//! [`Config`] says how, [`Server::build`] checks all of it and binds, [`Server::run`] serves until it is told to shut
+//! down and then drains. Each core runs a current-thread runtime with its own listener, its own connections and its
+//! own handle on the store. The bodies of the calls are read and written many messages at a time (`wire`).
+
+mod companions;
+mod config;
+mod connection;
+mod error;
+pub mod healthcheck;
+mod listen;
+mod metrics;
+mod rpc;
+mod server;
+mod status;
+mod throttle;
+mod validate;
+mod valkey;
+mod wire;
+mod worker;
+
+pub use config::{Acknowledge, Config, Mtls, StoreKind};
+pub use error::ServerError;
+pub use server::Server;

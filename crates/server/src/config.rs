@@ -1,0 +1,276 @@
+use std::{net::SocketAddr, num::NonZeroU32, num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use kelvin_app::{Bytes, SettingsError};
+use kelvin_store::{AlertSettings, Limits};
+
+kelvin_app::words! {
+    /// Whether clients show certificates.
+    pub enum Mtls {
+        /// They are not asked for one.
+        None = "none",
+        /// A certificate is checked if there is one.
+        Optional = "optional",
+        /// No connection without a certificate.
+        Required = "required",
+    }
+}
+
+kelvin_app::words! {
+    /// Where readings are kept.
+    pub enum StoreKind {
+        /// In the memory of this process.
+        Memory = "memory",
+        /// On Valkey, or Redis from version 7, shared by several servers.
+        Valkey = "valkey",
+    }
+}
+
+kelvin_app::words! {
+    /// When a reading counts as stored on Valkey.
+    pub enum Acknowledge {
+        /// The primary has it.
+        Primary = "primary",
+        /// A replica has it too.
+        Replica = "replica",
+        /// It has reached the primary's disk.
+        Fsync = "fsync",
+    }
+}
+
+kelvin_app::settings! {
+    /// What the server can be told.
+    pub struct Config {
+        /// Where gRPC listens.
+        pub listen: SocketAddr = "0.0.0.0:50051",
+        /// Where `/livez` and `/readyz` are answered over plain HTTP; empty for nowhere.
+        pub health_listen: Option<SocketAddr> = "0.0.0.0:8081",
+        /// Threads that serve, each with a runtime and a listener of its own; 0 for one per core.
+        pub workers: usize = "0",
+
+        /// Certificate chain of the server, PEM; read again when it changes, as all these files.
+        pub tls_cert: Option<PathBuf> = "",
+        /// Private key of the certificate, PEM.
+        pub tls_key: Option<PathBuf> = "",
+        /// Certificates of the CAs that sign clients' certificates, PEM; for `KELVIN_MTLS`.
+        pub tls_client_ca: Option<PathBuf> = "",
+        /// Client certificates: `none`, `optional` or `required`. One that says `client auth` authenticates.
+        pub mtls: Mtls = "none",
+        /// Serve without TLS. Tokens and readings then cross the network in the clear.
+        pub plaintext: bool = "false",
+        /// File with the tokens that are accepted, one a line.
+        pub token_file: Option<PathBuf> = "",
+        /// How often the files above are looked at for changes.
+        pub reload_interval: Duration = "10s",
+        /// Answer to gRPC reflection, to authenticated callers.
+        pub reflection: bool = "true",
+
+        /// Where readings are kept: `memory` or `valkey`.
+        pub store: StoreKind = "memory",
+        /// Readings held per sensor; the oldest go first.
+        pub max_readings_per_sensor: NonZeroUsize = "100000",
+        /// Sensors held; readings of further ones are refused.
+        pub max_sensors: NonZeroUsize = "100000",
+        /// Readings held in all, at about 24 bytes each in memory.
+        pub max_readings: NonZeroUsize = "10000000",
+        /// How long a sensor may be silent before it is forgotten.
+        pub sensor_idle: Duration = "24h",
+        /// How many of a sensor's newest readings its recent mean is of.
+        pub recent_window: NonZeroUsize = "60",
+        /// Alert at or below so many degrees Celsius; empty for never.
+        pub alert_low: Option<f64> = "",
+        /// Alert at or above so many degrees Celsius; empty for never.
+        pub alert_high: Option<f64> = "",
+        /// Alert at this robust z-score against the sensor's recent history; empty for never.
+        pub alert_z_score: Option<f64> = "6",
+        /// How far ahead of the server's clock a timestamp may be.
+        pub max_future: Duration = "1h",
+
+        /// Longest message taken.
+        pub max_message_size: Bytes = "64KiB",
+        /// Largest header list taken in one call.
+        pub max_header_size: Bytes = "16KiB",
+        /// Calls at a time on one connection.
+        pub max_concurrent_streams: NonZeroU32 = "1000",
+        /// Connections at a time; further ones are closed at once.
+        pub max_connections: NonZeroUsize = "10000",
+        /// How long a TLS handshake may take.
+        pub handshake_timeout: Duration = "5s",
+        /// Age, give or take a tenth, at which a client is asked to connect anew.
+        pub max_connection_age: Duration = "30m",
+        /// Age, give or take a tenth, at which a call is ended.
+        pub max_stream_age: Duration = "1h",
+        /// How often a silent connection is pinged; one that does not answer for 20s is closed.
+        pub keepalive_interval: Duration = "1m",
+        /// After SIGTERM: how long to serve on while not ready, so that no new clients come.
+        pub drain_wait: Duration = "5s",
+        /// Then: how long the calls that are open may take to end.
+        pub drain_timeout: Duration = "20s",
+
+        /// Addresses of Valkey, `host:port` between commas; several for a cluster.
+        pub valkey_address: Vec<String> = "",
+        /// The addresses are nodes of a cluster.
+        pub valkey_cluster: bool = "false",
+        /// Valkey's ACL user; empty for the default user.
+        pub valkey_username: Option<String> = "",
+        /// File with the password.
+        pub valkey_password_file: Option<PathBuf> = "",
+        /// Certificates of the CAs that sign Valkey's certificate, PEM; empty for no TLS.
+        pub valkey_tls_ca: Option<PathBuf> = "",
+        /// Certificate chain to show to Valkey, PEM.
+        pub valkey_tls_cert: Option<PathBuf> = "",
+        /// Private key of that certificate, PEM.
+        pub valkey_tls_key: Option<PathBuf> = "",
+        /// When a reading counts as stored: `primary`, `replica` or `fsync`.
+        pub valkey_acknowledge: Acknowledge = "primary",
+        /// How long Valkey may take to answer.
+        pub valkey_timeout: Duration = "1s",
+    }
+    check = check;
+}
+
+impl Config {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            readings_per_sensor: self.max_readings_per_sensor.get(),
+            sensors: self.max_sensors.get(),
+            readings: self.max_readings.get(),
+            idle: self.sensor_idle,
+            recent_window: self.recent_window.get(),
+        }
+    }
+
+    pub(crate) fn alerts(&self) -> AlertSettings {
+        AlertSettings { low: self.alert_low, high: self.alert_high, z_score: self.alert_z_score }
+    }
+}
+
+fn check(config: &Config, error: &mut SettingsError) {
+    check_listeners(config, error);
+    check_tls(config, error);
+    check_limits(config, error);
+    check_valkey(config, error);
+}
+
+fn check_listeners(config: &Config, error: &mut SettingsError) {
+    if config.listen.port() != 0 && config.health_listen == Some(config.listen) {
+        error.push("KELVIN_HEALTH_LISTEN", "must differ from KELVIN_LISTEN");
+    }
+    if config.workers > 1024 {
+        error.push("KELVIN_WORKERS", "must be at most 1024");
+    }
+}
+
+fn check_tls(config: &Config, error: &mut SettingsError) {
+    let files = [("KELVIN_TLS_CERT", &config.tls_cert), ("KELVIN_TLS_KEY", &config.tls_key)];
+    for (variable, file) in files {
+        match (config.plaintext, file) {
+            (false, None) => {
+                error.push(variable, "must be set, or KELVIN_PLAINTEXT=true to serve without TLS")
+            }
+            (true, Some(_)) => error.push(variable, "has no meaning with KELVIN_PLAINTEXT=true"),
+            _ => {}
+        }
+    }
+    if config.mtls != Mtls::None {
+        if config.plaintext {
+            error.push("KELVIN_MTLS", "needs TLS, but KELVIN_PLAINTEXT is true");
+        } else if config.tls_client_ca.is_none() {
+            error.push("KELVIN_TLS_CLIENT_CA", format_args!("must be set with KELVIN_MTLS={}", config.mtls));
+        }
+    } else if config.token_file.is_none() {
+        error.push("KELVIN_TOKEN_FILE", "must be set, or KELVIN_MTLS: nobody could authenticate");
+    }
+}
+
+fn check_limits(config: &Config, error: &mut SettingsError) {
+    let durations = [
+        ("KELVIN_RELOAD_INTERVAL", config.reload_interval),
+        ("KELVIN_SENSOR_IDLE", config.sensor_idle),
+        ("KELVIN_HANDSHAKE_TIMEOUT", config.handshake_timeout),
+        ("KELVIN_MAX_CONNECTION_AGE", config.max_connection_age),
+        ("KELVIN_MAX_STREAM_AGE", config.max_stream_age),
+        ("KELVIN_KEEPALIVE_INTERVAL", config.keepalive_interval),
+        ("KELVIN_VALKEY_TIMEOUT", config.valkey_timeout),
+    ];
+    for (variable, duration) in durations {
+        if duration.is_zero() {
+            error.push(variable, "must be longer than nothing");
+        }
+    }
+    for (variable, size) in [
+        ("KELVIN_MAX_MESSAGE_SIZE", config.max_message_size),
+        ("KELVIN_MAX_HEADER_SIZE", config.max_header_size),
+    ] {
+        if size.0 < 1024 || u32::try_from(size.0).is_err() {
+            error.push(variable, "must be from 1KiB to less than 4GiB");
+        }
+    }
+    if let (Some(low), Some(high)) = (config.alert_low, config.alert_high)
+        && low >= high
+    {
+        error
+            .push("KELVIN_ALERT_LOW", format_args!("{low} must be below KELVIN_ALERT_HIGH, which is {high}"));
+    }
+    if config.alert_z_score.is_some_and(|z_score| z_score <= 0.0) {
+        error.push("KELVIN_ALERT_Z_SCORE", "must be above 0, or empty for no such alerts");
+    }
+}
+
+fn check_valkey(config: &Config, error: &mut SettingsError) {
+    if config.store == StoreKind::Valkey && config.valkey_address.is_empty() {
+        error.push("KELVIN_VALKEY_ADDRESS", "must be set with KELVIN_STORE=valkey");
+    }
+    if config.valkey_tls_cert.is_some() != config.valkey_tls_key.is_some() {
+        error.push("KELVIN_VALKEY_TLS_CERT", "goes together with KELVIN_VALKEY_TLS_KEY: set both or none");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_complete_but_for_tls_and_tokens() {
+        let error = Config::from_pairs([("", ""); 0]).unwrap_err();
+        let named: Vec<_> = Config::SETTINGS.iter().map(|s| s.variable).filter(|v| error.names(v)).collect();
+        assert_eq!(named, ["KELVIN_TLS_CERT", "KELVIN_TLS_KEY", "KELVIN_TOKEN_FILE"]);
+        Config::from_pairs([("KELVIN_PLAINTEXT", "true"), ("KELVIN_TOKEN_FILE", "tokens")]).unwrap();
+    }
+
+    #[test]
+    fn every_wrong_variable_is_named_at_once() {
+        let error = Config::from_pairs([
+            ("KELVIN_LISTEN", "everywhere"),
+            ("KELVIN_PLAINTEXT", "true"),
+            ("KELVIN_TLS_CERT", "cert.pem"),
+            ("KELVIN_MTLS", "required"),
+            ("KELVIN_WORKERS", "-1"),
+            ("KELVIN_MAX_SENSORS", "0"),
+            ("KELVIN_MAX_STREAM_AGE", "0s"),
+            ("KELVIN_MAX_MESSAGE_SIZE", "1B"),
+            ("KELVIN_ALERT_LOW", "30"),
+            ("KELVIN_ALERT_HIGH", "20"),
+            ("KELVIN_ALERT_Z_SCORE", "-1"),
+            ("KELVIN_STORE", "valkey"),
+            ("KELVIN_VALKEY_TLS_KEY", "key.pem"),
+        ])
+        .unwrap_err();
+        let named: Vec<_> = Config::SETTINGS.iter().map(|s| s.variable).filter(|v| error.names(v)).collect();
+        assert_eq!(
+            named,
+            [
+                "KELVIN_LISTEN",
+                "KELVIN_WORKERS",
+                "KELVIN_TLS_CERT",
+                "KELVIN_MTLS",
+                "KELVIN_MAX_SENSORS",
+                "KELVIN_ALERT_LOW",
+                "KELVIN_ALERT_Z_SCORE",
+                "KELVIN_MAX_MESSAGE_SIZE",
+                "KELVIN_MAX_STREAM_AGE",
+                "KELVIN_VALKEY_ADDRESS",
+                "KELVIN_VALKEY_TLS_CERT",
+            ]
+        );
+    }
+}

@@ -1,0 +1,152 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use grpc_otel::ServerLayer;
+use hyper::{server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use kelvin_tls::{ServerTls, peer_may_authenticate};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::{Layer as _, Service as _};
+
+use crate::{
+    config::Config,
+    metrics::Metrics,
+    rpc::{Authenticate, Core, Gate, Rpc, jittered},
+    throttle::Throttle,
+};
+
+/// Bytes a caller may send on one stream before we have read them: HTTP/2's default.
+const STREAM_WINDOW: u32 = 65_535;
+
+/// h2 ends a connection with GOAWAY when unread DATA frames below 256 bytes use up a budget of half this window
+/// (RUSTSEC-2026-0258). Callers that send one reading a frame on many streams would meet that in any pause of ours;
+/// memory is bounded by the streams' windows already.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
+/// How long a ping may go unanswered.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+static HANDSHAKE_LOG: Throttle = Throttle::new();
+static LIMIT_LOG: Throttle = Throttle::new();
+
+/// What all connections of a server share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    /// Plain text if there is none.
+    pub(crate) tls: Option<Arc<ServerTls>>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) otel: ServerLayer,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) open: AtomicUsize,
+    /// Cancelled when connections have to end.
+    pub(crate) drain: CancellationToken,
+}
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, core: Arc<Core>) {
+    let Some(_open) = Open::count(&shared) else {
+        shared.metrics.connection_refused("limit");
+        if let Some(connections) = LIMIT_LOG.count() {
+            tracing::warn!(
+                connections,
+                limit = shared.config.max_connections,
+                "refused connections: too many"
+            );
+        }
+        return;
+    };
+    // Without this small answers wait for the acknowledgement of others.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = &shared.tls else { return http2(stream, false, &shared, core).await };
+    let acceptor = TlsAcceptor::from(tls.config());
+    match timeout(shared.config.handshake_timeout, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let certified = certificate.is_some_and(peer_may_authenticate);
+            http2(stream, certified, &shared, core).await;
+        }
+        Ok(Err(error)) => refuse_handshake(&shared, "handshake", &error),
+        Err(elapsed) => refuse_handshake(&shared, "handshake_timeout", &elapsed),
+    }
+}
+
+fn refuse_handshake(shared: &Shared, reason: &'static str, error: &dyn std::error::Error) {
+    shared.metrics.connection_refused(reason);
+    if let Some(connections) = HANDSHAKE_LOG.count() {
+        tracing::info!(connections, %error, "TLS handshakes failed; this is why the last one did");
+    }
+}
+
+async fn http2<I>(io: I, certified: bool, shared: &Shared, core: Arc<Core>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let gate = Arc::clone(&shared.gate);
+    let stack = shared.otel.layer(Authenticate { gate, certified, inner: Rpc::new(core) });
+    let service = service_fn(move |request| stack.clone().call(request));
+    let connection = builder(&shared.config).serve_connection(TokioIo::new(io), service);
+    let mut connection = std::pin::pin!(connection);
+    let end = async {
+        tokio::select! {
+            () = shared.drain.cancelled() => {}
+            () = sleep(jittered(shared.config.max_connection_age)) => {}
+        }
+    };
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = end => {
+            // GOAWAY: calls that are open go on, new ones go elsewhere.
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(error = kelvin_app::error_chain(&error), "a connection broke off");
+    }
+}
+
+fn builder(config: &Config) -> http2::Builder<TokioExecutor> {
+    let header_list = u32::try_from(config.max_header_size.0).unwrap_or(u32::MAX);
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(config.max_concurrent_streams.get())
+        .max_header_list_size(header_list)
+        .keep_alive_interval(config.keepalive_interval)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .auto_date_header(false);
+    builder
+}
+
+/// Counts a connection while it is open.
+struct Open<'a>(&'a Shared);
+
+impl<'a> Open<'a> {
+    /// None when there are as many as are allowed.
+    fn count(shared: &'a Shared) -> Option<Self> {
+        let open = Self(shared);
+        shared.metrics.connection_opened();
+        let before = shared.open.fetch_add(1, Ordering::Relaxed);
+        (before < shared.config.max_connections.get()).then_some(open)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.connection_closed();
+    }
+}

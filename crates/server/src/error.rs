@@ -1,0 +1,39 @@
+use std::{io, net::SocketAddr};
+
+use kelvin_app::SettingsError;
+use kelvin_store::StoreError;
+
+/// Why a server cannot start or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Settings that cannot work, such as files that cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ({variable}): {source}{hint}", hint = hint(source))]
+    Listen {
+        /// The setting.
+        variable: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The store cannot be opened.
+    #[error("cannot open the store")]
+    Store(#[from] StoreError),
+    /// The system gives no thread or no runtime.
+    #[error("cannot start a worker")]
+    Worker(#[source] io::Error),
+    /// A worker has ended although nobody told it to.
+    #[error("worker {0} has ended unexpectedly; the log says why")]
+    WorkerLost(usize),
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; end the program that uses it or choose another port",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege",
+        _ => "",
+    }
+}

@@ -1,0 +1,162 @@
+//! Asks the server that runs with the same settings whether it serves, for probes that run a command.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        ClientConfig, DigitallySignedStruct, SignatureScheme,
+        client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+    },
+};
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use crate::config::{Config, Mtls};
+
+/// How long the whole check may take.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Why a server is not well.
+#[derive(Debug, thiserror::Error)]
+pub enum Unhealthy {
+    /// There is no answer.
+    #[error("no healthy server at {address}")]
+    Unreachable {
+        /// Where it should listen.
+        address: SocketAddr,
+        /// Why.
+        source: kelvin_app::BoxError,
+    },
+    /// It answers that it does not serve.
+    #[error("the server at {address} says {status}")]
+    NotServing {
+        /// Where it listens.
+        address: SocketAddr,
+        /// Its word for it.
+        status: &'static str,
+    },
+}
+
+/// Makes a health call as a client would, over TLS if the server has it.
+pub async fn check(config: &Config) -> Result<(), Unhealthy> {
+    let address = reachable(config.listen);
+    let asked = tokio::time::timeout(LIMIT, ask(config, address)).await;
+    let status = asked
+        .unwrap_or_else(|elapsed| Err(elapsed.into()))
+        .map_err(|source| Unhealthy::Unreachable { address, source })?;
+    match status {
+        ServingStatus::Serving => Ok(()),
+        status => Err(Unhealthy::NotServing { address, status: status.as_str_name() }),
+    }
+}
+
+async fn ask(config: &Config, address: SocketAddr) -> Result<ServingStatus, kelvin_app::BoxError> {
+    let channel = connect(config, address).await?;
+    let answer = HealthClient::new(channel).check(HealthCheckRequest { service: String::new() }).await?;
+    Ok(answer.into_inner().status())
+}
+
+async fn connect(config: &Config, address: SocketAddr) -> Result<Channel, kelvin_app::BoxError> {
+    let tls =
+        if config.plaintext { None } else { Some(TlsConnector::from(Arc::new(client_config(config)?))) };
+    let connector = tower::service_fn(move |_: Uri| {
+        let tls = tls.clone();
+        async move {
+            let stream = TcpStream::connect(address).await?;
+            let stream: Box<dyn Stream> = match tls {
+                Some(tls) => Box::new(tls.connect(ServerName::IpAddress(address.ip().into()), stream).await?),
+                None => Box::new(stream),
+            };
+            Ok::<_, io::Error>(TokioIo::new(stream))
+        }
+    });
+    Ok(Endpoint::from_shared(format!("http://{address}"))?.connect_with_connector(connector).await?)
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// With the server's own certificate as the client's, where one is required.
+fn client_config(config: &Config) -> Result<ClientConfig, kelvin_app::BoxError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(OwnServer(provider)));
+    let mut tls = match (&config.tls_cert, &config.tls_key) {
+        (Some(cert), Some(key)) if config.mtls == Mtls::Required => {
+            let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<_, _>>()?;
+            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key)?)?
+        }
+        _ => builder.with_no_client_auth(),
+    };
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(tls)
+}
+
+/// Where a server that listens on `address` is reached from its own machine.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
+}
+
+/// Takes any certificate that the peer has the key of. This asks the process beside it on the same machine, by an
+/// address that the certificate need not name, sends no secret and learns one word; and a server that goes on with
+/// its last good certificate beside a broken file is well.
+#[derive(Debug)]
+struct OwnServer(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for OwnServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, tokio_rustls::rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, tokio_rustls::rustls::Error> {
+        verify_tls12_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, tokio_rustls::rustls::Error> {
+        verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

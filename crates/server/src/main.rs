@@ -1,0 +1,43 @@
+//! `kelvin-server`: reads its settings, serves, drains, flushes.
+
+use std::{process::ExitCode, time::Duration};
+
+use kelvin_app::{BoxError, Command, Program, signal};
+use kelvin_server::{Config, Server, healthcheck};
+use kelvin_telemetry::Telemetry;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const PROGRAM: Program = Program {
+    name: "kelvin-server",
+    version: env!("CARGO_PKG_VERSION"),
+    about: "Collects temperature readings from sensors over gRPC.",
+    commands: &[Command {
+        name: "healthcheck",
+        about: "Asks the server that runs with the same settings for its health: exit code 0 if it serves.",
+    }],
+};
+
+/// How long the last telemetry may take to leave.
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    PROGRAM.main(async |config: Config, command| match command {
+        Some("healthcheck") => Ok(healthcheck::check(&config).await?),
+        _ => serve(config).await,
+    })
+}
+
+async fn serve(config: Config) -> Result<(), BoxError> {
+    let shutdown = signal::shutdown();
+    let telemetry = Telemetry::builder("kelvin-server", env!("CARGO_PKG_VERSION")).build()?;
+    telemetry.init_logs();
+    Config::warn_unknown();
+    let served = match Server::build(config, &telemetry) {
+        Ok(server) => server.run(shutdown).await,
+        Err(error) => Err(error),
+    };
+    telemetry.shutdown(FLUSH_LIMIT).await;
+    Ok(served?)
+}

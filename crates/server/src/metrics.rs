@@ -1,0 +1,85 @@
+use kelvin_store::Report;
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Meter, UpDownCounter},
+};
+
+use crate::validate::Invalid;
+
+/// Kelvin's own metrics of the server. Labels are bounded: never a sensor.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    accepted: Counter<u64>,
+    rejected: Counter<u64>,
+    alerts: Counter<u64>,
+    broken: Counter<u64>,
+    unauthenticated: Counter<u64>,
+    connections: UpDownCounter<i64>,
+    refused_connections: Counter<u64>,
+}
+
+impl Metrics {
+    pub(crate) fn new(meter: &Meter) -> Self {
+        let counter = |name, unit, description| {
+            meter.u64_counter(name).with_unit(unit).with_description(description).build()
+        };
+        Self {
+            accepted: counter("kelvin.readings.accepted", "{reading}", "Readings stored"),
+            rejected: counter("kelvin.readings.rejected", "{reading}", "Readings not stored, by reason"),
+            alerts: counter("kelvin.alerts", "{alert}", "Alerts begun, by kind"),
+            broken: counter(
+                "kelvin.streams.broken",
+                "{stream}",
+                "Streams of readings that broke off, by call",
+            ),
+            unauthenticated: counter("kelvin.calls.unauthenticated", "{call}", "Calls refused, by reason"),
+            connections: meter
+                .i64_up_down_counter("kelvin.connections")
+                .with_unit("{connection}")
+                .with_description("Connections open")
+                .build(),
+            refused_connections: counter(
+                "kelvin.connections.refused",
+                "{connection}",
+                "Connections closed before their first call, by reason",
+            ),
+        }
+    }
+
+    /// Counts what came of a batch.
+    pub(crate) fn appended(&self, report: &Report) {
+        if report.stored > 0 {
+            self.accepted.add(report.stored as u64, &[]);
+        }
+        for (_, refusal) in &report.refused {
+            self.rejected.add(1, &[KeyValue::new("reason", refusal.label())]);
+        }
+        for (_, alert) in report.alerts.iter().filter(|(_, alert)| alert.began) {
+            self.alerts.add(1, &[KeyValue::new("kind", alert.label())]);
+        }
+    }
+
+    pub(crate) fn invalid(&self, invalid: Invalid) {
+        self.rejected.add(1, &[KeyValue::new("reason", invalid.label())]);
+    }
+
+    pub(crate) fn stream_broken(&self, method: &'static str) {
+        self.broken.add(1, &[KeyValue::new("rpc.method", method)]);
+    }
+
+    pub(crate) fn unauthenticated(&self, reason: &'static str) {
+        self.unauthenticated.add(1, &[KeyValue::new("reason", reason)]);
+    }
+
+    pub(crate) fn connection_opened(&self) {
+        self.connections.add(1, &[]);
+    }
+
+    pub(crate) fn connection_closed(&self) {
+        self.connections.add(-1, &[]);
+    }
+
+    pub(crate) fn connection_refused(&self, reason: &'static str) {
+        self.refused_connections.add(1, &[KeyValue::new("reason", reason)]);
+    }
+}

@@ -1,0 +1,103 @@
+use std::{future::poll_fn, sync::Arc, task::Poll};
+
+use http::HeaderMap;
+use kelvin_proto::SensorRequest;
+use kelvin_store::{Query, Reader, Reading, StoreError};
+use prost::Message as _;
+use tonic::{Status, metadata::MetadataValue};
+
+use super::{
+    lifetime::{Ending, Lifetime},
+    service::Core,
+    single,
+};
+use crate::{
+    status,
+    validate::check_sensor_id,
+    wire::{Outgoing, ReadingStart, Reply, RequestBody, stream, trailers},
+};
+
+/// Trailer that says how many readings went to make room before this call came to them.
+const MISSED: &str = "kelvin-missed";
+
+/// Streams what is stored of a sensor in order of arrival.
+pub(super) async fn get_sensor_readings(
+    core: Arc<Core>,
+    body: impl RequestBody,
+    mut lifetime: Lifetime,
+) -> Result<Reply, Status> {
+    let request = lifetime
+        .limit(single(body, core.max_message_size, |message| SensorRequest::decode(message)))
+        .await
+        .map_err(|ending| status::ended(ending, None))??;
+    let SensorRequest { sensor_id, since, until, limit, follow } = request;
+    check_sensor_id(&sensor_id).map_err(status::invalid)?;
+    let query = Query { since, until, limit, follow };
+    let reader =
+        core.store.read(&sensor_id, query).await.map_err(|error| status::store_error(&error, None))?;
+    let transfer = Transfer { start: ReadingStart::new(&sensor_id), reader, lifetime, follow };
+    Ok(stream(|out| transfer.run(out)))
+}
+
+/// A sensor's readings on their way to a caller.
+struct Transfer {
+    start: ReadingStart,
+    reader: Reader,
+    lifetime: Lifetime,
+    follow: bool,
+}
+
+impl Transfer {
+    async fn run(mut self, mut out: Outgoing) -> HeaderMap {
+        let mut status = match self.copy(&mut out).await {
+            Ok(()) => Status::ok(""),
+            Err(status) => status,
+        };
+        out.flush().await;
+        let missed = self.reader.missed();
+        if missed > 0 {
+            status.metadata_mut().insert(MISSED, MetadataValue::from(missed));
+        }
+        trailers(&status)
+    }
+
+    async fn copy(&mut self, out: &mut Outgoing) -> Result<(), Status> {
+        let mut chunk = Vec::new();
+        let length = self.start.max_length();
+        loop {
+            chunk.clear();
+            let more = match self.next(&mut chunk, out).await {
+                Ok(more) => more.map_err(|error| status::store_error(&error, None))?,
+                // Nobody waits for the end of a call that follows, so this is one like any other.
+                Err(Ending::Age | Ending::Drain) if self.follow => return Ok(()),
+                Err(ending) => return Err(status::ended(ending, None)),
+            };
+            for reading in &chunk {
+                out.room(length).await.put_reading(&self.start, *reading);
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next readings, unless the call has to end. What is written is sent before there is a wait.
+    async fn next(
+        &mut self,
+        chunk: &mut Vec<Reading>,
+        out: &mut Outgoing,
+    ) -> Result<Result<bool, StoreError>, Ending> {
+        let mut next = std::pin::pin!(self.reader.next(chunk));
+        poll_fn(|cx| {
+            if let Poll::Ready(ending) = self.lifetime.poll_ended(cx) {
+                return Poll::Ready(Err(ending));
+            }
+            let polled = next.as_mut().poll(cx);
+            if polled.is_pending() {
+                out.try_flush();
+            }
+            polled.map(Ok)
+        })
+        .await
+    }
+}

@@ -1,0 +1,134 @@
+//! Readings out of the body of a request, many at a time.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use kelvin_store::Batch;
+use tonic::{Status, codegen::StdError};
+
+use super::{
+    cut_off,
+    lifetime::{Ending, Lifetime},
+    malformed,
+    service::Core,
+};
+use crate::{
+    validate::{Invalid, check_reading, latest_timestamp},
+    wire::{DecodeError, Deframer, FrameError, RequestBody, read_reading},
+};
+
+/// Readings after which a batch is handed on although more are there.
+const ENOUGH: usize = 2048;
+
+/// Takes readings from a stream.
+#[derive(Debug)]
+pub(super) struct Ingest<B> {
+    body: B,
+    deframer: Deframer,
+    lifetime: Lifetime,
+    on_invalid: OnInvalid,
+    /// The readings of the last gathering that are valid.
+    pub(super) batch: Batch,
+    /// Those that are not, each with the number of valid ones before it.
+    pub(super) invalid: Vec<(usize, Invalid)>,
+}
+
+/// What an invalid reading means for its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnInvalid {
+    Stop,
+    GoOn,
+}
+
+/// Why no more readings come.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The caller has sent all.
+    Complete,
+    Invalid(Invalid),
+    /// What the caller sent cannot be read.
+    Unreadable(Status),
+    /// The connection or the stream broke off.
+    Broken(StdError),
+    Ended(Ending),
+}
+
+impl<B: RequestBody> Ingest<B> {
+    pub(super) fn new(core: &Core, body: B, lifetime: Lifetime, on_invalid: OnInvalid) -> Self {
+        let deframer = Deframer::new(core.max_message_size);
+        Self { body, deframer, lifetime, on_invalid, batch: Batch::default(), invalid: Vec::new() }
+    }
+
+    /// Waits for readings and takes all that are there. After a stop nothing more comes, but what came before it
+    /// is in the batch.
+    pub(super) async fn gather(&mut self, core: &Core, mut before_waiting: impl FnMut()) -> Option<Stop> {
+        self.batch.clear();
+        self.invalid.clear();
+        poll_fn(|cx| {
+            if let Poll::Ready(ending) = self.lifetime.poll_ended(cx) {
+                return Poll::Ready(Some(Stop::Ended(ending)));
+            }
+            let latest = latest_timestamp(core.max_future);
+            match self.take_frames(latest, cx) {
+                Poll::Ready(stop) => Poll::Ready(Some(stop)),
+                Poll::Pending if self.batch.is_empty() && self.invalid.is_empty() => {
+                    before_waiting();
+                    Poll::Pending
+                }
+                Poll::Pending => Poll::Ready(None),
+            }
+        })
+        .await
+    }
+
+    /// Takes what is there; pending when that is all or enough.
+    fn take_frames(&mut self, latest: i64, cx: &mut Context<'_>) -> Poll<Stop> {
+        while self.batch.len() + self.invalid.len() < ENOUGH {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Some(data) = frame.data_ref()
+                        && let Err(stop) = self.take(data, latest)
+                    {
+                        return Poll::Ready(stop);
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Stop::Broken(error.into())),
+                Poll::Ready(None) if self.deframer.is_between_messages() => {
+                    return Poll::Ready(Stop::Complete);
+                }
+                Poll::Ready(None) => return Poll::Ready(Stop::Unreadable(cut_off())),
+            }
+        }
+        Poll::Pending
+    }
+
+    fn take(&mut self, data: &[u8], latest: i64) -> Result<(), Stop> {
+        let Self { deframer, batch, invalid, on_invalid, .. } = self;
+        deframer.feed(data, |message| {
+            read_reading(message, |sensor_id, reading| {
+                match (check_reading(sensor_id, reading, latest), *on_invalid) {
+                    (Ok(()), _) => batch.push(sensor_id, reading),
+                    (Err(wrong), OnInvalid::GoOn) => invalid.push((batch.len(), wrong)),
+                    (Err(wrong), OnInvalid::Stop) => return Err(Stop::Invalid(wrong)),
+                }
+                Ok(())
+            })?
+        })
+    }
+}
+
+impl From<FrameError> for Stop {
+    fn from(error: FrameError) -> Self {
+        Self::Unreadable(error.into())
+    }
+}
+
+impl From<DecodeError> for Stop {
+    fn from(error: DecodeError) -> Self {
+        Self::Unreadable(malformed(&error))
+    }
+}

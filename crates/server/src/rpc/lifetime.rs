@@ -1,0 +1,177 @@
+//! What ends a call from outside: its deadline, its age, the server's drain.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::Status;
+
+use crate::{status, wire::trailers};
+
+/// What ended a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The caller's deadline.
+    Deadline,
+    /// The server's limit for the age of calls.
+    Age,
+    /// The server shuts down.
+    Drain,
+}
+
+/// How long a call may go on. Timers are made when it has to wait for the first time.
+#[derive(Debug)]
+pub(crate) struct Lifetime {
+    deadline: Option<Instant>,
+    max_age: Duration,
+    /// None for calls that a drain lets end by themselves.
+    drain: Option<CancellationToken>,
+    armed: Option<Pin<Box<Armed>>>,
+}
+
+#[derive(Debug)]
+struct Armed {
+    sleep: Pin<Box<Sleep>>,
+    by: Ending,
+    drained: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+impl Lifetime {
+    /// Reads the deadline from the headers of a call that begins now.
+    pub(crate) fn new(
+        headers: &HeaderMap,
+        max_age: Duration,
+        drain: Option<&CancellationToken>,
+    ) -> Result<Self, Status> {
+        let deadline = match headers.get("grpc-timeout") {
+            None => None,
+            Some(value) => {
+                let timeout = value.to_str().ok().and_then(read_timeout);
+                let timeout =
+                    timeout.ok_or_else(|| Status::internal("the grpc-timeout header is malformed"))?;
+                Instant::now().checked_add(timeout)
+            }
+        };
+        Ok(Self { deadline, max_age, drain: drain.cloned(), armed: None })
+    }
+
+    /// Ready when the call has to end.
+    pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        let armed = match &mut self.armed {
+            Some(armed) => armed,
+            empty => empty.insert(Box::pin(Armed::new(self.deadline, self.max_age, self.drain.take()))),
+        };
+        let armed = &mut **armed;
+        if let Some(drained) = &mut armed.drained
+            && drained.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Ending::Drain);
+        }
+        armed.sleep.as_mut().poll(cx).map(|()| armed.by)
+    }
+
+    /// Runs `work` until it is done or the call has to end.
+    pub(crate) async fn limit<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Ending> {
+        let mut work = std::pin::pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending => self.poll_ended(cx).map(Err),
+        })
+        .await
+    }
+}
+
+impl Armed {
+    fn new(deadline: Option<Instant>, max_age: Duration, drain: Option<CancellationToken>) -> Self {
+        let end = Instant::now() + jittered(max_age);
+        let (at, by) = match deadline {
+            Some(deadline) if deadline < end => (deadline, Ending::Deadline),
+            _ => (end, Ending::Age),
+        };
+        let drained = drain.map(|drain| Box::pin(drain.cancelled_owned()));
+        Self { sleep: Box::pin(sleep_until(at)), by, drained }
+    }
+}
+
+/// `age` give or take a tenth, so that what began together does not end together.
+pub(crate) fn jittered(age: Duration) -> Duration {
+    age.mul_f64(0.9 + 0.2 * fastrand::f64())
+}
+
+/// The value of `grpc-timeout`: at most eight digits and a unit.
+fn read_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 60 * 60)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+/// A response body that ends with a status when its call has to end.
+#[derive(Debug)]
+pub(crate) struct Bounded<B> {
+    body: Option<B>,
+    lifetime: Lifetime,
+}
+
+impl<B> Bounded<B> {
+    pub(crate) fn new(body: B, lifetime: Lifetime) -> Self {
+        Self { body: Some(body), lifetime }
+    }
+}
+
+impl<B: Body<Data = Bytes, Error = Status> + Unpin> Body for Bounded<B> {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        self.lifetime.poll_ended(cx).map(|ending| {
+            self.body = None;
+            Some(Ok(Frame::trailers(trailers(&status::ended(ending, None)))))
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_the_protocol_says() {
+        assert_eq!(read_timeout("1H"), Some(Duration::from_secs(3600)));
+        assert_eq!(read_timeout("99999999S"), Some(Duration::from_secs(99_999_999)));
+        assert_eq!(read_timeout("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(read_timeout("7n"), Some(Duration::from_nanos(7)));
+        for wrong in ["", "S", "1", "1s", "+1S", "-1S", "123456789S", "1 S", "ä"] {
+            assert_eq!(read_timeout(wrong), None, "{wrong}");
+        }
+    }
+}

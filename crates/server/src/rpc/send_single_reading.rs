@@ -1,0 +1,51 @@
+use std::{fmt::Write as _, sync::Arc};
+
+use kelvin_proto::Ack;
+use kelvin_store::{Alert, Batch, Outcome, Report};
+use tonic::Status;
+
+use super::{service::Core, single};
+use crate::{
+    status,
+    validate::{check_reading, latest_timestamp},
+    wire::{Reply, RequestBody, message, read_reading},
+};
+
+/// Stores one reading.
+pub(super) async fn send_single_reading(core: Arc<Core>, body: impl RequestBody) -> Result<Reply, Status> {
+    let latest = latest_timestamp(core.max_future);
+    let batch = single(body, core.max_message_size, |message| {
+        read_reading(message, |sensor_id, reading| {
+            check_reading(sensor_id, reading, latest).map(|()| {
+                let mut batch = Batch::default();
+                batch.push(sensor_id, reading);
+                batch
+            })
+        })
+    })
+    .await?
+    .map_err(|invalid| {
+        core.metrics.invalid(invalid);
+        status::invalid(invalid)
+    })?;
+    let mut report = Report::default();
+    let stored = core.append(&batch, &mut report).await;
+    stored.map_err(|error| status::store_error(&error, Some(report.stored as u64)))?;
+    match report.outcome(0) {
+        Outcome::Refused(refusal) => Err(status::refused(refusal)),
+        Outcome::Stored(alert) => {
+            Ok(message(&Ack { message: text(report.evicted, alert), accepted: Some(1) }))
+        }
+    }
+}
+
+fn text(evicted: usize, alert: Option<Alert>) -> String {
+    let mut text = "stored".to_owned();
+    if evicted > 0 {
+        let _ = write!(text, "; {evicted} older went to make room");
+    }
+    if let Some(alert) = alert {
+        let _ = write!(text, "; {alert}");
+    }
+    text
+}

@@ -1,0 +1,232 @@
+use std::{
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    sync::{Arc, atomic::AtomicUsize},
+    thread,
+};
+
+use grpc_otel::{GrpcOtel, Methods, ServerLayer};
+use kelvin_app::{
+    SettingsError,
+    health::{self, Health},
+};
+use kelvin_store::Opener;
+use kelvin_telemetry::Telemetry;
+use kelvin_tls::{ClientAuth, ServerFiles, ServerTls, TlsError, Tokens};
+use opentelemetry::metrics::{Meter, MeterProvider as _};
+use tokio::{task::JoinSet, time::sleep};
+use tokio_util::sync::CancellationToken;
+use tonic_health::server::HealthReporter;
+
+use crate::{
+    ServerError, companions,
+    config::{Config, Mtls},
+    connection::Shared,
+    listen::listeners,
+    metrics::Metrics,
+    rpc::Gate,
+    valkey,
+    worker::{Running, Worker},
+};
+
+/// A server whose settings are good and whose ports are bound.
+pub struct Server {
+    listeners: Vec<TcpListener>,
+    health_listener: Option<TcpListener>,
+    local_addr: SocketAddr,
+    shared: Arc<Shared>,
+    tokens: Option<Arc<Tokens>>,
+    opener: Opener,
+    valkey_files: Option<valkey::Reload>,
+    meter: Meter,
+}
+
+impl Server {
+    /// Reads all files, then binds. Port 0 takes any free port.
+    pub fn build(config: Config, telemetry: &Telemetry) -> Result<Self, ServerError> {
+        let meter = telemetry.meter_provider().meter("kelvin");
+        let metrics = Arc::new(Metrics::new(&meter));
+        let (tls, tokens) = load_files(&config)?;
+        let (kind, valkey_files) = valkey::kind(&config)?;
+        let opener = Opener::new(kind, config.limits(), config.alerts(), &meter)?;
+
+        let workers = NonZeroUsize::new(config.workers).or_else(|| thread::available_parallelism().ok());
+        let workers = workers.map_or(1, NonZeroUsize::get);
+        let listeners = listeners(config.listen, workers).map_err(|source| ServerError::Listen {
+            variable: "KELVIN_LISTEN",
+            address: config.listen,
+            source,
+        })?;
+        let local_addr = local_addr(&listeners[0], "KELVIN_LISTEN", config.listen)?;
+        let health_listener = config.health_listen.map(bind_health).transpose()?;
+
+        let shared = Arc::new(Shared {
+            tls,
+            gate: Arc::new(Gate::new(tokens.clone(), Arc::clone(&metrics))),
+            otel: otel(telemetry),
+            metrics,
+            open: AtomicUsize::new(0),
+            drain: CancellationToken::new(),
+            config,
+        });
+        Ok(Self { listeners, health_listener, local_addr, shared, tokens, opener, valkey_files, meter })
+    }
+
+    /// Where gRPC is served.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Where probes are answered.
+    #[must_use]
+    pub fn health_addr(&self) -> Option<SocketAddr> {
+        self.health_listener.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Serves until `shutdown`, then drains: not ready for a while, streams ended, connections closed.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServerError> {
+        let health = Health::new();
+        let reporter = HealthReporter::new();
+        companions::set_serving(&reporter, false).await;
+        let _background = self.start_background(&health)?;
+        let (address, shared) = (self.local_addr, Arc::clone(&self.shared));
+        let workers = self.start_workers(&reporter)?;
+        // However this ends, the workers' threads end too.
+        let drain = shared.drain.clone().drop_guard();
+
+        let (ready, done): (Vec<_>, Vec<_>) = workers.into_iter().map(|w| (w.ready, w.done)).unzip();
+        for (index, ready) in ready.into_iter().enumerate() {
+            ready.await.unwrap_or(Err(ServerError::WorkerLost(index)))?;
+        }
+        companions::set_serving(&reporter, true).await;
+        health.set_ready(true);
+        let config = &shared.config;
+        tracing::info!(%address, workers = done.len(), store = %config.store, mtls = %config.mtls, "serving");
+
+        let mut ends: JoinSet<_> = done
+            .into_iter()
+            .enumerate()
+            .map(|(index, done)| async move { done.await.map_err(|_| index) })
+            .collect();
+        tokio::select! {
+            () = shutdown => {}
+            Some(ended) = ends.join_next() => {
+                let index = ended.ok().and_then(Result::err).unwrap_or_default();
+                return Err(ServerError::WorkerLost(index));
+            }
+        }
+        health.set_unready("draining");
+        companions::set_serving(&reporter, false).await;
+        tracing::info!(wait = ?config.drain_wait, limit = ?config.drain_timeout, "draining");
+        sleep(config.drain_wait).await;
+        drop(drain);
+        while ends.join_next().await.is_some() {}
+        tracing::info!("drained");
+        Ok(())
+    }
+
+    /// Starts what runs beside the workers, on the caller's runtime: the health port and the reloads.
+    fn start_background(&mut self, health: &Health) -> Result<JoinSet<()>, ServerError> {
+        let mut background = JoinSet::new();
+        if let Some(listener) = self.health_listener.take() {
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(ServerError::Worker)?;
+            background.spawn(health::serve(listener, health.clone(), std::future::pending()));
+        }
+        let every = self.shared.config.reload_interval;
+        if let Some(tls) = &self.shared.tls {
+            background.spawn(tls.watch(every, &self.meter));
+        }
+        if let Some(tokens) = &self.tokens {
+            background.spawn(tokens.watch(every, &self.meter));
+        }
+        if let Some(files) = self.valkey_files.take() {
+            background.spawn(files.watch(every));
+        }
+        Ok(background)
+    }
+
+    fn start_workers(self, reporter: &HealthReporter) -> Result<Vec<Running>, ServerError> {
+        let mut companions = vec![companions::health(reporter.clone())];
+        if self.shared.config.reflection {
+            companions.extend(companions::reflection());
+        }
+        let start = |(index, listener)| {
+            let (opener, companions, meter) = (self.opener.clone(), companions.clone(), self.meter.clone());
+            Worker { listener, opener, companions, meter, shared: Arc::clone(&self.shared) }.start(index)
+        };
+        self.listeners.into_iter().enumerate().map(start).collect()
+    }
+}
+
+type Files = (Option<Arc<ServerTls>>, Option<Arc<Tokens>>);
+
+fn load_files(config: &Config) -> Result<Files, SettingsError> {
+    let mut error = SettingsError::default();
+    let mut note = |variable: &str, cause: TlsError| error.push(variable, kelvin_app::error_chain(&cause));
+    let tls = match (&config.tls_cert, &config.tls_key) {
+        (Some(cert), Some(key)) if !config.plaintext => {
+            let client_auth = match config.mtls {
+                Mtls::None => ClientAuth::None,
+                Mtls::Optional => ClientAuth::Optional,
+                Mtls::Required => ClientAuth::Required,
+            };
+            let client_ca = config.tls_client_ca.clone();
+            let files = ServerFiles { cert: cert.clone(), key: key.clone(), client_ca };
+            ServerTls::load(files, client_auth)
+                .map_err(|cause| note(tls_variable(config, &cause), cause))
+                .ok()
+        }
+        _ => {
+            tracing::warn!("serving without TLS: tokens and readings can be read on the network");
+            None
+        }
+    };
+    let tokens = config
+        .token_file
+        .as_ref()
+        .and_then(|path| Tokens::load(path).map_err(|cause| note("KELVIN_TOKEN_FILE", cause)).ok());
+    if error.is_empty() { Ok((tls, tokens)) } else { Err(error) }
+}
+
+/// The setting that a file at fault comes from.
+fn tls_variable(config: &Config, cause: &TlsError) -> &'static str {
+    match cause {
+        TlsError::File { path, .. } if config.tls_key.as_ref() == Some(path) => "KELVIN_TLS_KEY",
+        TlsError::File { path, .. } if config.tls_client_ca.as_ref() == Some(path) => "KELVIN_TLS_CLIENT_CA",
+        TlsError::Mismatch { .. } => "KELVIN_TLS_KEY",
+        TlsError::NoClientCa => "KELVIN_TLS_CLIENT_CA",
+        _ => "KELVIN_TLS_CERT",
+    }
+}
+
+fn otel(telemetry: &Telemetry) -> ServerLayer {
+    let methods = Methods::from_descriptor_set(kelvin_proto::FILE_DESCRIPTOR_SET)
+        .and_then(|methods| methods.and_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET))
+        .and_then(|methods| methods.and_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET))
+        .and_then(|methods| methods.and_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET))
+        .expect("generated descriptors are valid");
+    GrpcOtel::builder()
+        .meter_provider(&telemetry.meter_provider())
+        .tracer_provider(&telemetry.tracer_provider())
+        .propagator(telemetry.propagator())
+        .build()
+        .server_layer(methods)
+}
+
+fn bind_health(address: SocketAddr) -> Result<TcpListener, ServerError> {
+    let bind = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|source| ServerError::Listen { variable: "KELVIN_HEALTH_LISTEN", address, source })
+}
+
+fn local_addr(
+    listener: &TcpListener,
+    variable: &'static str,
+    address: SocketAddr,
+) -> Result<SocketAddr, ServerError> {
+    listener.local_addr().map_err(|source| ServerError::Listen { variable, address, source })
+}

@@ -1,0 +1,121 @@
+//! What callers are told when a call does not end well.
+
+use std::{collections::HashMap, fmt, time::Duration};
+
+use kelvin_store::{Refusal, StoreError};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::{rpc::Ending, validate::Invalid};
+
+/// When to try again where the store cannot be reached.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Where in a stream a reading is that ends it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Counted from 0.
+    pub(crate) index: u64,
+    /// Readings of the call that are stored.
+    pub(crate) stored: u64,
+}
+
+/// A field of the only message is wrong.
+pub(crate) fn invalid(invalid: Invalid) -> Status {
+    let text = invalid.to_string();
+    let details = ErrorDetails::with_bad_request_violation(invalid.field(), &text);
+    Status::with_error_details(Code::InvalidArgument, text, details)
+}
+
+/// A field of a message within a stream is wrong.
+pub(crate) fn invalid_in_stream(invalid: Invalid, at: Place) -> Status {
+    let text = invalid.to_string();
+    let mut details = ErrorDetails::with_bad_request_violation(invalid.field(), &text);
+    details.set_error_info("INVALID_READING", "kelvin", at.metadata());
+    Status::with_error_details(Code::InvalidArgument, format!("{at}: {text}"), details)
+}
+
+/// The store is full for the only reading.
+pub(crate) fn refused(refusal: Refusal) -> Status {
+    let text = refusal_text(refusal);
+    let details = ErrorDetails::with_quota_failure_violation(refusal.label(), text);
+    Status::with_error_details(Code::ResourceExhausted, text, details)
+}
+
+/// The store is full for a reading within a stream.
+pub(crate) fn refused_in_stream(refusal: Refusal, at: Place) -> Status {
+    let text = refusal_text(refusal);
+    let mut details = ErrorDetails::with_quota_failure_violation(refusal.label(), text);
+    details.set_error_info("REFUSED_READING", "kelvin", at.metadata());
+    Status::with_error_details(Code::ResourceExhausted, format!("{at}: {text}"), details)
+}
+
+/// Why a valid reading is not stored.
+pub(crate) fn refusal_text(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::TooManySensors => "as many sensors as are allowed are held already",
+        Refusal::Full => "as many readings as are allowed are held already, none of them of this sensor",
+    }
+}
+
+/// The store could not do it; `stored` readings of the call are known to be stored, where it stores any.
+pub(crate) fn store_error(error: &StoreError, stored: Option<u64>) -> Status {
+    match error {
+        StoreError::Unavailable(_) => {
+            let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
+            let text = match stored {
+                Some(stored) => format!("{error}; {}", so_far(stored)),
+                None => error.to_string(),
+            };
+            Status::with_error_details(Code::Unavailable, text, details)
+        }
+        StoreError::PageToken => {
+            let details = ErrorDetails::with_bad_request_violation("page_token", error.to_string());
+            Status::with_error_details(Code::InvalidArgument, error.to_string(), details)
+        }
+        StoreError::Settings(_) => Status::internal(error.to_string()),
+    }
+}
+
+/// The call was ended from outside after `stored` readings, where it stores any.
+pub(crate) fn ended(ending: Ending, stored: Option<u64>) -> Status {
+    let (code, reason) = match ending {
+        Ending::Deadline => (Code::DeadlineExceeded, "the deadline of the call has passed"),
+        Ending::Age => (Code::Unavailable, "the call has reached its age limit, go on in a new one"),
+        Ending::Drain => (Code::Unavailable, "the server is shutting down"),
+    };
+    match stored {
+        Some(stored) => Status::new(code, format!("{reason}; {}", so_far(stored))),
+        None => Status::new(code, reason),
+    }
+}
+
+/// `status` with how many readings are stored behind its text.
+pub(crate) fn with_stored(status: &Status, stored: u64) -> Status {
+    Status::with_metadata(
+        status.code(),
+        format!("{}; {}", status.message(), so_far(stored)),
+        status.metadata().clone(),
+    )
+}
+
+/// Says how many readings of a call are stored.
+pub(crate) fn so_far(stored: u64) -> String {
+    match stored {
+        1 => "1 reading of this call is stored".to_owned(),
+        stored => format!("{stored} readings of this call are stored"),
+    }
+}
+
+impl Place {
+    fn metadata(self) -> HashMap<String, String> {
+        let pairs = [("index", self.index), ("stored", self.stored)];
+        pairs.map(|(name, value)| (name.to_owned(), value.to_string())).into()
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "reading {} is not stored ({})", self.index, so_far(self.stored))
+    }
+}

@@ -1,0 +1,29 @@
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use crate::validate::unix_now;
+
+/// Seconds between two log lines.
+const INTERVAL: i64 = 10;
+
+/// Keeps what others can cause at will from filling the log.
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    count: AtomicU64,
+    last: AtomicI64,
+}
+
+impl Throttle {
+    pub(crate) const fn new() -> Self {
+        Self { count: AtomicU64::new(0), last: AtomicI64::new(i64::MIN) }
+    }
+
+    /// Counts one more; now and then it is time for a line, and this is how many it is about.
+    pub(crate) fn count(&self) -> Option<u64> {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let now = unix_now();
+        let last = self.last.load(Ordering::Relaxed);
+        let due = now.saturating_sub(last) >= INTERVAL
+            && self.last.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        due.then(|| self.count.swap(0, Ordering::Relaxed))
+    }
+}

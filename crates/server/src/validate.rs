@@ -1,0 +1,118 @@
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use kelvin_store::Reading;
+
+/// Bytes of the longest sensor id.
+pub(crate) const MAX_SENSOR_ID: usize = 128;
+
+/// Degrees Celsius of 0 K (SI Brochure, 9th edition, 2.3.1): nothing is colder.
+const ABSOLUTE_ZERO: f64 = -273.15;
+
+/// What is wrong with a reading or a request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Invalid {
+    EmptySensorId,
+    LongSensorId(usize),
+    NotFinite(f64),
+    TooCold(f64),
+    Future { timestamp: i64, latest: i64 },
+}
+
+/// The Unix time in seconds.
+pub(crate) fn unix_now() -> i64 {
+    // A clock before 1970 or after the year 292 billion is read as its end.
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// The latest timestamp that is taken now, in Unix seconds.
+pub(crate) fn latest_timestamp(max_future: Duration) -> i64 {
+    unix_now().saturating_add(i64::try_from(max_future.as_secs()).unwrap_or(i64::MAX))
+}
+
+pub(crate) fn check_reading(sensor_id: &str, reading: Reading, latest: i64) -> Result<(), Invalid> {
+    check_sensor_id(sensor_id)?;
+    let Reading { temperature, timestamp } = reading;
+    if !temperature.is_finite() {
+        Err(Invalid::NotFinite(temperature))
+    } else if temperature < ABSOLUTE_ZERO {
+        Err(Invalid::TooCold(temperature))
+    } else if timestamp > latest {
+        Err(Invalid::Future { timestamp, latest })
+    } else {
+        Ok(())
+    }
+}
+
+pub(crate) fn check_sensor_id(sensor_id: &str) -> Result<(), Invalid> {
+    match sensor_id.len() {
+        0 => Err(Invalid::EmptySensorId),
+        1..=MAX_SENSOR_ID => Ok(()),
+        length => Err(Invalid::LongSensorId(length)),
+    }
+}
+
+impl Invalid {
+    /// The field's name in the contract.
+    pub(crate) fn field(self) -> &'static str {
+        match self {
+            Self::EmptySensorId | Self::LongSensorId(_) => "sensor_id",
+            Self::NotFinite(_) | Self::TooCold(_) => "temperature",
+            Self::Future { .. } => "timestamp",
+        }
+    }
+
+    /// A word for a metric label.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::EmptySensorId | Self::LongSensorId(_) => "invalid_sensor_id",
+            Self::NotFinite(_) | Self::TooCold(_) => "invalid_temperature",
+            Self::Future { .. } => "invalid_timestamp",
+        }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmptySensorId => write!(f, "sensor_id must not be empty"),
+            Self::LongSensorId(length) => {
+                write!(f, "sensor_id is {length} bytes long, at most {MAX_SENSOR_ID} are allowed")
+            }
+            Self::NotFinite(temperature) => write!(f, "temperature must be a number, not {temperature}"),
+            Self::TooCold(temperature) => {
+                write!(f, "temperature {temperature} °C is below absolute zero ({ABSOLUTE_ZERO} °C)")
+            }
+            Self::Future { timestamp, latest } => {
+                write!(
+                    f,
+                    "timestamp {timestamp} is too far ahead: the latest taken now is {latest} (Unix seconds)"
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_edges_are_where_the_contract_says() {
+        let check = |id: &str, temperature, timestamp| {
+            check_reading(id, Reading { temperature, timestamp }, 1000).map_err(Invalid::field)
+        };
+        assert_eq!(check("a", -273.15, 1000), Ok(()));
+        assert_eq!(check(&"a".repeat(128), f64::MAX, i64::MIN), Ok(()));
+        assert_eq!(check("", 1.0, 1), Err("sensor_id"));
+        assert_eq!(check(&"ä".repeat(65), 1.0, 1), Err("sensor_id"));
+        assert_eq!(check("a", -273.16, 1), Err("temperature"));
+        assert_eq!(check("a", f64::NAN, 1), Err("temperature"));
+        assert_eq!(check("a", f64::INFINITY, 1), Err("temperature"));
+        assert_eq!(check("a", 1.0, 1001), Err("timestamp"));
+    }
+}

@@ -1,0 +1,168 @@
+use tonic::{Status, metadata::MetadataValue};
+
+use super::PREFIX;
+
+/// Finds messages in the DATA frames of one stream; frames and messages need not begin or end together.
+#[derive(Debug)]
+pub(crate) struct Deframer {
+    /// A message that has begun and not ended, with its prefix.
+    partial: Vec<u8>,
+    limit: usize,
+}
+
+/// Why a stream cannot be read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FrameError {
+    Compressed,
+    TooLong { length: usize, limit: usize },
+    Flag(u8),
+}
+
+impl Deframer {
+    /// `limit` is the length of the longest message allowed, in bytes.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { partial: Vec::new(), limit }
+    }
+
+    /// False when the stream ends here in the middle of a message.
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.partial.is_empty()
+    }
+
+    /// Calls `each` with every message that `data` completes, until it fails.
+    pub(crate) fn feed<E: From<FrameError>>(
+        &mut self,
+        mut data: &[u8],
+        mut each: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !self.partial.is_empty() {
+            if !self.top_up(PREFIX, &mut data) {
+                return Ok(());
+            }
+            let end = PREFIX + self.length(&self.partial)?;
+            if !self.top_up(end, &mut data) {
+                return Ok(());
+            }
+            let result = each(&self.partial[PREFIX..]);
+            self.partial.clear();
+            result?;
+        }
+        while data.len() >= PREFIX {
+            let end = PREFIX + self.length(data)?;
+            if data.len() < end {
+                break;
+            }
+            each(&data[PREFIX..end])?;
+            data = &data[end..];
+        }
+        self.partial.extend_from_slice(data);
+        Ok(())
+    }
+
+    /// Moves bytes until `partial` is `len` long; false when there are too few.
+    fn top_up(&mut self, len: usize, data: &mut &[u8]) -> bool {
+        let missing = len.saturating_sub(self.partial.len()).min(data.len());
+        let (head, tail) = data.split_at(missing);
+        self.partial.extend_from_slice(head);
+        *data = tail;
+        self.partial.len() >= len
+    }
+
+    /// The length of the message after the prefix that `data` begins with.
+    fn length(&self, data: &[u8]) -> Result<usize, FrameError> {
+        match data[0] {
+            0 => {}
+            1 => return Err(FrameError::Compressed),
+            flag => return Err(FrameError::Flag(flag)),
+        }
+        let length = u32::from_be_bytes([data[1], data[2], data[3], data[4]]) as usize;
+        if length > self.limit {
+            return Err(FrameError::TooLong { length, limit: self.limit });
+        }
+        Ok(length)
+    }
+}
+
+impl From<FrameError> for Status {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::Compressed => {
+                let mut status =
+                    Self::unimplemented("compressed messages are not supported, send them as they are");
+                let identity = MetadataValue::from_static("identity");
+                status.metadata_mut().insert("grpc-accept-encoding", identity);
+                status
+            }
+            FrameError::TooLong { length, limit } => Self::resource_exhausted(format!(
+                "a message of {length} bytes is longer than the limit of {limit}"
+            )),
+            FrameError::Flag(flag) => {
+                Self::internal(format!("{flag} is no compressed flag: this is not gRPC"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn framed(message: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        [&[0], &length[..], message].concat()
+    }
+
+    fn messages(deframer: &mut Deframer, data: &[u8]) -> Result<Vec<Vec<u8>>, FrameError> {
+        let mut found = Vec::new();
+        deframer.feed(data, |message| {
+            found.push(message.to_vec());
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    proptest! {
+        #[test]
+        fn messages_come_out_whole_however_the_frames_are_cut(
+            sent in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20),
+            cuts in prop::collection::vec(1_usize..60, 1..40),
+        ) {
+            let bytes: Vec<u8> = sent.iter().flat_map(|message| framed(message)).collect();
+            let mut deframer = Deframer::new(40);
+            let mut received = Vec::new();
+            let mut rest = &bytes[..];
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (frame, tail) = rest.split_at((*cut).min(rest.len()));
+                received.extend(messages(&mut deframer, frame).unwrap());
+                rest = tail;
+            }
+            prop_assert_eq!(received, sent);
+            prop_assert!(deframer.is_between_messages());
+        }
+    }
+
+    #[test]
+    fn a_cut_message_is_noticed() {
+        let mut deframer = Deframer::new(10);
+        assert_eq!(messages(&mut deframer, &framed(b"whole")[..7]), Ok(vec![]));
+        assert!(!deframer.is_between_messages());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_at_its_prefix() {
+        let long = [0, 0, 0, 0, 11];
+        let compressed = [1, 0, 0, 0, 1];
+        let error = FrameError::TooLong { length: 11, limit: 10 };
+        assert_eq!(messages(&mut Deframer::new(10), &long), Err(error));
+        assert_eq!(messages(&mut Deframer::new(10), &compressed), Err(FrameError::Compressed));
+        assert_eq!(messages(&mut Deframer::new(10), b"GET / HTTP/1.1"), Err(FrameError::Flag(b'G')));
+        let mut split = Deframer::new(10);
+        assert_eq!(messages(&mut split, &long[..3]), Ok(vec![]));
+        assert_eq!(messages(&mut split, &long[3..]), Err(error));
+    }
+}

@@ -1,0 +1,133 @@
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::PoisonError,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
+use http_body::{Body, Frame};
+use tonic::Status;
+
+use super::outgoing::{Outgoing, Slot, put};
+
+/// A future that is sent to the task of its call.
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The HTTP response of a call.
+pub(crate) type Reply = Response<ReplyBody>;
+
+/// The body of a request as HTTP/2 gives it, whatever is wrapped around it.
+pub(crate) trait RequestBody:
+    Body<Data = Bytes, Error: Into<tonic::codegen::StdError>> + Send + Unpin + 'static
+{
+}
+
+impl<B> RequestBody for B where
+    B: Body<Data = Bytes, Error: Into<tonic::codegen::StdError>> + Send + Unpin + 'static
+{
+}
+
+/// The body of a response.
+pub(crate) enum ReplyBody {
+    /// At most one message, then trailers; a failure before the first message has its status in the headers.
+    Single { message: Option<Bytes>, trailers: Option<HeaderMap> },
+    /// What a handler writes to its [`Outgoing`], then the trailers it ends with.
+    Stream { handler: Option<BoxFuture<HeaderMap>>, slot: Slot, trailers: Option<HeaderMap> },
+    /// Of a service that tonic provides.
+    Tonic(crate::rpc::Bounded<tonic::body::Body>),
+}
+
+/// A reply of one message and OK.
+pub(crate) fn message(message: &impl prost::Message) -> Reply {
+    let mut buffer = Vec::with_capacity(message.encoded_len() + super::PREFIX);
+    put(&mut buffer, message);
+    reply(ReplyBody::Single { message: Some(buffer.into()), trailers: Some(ok()) })
+}
+
+/// A reply without a message.
+pub(crate) fn failure(status: Status) -> Reply {
+    status.into_http()
+}
+
+/// A reply of the messages that `handler` writes and the trailers it returns.
+pub(crate) fn stream<F>(handler: impl FnOnce(Outgoing) -> F) -> Reply
+where
+    F: Future<Output = HeaderMap> + Send + 'static,
+{
+    let slot = Slot::default();
+    let handler: BoxFuture<HeaderMap> = Box::pin(handler(Outgoing::new(slot.clone())));
+    reply(ReplyBody::Stream { handler: Some(handler), slot, trailers: None })
+}
+
+/// The trailers that end a stream.
+pub(crate) fn trailers(status: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    if let Err(status) = status.add_header(&mut trailers) {
+        trailers.insert("grpc-status", HeaderValue::from(status.code() as i32));
+    }
+    trailers
+}
+
+fn ok() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    trailers
+}
+
+fn reply(body: ReplyBody) -> Reply {
+    let mut reply = Response::new(body);
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    reply
+}
+
+impl Default for ReplyBody {
+    fn default() -> Self {
+        Self::Single { message: None, trailers: None }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = match self.get_mut() {
+            Self::Single { message, trailers } => {
+                message.take().map(Frame::data).or_else(|| trailers.take().map(Frame::trailers))
+            }
+            Self::Stream { handler, slot, trailers } => {
+                if let Some(running) = handler {
+                    // A panic costs this call and nothing else.
+                    match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))) {
+                        Ok(Poll::Pending) => {}
+                        Ok(Poll::Ready(end)) => (*handler, *trailers) = (None, Some(end)),
+                        Err(_) => {
+                            (*handler, *trailers) = (None, Some(super::trailers(&crate::rpc::panicked())))
+                        }
+                    }
+                }
+                let data = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+                match data {
+                    Some(data) => Some(Frame::data(data)),
+                    None if handler.is_some() => return Poll::Pending,
+                    None => trailers.take().map(Frame::trailers),
+                }
+            }
+            Self::Tonic(body) => return Pin::new(body).poll_frame(cx),
+        };
+        Poll::Ready(frame.map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Single { message, trailers } => message.is_none() && trailers.is_none(),
+            Self::Stream { .. } => false,
+            Self::Tonic(body) => body.is_end_stream(),
+        }
+    }
+}

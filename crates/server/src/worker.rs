@@ -1,0 +1,117 @@
+use std::{net::TcpListener, sync::Arc, thread, time::Duration};
+
+use futures_util::FutureExt as _;
+use kelvin_store::Opener;
+use kelvin_telemetry::observe_runtime;
+use opentelemetry::metrics::Meter;
+use tokio::{
+    net::{TcpListener as TokioListener, TcpStream},
+    runtime,
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    ServerError,
+    connection::{self, Shared},
+    rpc::{Companion, Core},
+};
+
+/// How long to wait when a connection cannot be accepted, most likely for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A thread with a runtime and a listener of its own.
+pub(crate) struct Worker {
+    pub(crate) listener: TcpListener,
+    pub(crate) opener: Opener,
+    pub(crate) companions: Vec<Companion>,
+    pub(crate) meter: Meter,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// A worker that has been started.
+pub(crate) struct Running {
+    /// Told when it serves, or why it cannot.
+    pub(crate) ready: oneshot::Receiver<Result<(), ServerError>>,
+    /// Told when it has ended; closed when it panicked.
+    pub(crate) done: oneshot::Receiver<()>,
+}
+
+impl Worker {
+    /// Starts the thread; it ends when the server drains.
+    pub(crate) fn start(self, index: usize) -> Result<Running, ServerError> {
+        let (tell_ready, ready) = oneshot::channel();
+        let (tell_done, done) = oneshot::channel();
+        let runtime =
+            runtime::Builder::new_current_thread().enable_all().build().map_err(ServerError::Worker)?;
+        observe_runtime(&self.meter, format!("worker-{index}"), runtime.handle());
+        thread::Builder::new()
+            .name(format!("kelvin-{index}"))
+            .spawn(move || {
+                runtime.block_on(self.run(tell_ready));
+                // What has not ended within the drain's bound ends here.
+                drop(runtime);
+                let _ = tell_done.send(());
+            })
+            .map_err(ServerError::Worker)?;
+        Ok(Running { ready, done })
+    }
+
+    async fn run(self, tell_ready: oneshot::Sender<Result<(), ServerError>>) {
+        let shared = Arc::clone(&self.shared);
+        let (listener, core) = match self.open().await {
+            Ok(parts) => parts,
+            Err(error) => {
+                let _ = tell_ready.send(Err(error));
+                return;
+            }
+        };
+        let _ = tell_ready.send(Ok(()));
+        let connections = TaskTracker::new();
+        let accept = |stream| {
+            connections.spawn(connection::serve(stream, Arc::clone(&shared), Arc::clone(&core)));
+        };
+        while let Some(stream) = shared.drain.run_until_cancelled(next(&listener)).await {
+            accept(stream);
+        }
+        // Who has connected already gets an orderly GOAWAY.
+        while let Some(stream) = next(&listener).now_or_never() {
+            accept(stream);
+        }
+        drop(listener);
+        connections.close();
+        if timeout(shared.config.drain_timeout, connections.wait()).await.is_err() {
+            tracing::warn!(
+                connections = connections.len(),
+                "the drain's time is up; these connections are cut off"
+            );
+        }
+    }
+
+    async fn open(self) -> Result<(TokioListener, Arc<Core>), ServerError> {
+        let Self { listener, opener, companions, shared, .. } = self;
+        let core = Core {
+            store: opener.open().await?,
+            metrics: Arc::clone(&shared.metrics),
+            max_message_size: shared.config.max_message_size.0,
+            max_future: shared.config.max_future,
+            max_stream_age: shared.config.max_stream_age,
+            drain: shared.drain.child_token(),
+            companions,
+        };
+        Ok((TokioListener::from_std(listener).map_err(ServerError::Worker)?, Arc::new(core)))
+    }
+}
+
+async fn next(listener: &TokioListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}

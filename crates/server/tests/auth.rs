@@ -1,0 +1,139 @@
+//! Tokens and client certificates, and their change under a running server.
+
+mod support;
+
+use std::fs;
+
+use kelvin_proto::{SensorStatsRequest, sensor_service_client::SensorServiceClient};
+use kelvin_tls::ca::{LocalCa, Usage};
+use support::{Files, TOKEN, TestServer, client, connect, eventually, reading};
+use tonic::{Code, Request, Status};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+async fn send_as(server: &TestServer, authorization: Option<&str>, pair: Option<&str>) -> Result<(), Status> {
+    let channel = connect(server.address, server.files.client_tls(pair)).await.unwrap();
+    let mut request = Request::new(reading("cellar", 20.0, 1));
+    if let Some(value) = authorization {
+        request.metadata_mut().insert("authorization", value.parse().unwrap());
+    }
+    SensorServiceClient::new(channel).send_single_reading(request).await.map(|_| ())
+}
+
+fn code(result: Result<(), Status>) -> Code {
+    result.map_or_else(|status| status.code(), |()| Code::Ok)
+}
+
+#[tokio::test]
+async fn a_token_is_taken_bare_and_as_bearer_and_no_other_is() {
+    let server = TestServer::start(&[]).await;
+    let bearer = format!("Bearer {TOKEN}");
+    for right in [TOKEN, &bearer] {
+        assert_eq!(code(send_as(&server, Some(right), None).await), Code::Ok, "{right}");
+    }
+    let (cut, longer) = (&TOKEN[1..], format!("{TOKEN}x"));
+    for wrong in [None, Some(""), Some("Bearer "), Some(cut), Some(&longer), Some("Basic eDp5")] {
+        let status = send_as(&server, wrong, None).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "{wrong:?}");
+        assert!(!status.message().contains(TOKEN));
+    }
+}
+
+#[tokio::test]
+async fn every_call_but_health_needs_a_token() {
+    let server = TestServer::start(&[]).await;
+    let channel = server.connect().await;
+    let mut nobody = SensorServiceClient::new(channel.clone());
+    let unauthenticated = [
+        nobody.stream_sensor_readings(tokio_stream::empty()).await.unwrap_err().code(),
+        nobody.sensor_chat(tokio_stream::empty()).await.unwrap_err().code(),
+        nobody.get_sensor_readings(kelvin_proto::SensorRequest::default()).await.unwrap_err().code(),
+        nobody.get_sensor_stats(SensorStatsRequest::default()).await.unwrap_err().code(),
+        nobody.list_sensors(kelvin_proto::ListSensorsRequest::default()).await.unwrap_err().code(),
+    ];
+    assert_eq!(unauthenticated, [Code::Unauthenticated; 5]);
+    HealthClient::new(channel).check(HealthCheckRequest::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_authenticates_only_if_it_says_client_auth() {
+    let files = Files::new();
+    files.issue("client", Usage::Client);
+    files.issue("unstated", Usage::Unstated);
+    let server = TestServer::start_with(files, &[("KELVIN_MTLS", "optional")]).await;
+    assert_eq!(code(send_as(&server, None, Some("client")).await), Code::Ok);
+    assert_eq!(code(send_as(&server, None, Some("unstated")).await), Code::Unauthenticated);
+    assert_eq!(code(send_as(&server, Some(TOKEN), Some("unstated")).await), Code::Ok);
+    assert_eq!(code(send_as(&server, Some(TOKEN), None).await), Code::Ok);
+    assert_eq!(code(send_as(&server, None, None).await), Code::Unauthenticated);
+    // A wrong token is a mistake to be told of, whatever else is right.
+    assert_eq!(code(send_as(&server, Some("wrong"), Some("client")).await), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn where_certificates_are_required_there_is_no_connection_without_one() {
+    let files = Files::new();
+    files.issue("client", Usage::Client);
+    files.issue("expected-elsewhere", Usage::Client);
+    let stranger = LocalCa::generate().unwrap().issue(Usage::Client, &["localhost"]).unwrap();
+    stranger.write(&files.path("stranger.pem"), &files.path("stranger.key")).unwrap();
+    let server = TestServer::start_with(files, &[("KELVIN_MTLS", "required")]).await;
+    assert_eq!(code(send_as(&server, None, Some("client")).await), Code::Ok);
+    for pair in [None, Some("stranger")] {
+        // TLS 1.3 lets a client believe that it is connected until it reads.
+        let connected = connect(server.address, server.files.client_tls(pair)).await;
+        if let Ok(channel) = connected {
+            let status =
+                client(channel, TOKEN).send_single_reading(reading("cellar", 20.0, 1)).await.unwrap_err();
+            assert_ne!(status.code(), Code::Unauthenticated, "refused by TLS, not by us: {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tokens_and_certificates_change_without_a_failed_call() {
+    let server = TestServer::start(&[]).await;
+    let mut old = server.client().await;
+    let path = server.files.path("tokens");
+    fs::write(&path, format!("{TOKEN}\nthe-new-one\n")).unwrap();
+    let channel = server.connect().await;
+    eventually("the new token is accepted", || async {
+        let mut new = client(channel.clone(), "the-new-one");
+        new.send_single_reading(reading("cellar", 20.0, 1)).await.ok()
+    })
+    .await;
+    old.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
+
+    fs::write(&path, "the-new-one\n").unwrap();
+    eventually("the old token is refused", || async {
+        let status =
+            client(channel.clone(), TOKEN).send_single_reading(reading("cellar", 20.0, 1)).await.err()?;
+        (status.code() == Code::Unauthenticated).then_some(())
+    })
+    .await;
+
+    // The next certificate is of another CA: clients who know only that one get in, and connections that are open
+    // stay open.
+    let renewed = LocalCa::generate().unwrap();
+    let pair = renewed.issue(Usage::Server, &["localhost"]).unwrap();
+    fs::write(server.files.path("ca.pem"), renewed.pem()).unwrap();
+    pair.write(&server.files.path("server.pem"), &server.files.path("server.key")).unwrap();
+    eventually("the new certificate is shown", || async {
+        connect(server.address, server.files.client_tls(None)).await.ok()
+    })
+    .await;
+    client(channel, "the-new-one").send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_broken_pair_is_refused_and_the_last_good_one_stays() {
+    let server = TestServer::start(&[]).await;
+    fs::write(server.files.path("server.key"), "broken").unwrap();
+    fs::write(server.files.path("tokens"), "\n").unwrap();
+    // Both files have been looked at when a third change has been taken over.
+    fs::write(server.files.path("tokens"), format!("{TOKEN}\nafter\n")).unwrap();
+    eventually("the token behind the change is accepted", || async {
+        let mut client = client(server.connect().await, "after");
+        client.send_single_reading(reading("cellar", 20.0, 1)).await.ok()
+    })
+    .await;
+}

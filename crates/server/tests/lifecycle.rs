@@ -1,0 +1,178 @@
+//! How calls, connections and the server end.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use kelvin_proto::{SensorRequest, Severity};
+use support::{PATIENCE, TestServer, eventually, reading};
+use tokio::{
+    sync::mpsc::{self, Sender},
+    time::timeout,
+};
+use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use tonic::{Code, Request, Status};
+use tonic_health::{
+    ServingStatus,
+    pb::{HealthCheckRequest, health_client::HealthClient},
+};
+
+fn endless<T>() -> (Sender<T>, ReceiverStream<T>) {
+    let (sender, receiver) = mpsc::channel(16);
+    (sender, ReceiverStream::new(receiver))
+}
+
+/// Waits until a sensor has so many readings.
+async fn until_stored(server: &TestServer, sensor_id: &str, count: u64) {
+    let mut client = server.client().await;
+    let request = kelvin_proto::SensorStatsRequest { sensor_id: sensor_id.to_owned() };
+    eventually("the readings are stored", || {
+        let (mut client, request) = (client.clone(), request.clone());
+        async move { client.get_sensor_stats(request).await.ok().filter(|stats| stats.get_ref().count == count) }
+    })
+    .await;
+    client.get_sensor_stats(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_drain_ends_every_stream_and_loses_nothing() {
+    let mut server = TestServer::start(&[]).await;
+    let mut client = server.client().await;
+
+    let (sender, readings) = endless();
+    let mut uploader = client.clone();
+    let upload = tokio::spawn(async move { uploader.stream_sensor_readings(readings).await });
+    for n in 0..10 {
+        sender.send(reading("upload", 20.0, n)).await.unwrap();
+    }
+    until_stored(&server, "upload", 10).await;
+
+    let (chat_sender, readings) = endless();
+    let mut chat = client.sensor_chat(readings).await.unwrap().into_inner();
+    chat_sender.send(reading("chat", 20.0, 1)).await.unwrap();
+    assert_eq!(chat.next().await.unwrap().unwrap().severity(), Severity::Status);
+
+    let follow = SensorRequest { sensor_id: "upload".into(), follow: true, ..SensorRequest::default() };
+    let mut following = client.get_sensor_readings(follow).await.unwrap().into_inner();
+    for _ in 0..10 {
+        following.next().await.unwrap().unwrap();
+    }
+
+    server.shut_down();
+    let status = upload.await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.message().contains("10 readings of this call are stored"), "{}", status.message());
+    assert!(chat.next().await.is_none(), "a chat ends OK");
+    assert!(following.next().await.is_none(), "a call that follows ends OK");
+    server.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn while_a_server_waits_to_drain_it_says_so_and_serves_on() {
+    let mut server = TestServer::start(&[("KELVIN_DRAIN_WAIT", "2s")]).await;
+    let health = |service: &str| HealthCheckRequest { service: service.to_owned() };
+    let mut checker = HealthClient::new(server.connect().await);
+    for service in ["", "SensorService"] {
+        let answer = checker.check(health(service)).await.unwrap().into_inner();
+        assert_eq!(answer.status, i32::from(ServingStatus::Serving as u8));
+    }
+    assert_eq!(checker.check(health("unknown")).await.unwrap_err().code(), Code::NotFound);
+    let mut watch = checker.watch(health("SensorService")).await.unwrap().into_inner();
+    assert_eq!(watch.next().await.unwrap().unwrap().status, i32::from(ServingStatus::Serving as u8));
+
+    server.shut_down();
+    assert_eq!(watch.next().await.unwrap().unwrap().status, i32::from(ServingStatus::NotServing as u8));
+    assert!(kelvin_app::health::check(server.health).await.unwrap_err().to_string().contains("draining"));
+    server.client().await.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
+    assert_eq!(watch.next().await.unwrap().unwrap_err().code(), Code::Unavailable);
+    server.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_drain_is_bounded() {
+    let mut server = TestServer::start(&[("KELVIN_DRAIN_TIMEOUT", "100ms")]).await;
+    let mut client = server.client().await;
+    // A caller that begins a short call and never finishes its request.
+    let (sender, readings) = endless();
+    let mut grpc = tonic::client::Grpc::new(server.connect().await);
+    grpc.ready().await.unwrap();
+    let mut request = Request::new(readings);
+    request.metadata_mut().insert("authorization", support::TOKEN.parse().unwrap());
+    let path = "/SensorService/SendSingleReading".parse().unwrap();
+    let codec = tonic_prost::ProstCodec::<_, kelvin_proto::Ack>::default();
+    let call = tokio::spawn(async move { grpc.client_streaming(request, path, codec).await });
+    sender.send(reading("cellar", 20.0, 1)).await.unwrap();
+    client.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
+
+    server.shut_down();
+    server.ended().await.unwrap();
+    timeout(PATIENCE, call).await.unwrap().unwrap().unwrap_err();
+}
+
+#[tokio::test]
+async fn streams_end_at_their_age() {
+    let server = TestServer::start(&[("KELVIN_MAX_STREAM_AGE", "200ms")]).await;
+    let mut client = server.client().await;
+    let (sender, readings) = endless();
+    sender.send(reading("upload", 20.0, 1)).await.unwrap();
+    let status = client.stream_sensor_readings(readings).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.message().contains("1 reading of this call is stored"), "{}", status.message());
+
+    let (sender, readings) = endless();
+    let mut chat = client.sensor_chat(readings).await.unwrap().into_inner();
+    sender.send(reading("chat", 20.0, 1)).await.unwrap();
+    chat.next().await.unwrap().unwrap();
+    assert!(chat.next().await.is_none());
+
+    let follow = SensorRequest { sensor_id: "chat".into(), follow: true, ..SensorRequest::default() };
+    let mut following = client.get_sensor_readings(follow).await.unwrap().into_inner();
+    following.next().await.unwrap().unwrap();
+    assert!(following.next().await.is_none());
+}
+
+#[tokio::test]
+async fn calls_end_at_their_deadline() {
+    let server = TestServer::start(&[]).await;
+    let mut client = server.client().await;
+    // Not by tonic, whose own clock would end the call on this side.
+    fn with_deadline<T>(message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("grpc-timeout", "100m".parse().unwrap());
+        request
+    }
+    let (sender, readings) = endless();
+    sender.send(reading("upload", 20.0, 1)).await.unwrap();
+    let begun = Instant::now();
+    let status = client.stream_sensor_readings(with_deadline(readings)).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(status.message().contains("1 reading of this call is stored"), "{}", status.message());
+    assert!(begun.elapsed() >= Duration::from_millis(100));
+
+    let (_sender, readings) = endless();
+    let mut chat = client.sensor_chat(with_deadline(readings)).await.unwrap().into_inner();
+    assert_eq!(chat.next().await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
+
+    let follow = SensorRequest { sensor_id: "attic".into(), follow: true, ..SensorRequest::default() };
+    let mut following = client.get_sensor_readings(with_deadline(follow)).await.unwrap().into_inner();
+    assert_eq!(following.next().await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn old_connections_are_replaced_without_a_failed_call() {
+    let server = TestServer::start(&[("KELVIN_MAX_CONNECTION_AGE", "100ms")]).await;
+    let mut client = server.client().await;
+    let (sender, readings) = endless();
+    let mut chat = client.sensor_chat(readings).await.unwrap().into_inner();
+    let begun = Instant::now();
+    let mut failed: Vec<Status> = Vec::new();
+    let mut n = 0;
+    while begun.elapsed() < Duration::from_millis(500) {
+        n += 1;
+        failed.extend(client.send_single_reading(reading("cellar", 20.0, n)).await.err());
+    }
+    assert!(failed.is_empty(), "{} of {n} calls failed, such as {}", failed.len(), failed[0]);
+    // A stream that was open goes on.
+    sender.send(reading("chat", 20.0, 1)).await.unwrap();
+    assert_eq!(chat.next().await.unwrap().unwrap().accepted, Some(1));
+}

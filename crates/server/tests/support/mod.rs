@@ -1,0 +1,195 @@
+//! A real server with real TLS on a free port, and clients for it.
+
+#![allow(dead_code, reason = "not every test needs all of it")]
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper_util::rt::TokioIo;
+use kelvin_proto::{SensorReading, sensor_service_client::SensorServiceClient};
+use kelvin_server::{Config, Server, ServerError};
+use kelvin_telemetry::Telemetry;
+use kelvin_tls::{
+    ClientFiles, ClientTls,
+    ca::{LocalCa, Usage},
+};
+use tempfile::TempDir;
+use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+use tonic::{
+    Request,
+    transport::{Channel, Endpoint, Uri},
+};
+
+pub(crate) const TOKEN: &str = "correct-horse-battery-staple";
+
+/// Longer than anything here takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A CA and the files of a server and its clients.
+pub(crate) struct Files {
+    pub(crate) ca: LocalCa,
+    pub(crate) dir: TempDir,
+}
+
+impl Files {
+    pub(crate) fn new() -> Self {
+        let files = Self { ca: LocalCa::generate().unwrap(), dir: TempDir::new().unwrap() };
+        fs::write(files.path("ca.pem"), files.ca.pem()).unwrap();
+        fs::write(files.path("tokens"), format!("{TOKEN}\n")).unwrap();
+        files.issue("server", Usage::Server);
+        files
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes `<name>.pem` and `<name>.key`.
+    pub(crate) fn issue(&self, name: &str, usage: Usage) {
+        let pair = self.ca.issue(usage, &["localhost", "127.0.0.1"]).unwrap();
+        pair.write(&self.path(&format!("{name}.pem")), &self.path(&format!("{name}.key"))).unwrap();
+    }
+
+    /// Settings for TLS and tokens, and ports that are free.
+    pub(crate) fn settings(&self) -> Vec<(String, String)> {
+        let path = |name| Path::display(&self.path(name)).to_string();
+        [
+            ("KELVIN_LISTEN", "127.0.0.1:0".to_owned()),
+            ("KELVIN_HEALTH_LISTEN", "127.0.0.1:0".to_owned()),
+            ("KELVIN_WORKERS", "2".to_owned()),
+            ("KELVIN_TLS_CERT", path("server.pem")),
+            ("KELVIN_TLS_KEY", path("server.key")),
+            ("KELVIN_TLS_CLIENT_CA", path("ca.pem")),
+            ("KELVIN_TOKEN_FILE", path("tokens")),
+            ("KELVIN_RELOAD_INTERVAL", "20ms".to_owned()),
+            ("KELVIN_DRAIN_WAIT", "0s".to_owned()),
+            ("KELVIN_DRAIN_TIMEOUT", "5s".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    /// TLS of a client that shows the certificate `pair`, if it is named.
+    pub(crate) fn client_tls(&self, pair: Option<&str>) -> Arc<ClientTls> {
+        let cert = pair.map(|name| self.path(&format!("{name}.pem")));
+        let key = pair.map(|name| self.path(&format!("{name}.key")));
+        ClientTls::load(ClientFiles { ca: self.path("ca.pem"), cert, key }).unwrap()
+    }
+}
+
+/// A server that runs until it is dropped or told to shut down.
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) health: SocketAddr,
+    pub(crate) files: Files,
+    shutdown: Option<oneshot::Sender<()>>,
+    running: JoinHandle<Result<(), ServerError>>,
+}
+
+impl TestServer {
+    pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_with(Files::new(), settings).await
+    }
+
+    pub(crate) async fn start_with(files: Files, settings: &[(&str, &str)]) -> Self {
+        let extra = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let config = Config::from_pairs(files.settings().into_iter().chain(extra)).unwrap();
+        let telemetry = Telemetry::builder("kelvin-server", "test").build().unwrap();
+        let server = Server::build(config, &telemetry).unwrap();
+        let (address, health) = (server.local_addr(), server.health_addr().unwrap());
+        let (shutdown, asked) = oneshot::channel();
+        let running = tokio::spawn(server.run(async {
+            let _ = asked.await;
+        }));
+        let server = Self { address, health, files, shutdown: Some(shutdown), running };
+        server.until_ready().await;
+        server
+    }
+
+    async fn until_ready(&self) {
+        eventually("the server is ready", || async {
+            kelvin_app::health::check(self.health).await.is_ok().then_some(())
+        })
+        .await;
+    }
+
+    /// Tells it to shut down.
+    pub(crate) fn shut_down(&mut self) {
+        let _ = self.shutdown.take().unwrap().send(());
+    }
+
+    /// Waits until it has drained.
+    pub(crate) async fn ended(self) -> Result<(), ServerError> {
+        tokio::time::timeout(PATIENCE, self.running).await.expect("the drain ends").unwrap()
+    }
+
+    /// A new connection without a certificate.
+    pub(crate) async fn connect(&self) -> Channel {
+        connect(self.address, self.files.client_tls(None)).await.unwrap()
+    }
+
+    /// A client on a new connection that sends the right token.
+    pub(crate) async fn client(&self) -> SensorServiceClient<Authorized> {
+        client(self.connect().await, TOKEN)
+    }
+}
+
+pub(crate) type Authorized = tonic::service::interceptor::InterceptedService<Channel, SetToken>;
+
+/// Sets the authorization metadata.
+#[derive(Clone)]
+pub(crate) struct SetToken(pub(crate) String);
+
+impl tonic::service::Interceptor for SetToken {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, tonic::Status> {
+        request.metadata_mut().insert("authorization", self.0.parse().unwrap());
+        Ok(request)
+    }
+}
+
+pub(crate) fn client(channel: Channel, authorization: &str) -> SensorServiceClient<Authorized> {
+    SensorServiceClient::with_interceptor(channel, SetToken(authorization.to_owned()))
+}
+
+/// A connection over TLS.
+pub(crate) async fn connect(
+    address: SocketAddr,
+    tls: Arc<ClientTls>,
+) -> Result<Channel, tonic::transport::Error> {
+    let connector = tower::service_fn(move |_: Uri| {
+        let tls = TlsConnector::from(tls.config());
+        async move {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let stream = tls.connect(ServerName::try_from("localhost").unwrap(), stream).await?;
+            Ok::<_, io::Error>(TokioIo::new(stream))
+        }
+    });
+    Endpoint::from_static("http://localhost").connect_with_connector(connector).await
+}
+
+pub(crate) fn reading(sensor_id: &str, temperature: f64, timestamp: i64) -> SensorReading {
+    SensorReading { sensor_id: sensor_id.to_owned(), temperature, timestamp }
+}
+
+/// Tries until there is something.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut attempt: impl FnMut() -> F,
+) -> T {
+    let trying = async {
+        loop {
+            if let Some(found) = attempt().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, trying).await.unwrap_or_else(|_| panic!("never: {what}"))
+}
