@@ -93,11 +93,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
-        let frame = {
-            #[cfg(feature = "trace")]
-            let _current = this.guard.attach();
-            ready!(this.inner.as_mut().poll_frame(cx))
-        };
+        let frame = ready!(this.guard.run(|| this.inner.as_mut().poll_frame(cx)));
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 let frame = to_bytes(frame);

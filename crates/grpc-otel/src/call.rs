@@ -93,10 +93,12 @@ impl Guard {
         self.0.as_ref()
     }
 
-    /// Makes the context of the call current for the caller's scope.
-    #[cfg(feature = "trace")]
-    pub(crate) fn attach(&self) -> Option<opentelemetry::ContextGuard> {
-        self.0.as_ref().and_then(|call| call.span.attach())
+    /// Does some of the call's work, with the context of the call as the current one.
+    #[inline]
+    pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> T {
+        #[cfg(feature = "trace")]
+        let _current = self.0.as_ref().and_then(|call| call.span.attach());
+        work()
     }
 
     /// Ends the call if these headers or trailers carry a status.

@@ -41,6 +41,9 @@ impl FrameParser {
     pub(crate) fn push(&mut self, mut data: &[u8], mut complete: impl FnMut(Message)) {
         if self.filled != 0 {
             data = self.resume(data, &mut complete);
+            if self.filled != 0 {
+                return;
+            }
         }
         while let Some((prefix, rest)) = data.split_first_chunk::<PREFIX>() {
             let size = length(*prefix);
@@ -89,4 +92,77 @@ impl FrameParser {
 #[inline]
 fn length(prefix: [u8; PREFIX]) -> u32 {
     u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What was sent, and the bytes it becomes.
+    fn encode(messages: &[(bool, Vec<u8>)]) -> (Vec<Message>, Vec<u8>) {
+        let mut bytes = Vec::new();
+        let mut sent = Vec::new();
+        for (sequence, (compressed, payload)) in (0..).zip(messages) {
+            let size = u32::try_from(payload.len()).unwrap();
+            sent.push(Message { sequence, size, compressed: *compressed });
+            bytes.push(u8::from(*compressed));
+            bytes.extend(size.to_be_bytes());
+            bytes.extend(payload);
+        }
+        (sent, bytes)
+    }
+
+    fn messages() -> impl Strategy<Value = Vec<(bool, Vec<u8>)>> {
+        prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..40)), 0..20)
+    }
+
+    /// `bytes` in parts that end where `cuts` say.
+    fn parse(bytes: &[u8], cuts: &[usize]) -> (Vec<Message>, FrameParser) {
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        let mut parser = FrameParser::default();
+        let mut seen = Vec::new();
+        for part in cuts.windows(2) {
+            parser.push(&bytes[part[0]..part[1]], |message| seen.push(message));
+        }
+        (seen, parser)
+    }
+
+    proptest! {
+        #[test]
+        fn however_it_is_cut_all_messages_are_seen(
+            messages in messages(),
+            cuts in prop::collection::vec(any::<usize>(), 0..60),
+        ) {
+            let (sent, bytes) = encode(&messages);
+            let (seen, parser) = parse(&bytes, &cuts);
+            prop_assert_eq!(parser.bytes(), sent.iter().map(|message| u64::from(message.size)).sum::<u64>());
+            prop_assert_eq!(seen, sent);
+        }
+
+        #[test]
+        fn an_unfinished_message_is_not_counted(
+            messages in messages(),
+            missing in 1_usize..44,
+            cuts in prop::collection::vec(any::<usize>(), 0..60),
+        ) {
+            let (mut sent, bytes) = encode(&messages);
+            let whole = bytes.len().saturating_sub(missing);
+            while sent.iter().map(|message| PREFIX + message.size as usize).sum::<usize>() > whole {
+                sent.pop();
+            }
+            prop_assert_eq!(parse(&bytes[..whole], &cuts).0, sent);
+        }
+
+        #[test]
+        fn nonsense_is_read_the_same_however_it_is_cut(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            cuts in prop::collection::vec(any::<usize>(), 0..60),
+        ) {
+            prop_assert_eq!(parse(&bytes, &cuts).0, parse(&bytes, &[]).0);
+        }
+    }
 }

@@ -12,6 +12,8 @@ mod body;
 mod builder;
 mod call;
 mod client;
+#[cfg(feature = "deadline")]
+mod deadline;
 mod frame;
 mod future;
 mod methods;
@@ -29,13 +31,17 @@ mod trace;
 pub use body::{RequestBody, ResponseBody};
 pub use builder::{Builder, GrpcOtel};
 pub use client::{ClientAttempt, ClientAttemptLayer, ClientCall, ClientCallLayer, ClientLayer};
+#[cfg(feature = "deadline")]
+pub use deadline::{DeadlineBody, DeadlineFuture, DeadlineLayer, DeadlineService};
 pub use future::ResponseFuture;
 pub use methods::{DescriptorError, Methods};
 #[cfg(feature = "metrics")]
 pub use metrics::DurationMetrics;
 pub use server::{ServerLayer, ServerService};
+#[cfg(feature = "grpc-trace-bin")]
+pub use trace::GrpcTraceBinPropagator;
 #[cfg(feature = "trace")]
-pub use trace::{MessageEvents, SpanErrors};
+pub use trace::{MessageEvents, SpanErrors, background};
 
 /// Any error a service may end with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -62,9 +62,7 @@ where
         let call = start(&self.recorders, &request);
         let guard = Guard::new(Some(call.clone()));
         let request = request.map(|body| RequestBody::new(body, Some(call)));
-        #[cfg(feature = "trace")]
-        let _current = guard.attach();
-        let response = self.inner.call(request);
+        let response = guard.run(|| self.inner.call(request));
         ResponseFuture::new(response, guard)
     }
 }

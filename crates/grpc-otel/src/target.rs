@@ -73,3 +73,30 @@ fn split_port(endpoint: &str) -> (&str, Option<u16>) {
         _ => (endpoint, None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_become_canonical() {
+        for (given, uri, address, port) in [
+            ("grpc.io:50051", "dns:///grpc.io:50051", "grpc.io", Some(50051)),
+            ("grpc.io", "dns:///grpc.io", "grpc.io", None),
+            ("dns:grpc.io:1", "dns:///grpc.io:1", "grpc.io", Some(1)),
+            ("dns://1.2.3.4/grpc.io:50051", "dns://1.2.3.4/grpc.io:50051", "grpc.io", Some(50051)),
+            ("https://grpc.io", "dns:///grpc.io:443", "grpc.io", Some(443)),
+            ("http://[::1]:50051/", "dns:///[::1]:50051", "::1", Some(50051)),
+            ("http://grpc.io:80/prefix?x", "dns:///grpc.io:80", "grpc.io", Some(80)),
+            ("[2001:db8::1]:443", "dns:///[2001:db8::1]:443", "2001:db8::1", Some(443)),
+            ("unix:///run/containerd.sock", "unix:///run/containerd.sock", "/run/containerd.sock", None),
+            ("unix:/run/a.sock", "unix:///run/a.sock", "/run/a.sock", None),
+            ("unix:a.sock", "unix:a.sock", "a.sock", None),
+            ("ipv4:198.51.100.123:50051", "ipv4:198.51.100.123:50051", "198.51.100.123", Some(50051)),
+            ("ipv4:10.0.0.1:1,10.0.0.2:1", "ipv4:10.0.0.1:1,10.0.0.2:1", "ipv4:10.0.0.1:1,10.0.0.2:1", None),
+            ("zk://zookeeper:2181/mine", "zk://zookeeper:2181/mine", "zk://zookeeper:2181/mine", None),
+        ] {
+            assert_eq!(Target::new(given), Target { uri, address, port }, "{given}");
+        }
+    }
+}

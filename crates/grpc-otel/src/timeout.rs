@@ -26,3 +26,31 @@ fn parse(value: &[u8]) -> Option<Duration> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_the_protocol_allows_is_read(amount in 0_u32..=99_999_999, unit in 0_usize..6) {
+            let (letter, nanos) = [
+                ('H', 3_600_000_000_000_u128),
+                ('M', 60_000_000_000),
+                ('S', 1_000_000_000),
+                ('m', 1_000_000),
+                ('u', 1_000),
+                ('n', 1),
+            ][unit];
+            let parsed = parse(format!("{amount}{letter}").as_bytes()).unwrap();
+            prop_assert_eq!(parsed.as_nanos(), u128::from(amount) * nanos);
+        }
+
+        #[test]
+        fn anything_else_is_ignored(value in "[0-9]{9,}[HMSmun]|[0-9]{1,8}[^HMSmun0-9]?|[+-][0-9]+S|[HMSmun]?") {
+            prop_assert_eq!(parse(value.as_bytes()), None);
+        }
+    }
+}

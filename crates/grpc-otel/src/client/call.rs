@@ -84,9 +84,7 @@ where
             recorder,
         });
         let guard = Guard::new(Some(call));
-        #[cfg(feature = "trace")]
-        let _current = guard.attach();
-        let response = self.inner.call(request);
+        let response = guard.run(|| self.inner.call(request));
         ResponseFuture::new(response, guard)
     }
 }

@@ -1,8 +1,11 @@
 //! The spans of gRFC A72, with OpenTelemetry's attributes.
 
+mod background;
 mod events;
 mod metadata;
 mod span;
+#[cfg(feature = "grpc-trace-bin")]
+mod trace_bin;
 
 use std::net::SocketAddr;
 
@@ -14,7 +17,9 @@ use opentelemetry::{
 };
 
 pub(crate) use self::span::CallSpan;
-pub use self::{events::MessageEvents, span::SpanErrors};
+#[cfg(feature = "grpc-trace-bin")]
+pub use self::trace_bin::GrpcTraceBinPropagator;
+pub use self::{background::background, events::MessageEvents, span::SpanErrors};
 use crate::{
     names::{OTHER, RPC_METHOD, RPC_OTHER, RPC_SYSTEM_NAME, SERVER_ADDRESS, SERVER_PORT, intern},
     recorder::Side,
@@ -28,6 +33,8 @@ pub(crate) struct Tracing {
     pub(crate) events: MessageEvents,
     pub(crate) server_errors: SpanErrors,
     pub(crate) peer: fn(&http::Extensions) -> Option<SocketAddr>,
+    #[cfg(feature = "tracing")]
+    pub(crate) bridge: bool,
 }
 
 impl Default for Tracing {
@@ -38,6 +45,8 @@ impl Default for Tracing {
             events: MessageEvents::default(),
             server_errors: SpanErrors::default(),
             peer: metadata::tonic_peer,
+            #[cfg(feature = "tracing")]
+            bridge: false,
         }
     }
 }
@@ -72,6 +81,8 @@ pub(crate) struct SpanTemplate {
     kind: SpanKind,
     attributes: Vec<KeyValue>,
     registered: bool,
+    #[cfg(feature = "tracing")]
+    method: &'static str,
 }
 
 impl SpanTemplate {
@@ -92,7 +103,14 @@ impl SpanTemplate {
             attributes.extend(target.port.map(|port| KeyValue::new(SERVER_PORT, i64::from(port))));
         }
         let name = intern(&format!("{prefix}.{}", method.replace('/', ".")));
-        Self { name, kind, attributes, registered }
+        Self {
+            name,
+            kind,
+            attributes,
+            registered,
+            #[cfg(feature = "tracing")]
+            method,
+        }
     }
 
     fn builder(&self, extra: impl IntoIterator<Item = KeyValue>) -> SpanBuilder {
@@ -107,6 +125,15 @@ impl SpanTemplate {
 impl Tracing {
     /// The span of a server's call, in the context that came with it.
     pub(crate) fn server_span<B>(&self, template: &SpanTemplate, request: &Request<B>) -> CallSpan {
+        let span = self.unbridged_server_span(template, request);
+        #[cfg(feature = "tracing")]
+        if self.bridge {
+            return span.bridged(template.method);
+        }
+        span
+    }
+
+    fn unbridged_server_span<B>(&self, template: &SpanTemplate, request: &Request<B>) -> CallSpan {
         if self.propagator.is_none() && self.tracer.is_none() {
             return CallSpan::none();
         }

@@ -34,6 +34,17 @@ pub enum SpanErrors {
 pub(crate) struct CallSpan {
     context: Option<Context>,
     recording: Option<Recording>,
+    #[cfg(feature = "tracing")]
+    bridge: tracing::Span,
+}
+
+/// While it lives, the context of a call is current.
+pub(crate) struct Current<'a> {
+    _context: ContextGuard,
+    #[cfg(feature = "tracing")]
+    _bridge: tracing::span::Entered<'a>,
+    #[cfg(not(feature = "tracing"))]
+    _lifetime: std::marker::PhantomData<&'a ()>,
 }
 
 struct Recording {
@@ -42,18 +53,43 @@ struct Recording {
 }
 
 impl CallSpan {
+    fn new(context: Option<Context>, recording: Option<Recording>) -> Self {
+        Self {
+            context,
+            recording,
+            #[cfg(feature = "tracing")]
+            bridge: tracing::Span::none(),
+        }
+    }
+
     /// Tracing is off.
     pub(crate) fn none() -> Self {
-        Self { context: None, recording: None }
+        Self::new(None, None)
     }
 
     /// The call is not sampled, but what is below it is to know that.
     pub(crate) fn unrecorded(context: Context) -> Self {
-        Self { context: Some(context), recording: None }
+        Self::new(Some(context), None)
     }
 
     pub(crate) fn recorded(context: Context, events: MessageEvents, errors: SpanErrors) -> Self {
-        Self { context: Some(context), recording: Some(Recording { events, errors }) }
+        Self::new(Some(context), Some(Recording { events, errors }))
+    }
+
+    /// The same with a span of the `tracing` crate that carries the ids of this one.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn bridged(self, method: &'static str) -> Self {
+        let Some(context) = &self.context else { return self };
+        let span = context.span();
+        let identity = span.span_context();
+        let bridge = tracing::info_span!(
+            "rpc",
+            rpc.method = method,
+            trace_id = %identity.trace_id(),
+            span_id = %identity.span_id(),
+        );
+        drop(span);
+        Self { bridge, ..self }
     }
 
     pub(crate) fn context(&self) -> Option<&Context> {
@@ -61,8 +97,14 @@ impl CallSpan {
     }
 
     /// Makes the context current until the guard is dropped.
-    pub(crate) fn attach(&self) -> Option<ContextGuard> {
-        self.context.clone().map(Context::attach)
+    pub(crate) fn attach(&self) -> Option<Current<'_>> {
+        Some(Current {
+            _context: self.context.clone()?.attach(),
+            #[cfg(feature = "tracing")]
+            _bridge: self.bridge.enter(),
+            #[cfg(not(feature = "tracing"))]
+            _lifetime: std::marker::PhantomData,
+        })
     }
 
     /// Whether messages are to be told.

@@ -1,0 +1,13 @@
+//! Real servers and channels on loopback, seen through the real SDK.
+
+mod calls;
+mod cancel;
+mod concurrency;
+mod context;
+mod generated;
+#[path = "../../examples/greeter/mod.rs"]
+mod greeter;
+mod retries;
+mod spans;
+mod support;
+mod table;
