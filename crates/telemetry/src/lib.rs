@@ -1,1 +1,24 @@
-//! The OpenTelemetry SDK, set up from OTEL_* variables.
+//! The OpenTelemetry SDK, set up from `OTEL_*` variables: traces, metrics and logs over OTLP, by gRPC or
+//! by HTTP, and logs on stdout.
+//!
+//! Where no endpoint is set nothing is exported and nothing complains. Exporters run on a thread of
+//! their own, so neither a current-thread runtime nor a call ever waits for a collector; what a collector
+//! does not take is dropped from bounded queues.
+
+mod channel;
+mod environment;
+mod error;
+mod exporter;
+mod http_client;
+mod logs;
+mod process;
+mod propagation;
+#[cfg(feature = "receiver")]
+pub mod receiver;
+mod resource;
+mod runtime;
+mod telemetry;
+
+pub use error::TelemetryError;
+pub use runtime::observe_runtime;
+pub use telemetry::{Builder, Telemetry};

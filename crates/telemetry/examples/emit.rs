@@ -1,0 +1,41 @@
+//! Sends some of everything: `emit [LOOPS]`. Says on stderr how long the loops and the shutdown took, in
+//! milliseconds. Where it goes is up to the `OTEL_*` variables.
+
+use std::{
+    error::Error,
+    time::{Duration, Instant},
+};
+
+use kelvin_telemetry::{Telemetry, observe_runtime};
+use opentelemetry::{
+    KeyValue,
+    metrics::MeterProvider,
+    trace::{Tracer, TracerProvider},
+};
+
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let loops: u32 = std::env::args().nth(1).map_or(Ok(1), |loops| loops.parse())?;
+    let telemetry = Telemetry::builder("emit", "1.2.3").build()?;
+    telemetry.init_logs();
+    let tracer = telemetry.tracer_provider().tracer("emit");
+    let meter = telemetry.meter_provider().meter("emit");
+    observe_runtime(&meter, "main", &tokio::runtime::Handle::current());
+    let count = meter.u64_counter("emit.count").with_unit("{loop}").build();
+    let size = meter.f64_histogram("emit.size").with_unit("By").with_boundaries(vec![0.0, 1.5, 1e9]).build();
+
+    let start = Instant::now();
+    for number in 0..loops {
+        tracer.in_span("outer", |_| {
+            tracer.in_span("inner", |_| tracing::info!(number, "in the inner span"));
+        });
+        count.add(1, &[KeyValue::new("kind", "a")]);
+        size.record(1.0, &[]);
+    }
+    let emitted = start.elapsed();
+    telemetry.shutdown(SHUTDOWN_LIMIT).await;
+    eprintln!("{} {}", emitted.as_millis(), (start.elapsed() - emitted).as_millis());
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! Why telemetry cannot be set up.
+
+use std::{io, path::PathBuf};
+
+/// What is wrong with the `OTEL_*` variables or what they name.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// A variable holds something that cannot be used.
+    #[error("{variable}: {value:?} is not {expected}")]
+    Variable {
+        /// Its name.
+        variable: String,
+        /// What it holds.
+        value: String,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// A certificate or key for the collector's connection cannot be used.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// TLS for the collector's connection cannot be set up.
+    #[error("TLS to the collector cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The connection to the collector cannot be set up.
+    #[error("the connection to the collector cannot be set up")]
+    Channel(#[from] tonic::transport::Error),
+    /// An exporter cannot be set up.
+    #[error("an exporter cannot be set up: {0}")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// The exporters' thread cannot be started.
+    #[error("the exporters' thread cannot be started: {0}")]
+    Thread(#[from] io::Error),
+}

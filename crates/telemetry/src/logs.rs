@@ -1,0 +1,116 @@
+//! Log lines: on stdout, as JSON or, on a terminal, as text; and to the collector.
+
+use std::{
+    collections::HashMap,
+    env, fmt, io,
+    io::IsTerminal,
+    panic,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use opentelemetry::{Context, trace::TraceContextExt};
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use tracing::{Event, Metadata, Subscriber, callsite::Identifier, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, dynamic_filter_fn, filter_fn},
+    fmt::{FmtContext, FormatEvent, FormatFields, format, format::Writer},
+    layer::SubscriberExt,
+    registry::LookupSpan,
+};
+
+/// What the exporters are made of. Their own log lines would feed the exporter that they come from.
+const TRANSPORTS: [&str; 6] = ["h2", "hyper", "hyper_util", "opentelemetry", "tonic", "tower"];
+
+/// A collector that is away would otherwise be told of every second.
+const EXPORT_ERRORS: Duration = Duration::from_mins(1);
+
+/// Makes log lines go to stdout and, if there is one, to `provider`, at the levels of `RUST_LOG` (`info`
+/// where it is not set). Panics become log lines. The first call in a process stands.
+pub(crate) fn init(provider: Option<&SdkLoggerProvider>) {
+    let terminal = io::stdout().is_terminal();
+    let colours = terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = tracing_subscriber::fmt::layer();
+    let lines = if terminal {
+        lines.event_format(WithTrace { format: format().with_ansi(colours), json: false }).boxed()
+    } else {
+        let format = format().json().flatten_event(true);
+        lines.json().event_format(WithTrace { format, json: true }).boxed()
+    };
+    let bridge = provider.map(|provider| {
+        let others = filter_fn(|metadata| !of_transports(metadata)).with_max_level_hint(LevelFilter::TRACE);
+        OpenTelemetryTracingBridge::new(provider).with_filter(levels().and(others))
+    });
+    let now_and_then = export_errors_now_and_then();
+    let subscriber =
+        tracing_subscriber::registry().with(lines.with_filter(levels().and(now_and_then))).with(bridge);
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panicked")));
+    }
+}
+
+fn levels() -> EnvFilter {
+    EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy()
+}
+
+fn of_transports(metadata: &Metadata<'_>) -> bool {
+    let root = metadata.target().split("::").next().unwrap_or_default();
+    TRANSPORTS.contains(&root) || root.starts_with("opentelemetry")
+}
+
+/// Lets the SDK repeat itself only now and then.
+fn export_errors_now_and_then<S: Subscriber>()
+-> impl tracing_subscriber::layer::Filter<S> + Send + Sync + 'static {
+    let last = Mutex::new(HashMap::<Identifier, Instant>::new());
+    dynamic_filter_fn(move |metadata: &Metadata<'_>, _: &tracing_subscriber::layer::Context<'_, S>| {
+        if !metadata.target().starts_with("opentelemetry") {
+            return true;
+        }
+        let now = Instant::now();
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let due =
+            last.get(&metadata.callsite()).is_none_or(|last| now.duration_since(*last) >= EXPORT_ERRORS);
+        if due {
+            last.insert(metadata.callsite(), now);
+        }
+        due
+    })
+    .with_max_level_hint(LevelFilter::TRACE)
+}
+
+/// Adds the ids of the current trace and span to a line of another format.
+struct WithTrace<F> {
+    format: F,
+    json: bool,
+}
+
+impl<S, N, F> FormatEvent<S, N> for WithTrace<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let span = Context::map_current(|context| context.span().span_context().clone());
+        if !span.is_valid() {
+            return self.format.format_event(context, writer, event);
+        }
+        let (trace, span) = (span.trace_id(), span.span_id());
+        let mut line = String::new();
+        self.format.format_event(context, Writer::new(&mut line), event)?;
+        let line = line.trim_end_matches('\n');
+        match line.strip_suffix('}') {
+            Some(object) if self.json => {
+                writeln!(writer, r#"{object},"trace_id":"{trace}","span_id":"{span}"}}"#)
+            }
+            _ => writeln!(writer, "{line} trace_id={trace} span_id={span}"),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Collectors that are gone, slow or silent, and none at all.
+
+mod common;
+
+use common::{emit, run};
+use tokio::{io::copy, net::TcpListener};
+
+/// Enough to fill every queue many times over.
+const LOOPS: u32 = 20_000;
+
+/// The example's own limit for its shutdown, and some room for a busy machine.
+const SHUTDOWN: u128 = 3_000 + 1_500;
+
+async fn check(name: &str, endpoint: &str, protocol: &str) {
+    let mut command = emit(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ("RUST_LOG", "warn,opentelemetry_sdk=off"),
+    ]);
+    command.arg(LOOPS.to_string());
+    let done = run(command).await;
+    let times = done.stderr.lines().last().unwrap();
+    let (emitted, shutdown) = times.split_once(' ').unwrap();
+    let (emitted, shutdown): (u128, u128) = (emitted.parse().unwrap(), shutdown.parse().unwrap());
+    // Unoptimised and with other tests beside it, a loop takes some tens of microseconds; one that waited
+    // for a collector even once would take a second.
+    assert!(emitted < u128::from(LOOPS), "{name}: {emitted} ms");
+    assert!(shutdown < SHUTDOWN, "{name}: {shutdown} ms");
+}
+
+#[tokio::test]
+async fn a_collector_that_is_gone_costs_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    check("gone, gRPC", &endpoint, "grpc").await;
+    check("gone, HTTP", &endpoint, "http/protobuf").await;
+}
+
+#[tokio::test]
+async fn a_collector_that_never_accepts_costs_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    check("silent, gRPC", &endpoint, "grpc").await;
+    check("silent, HTTP", &endpoint, "http/protobuf").await;
+}
+
+#[tokio::test]
+async fn a_collector_that_reads_and_never_answers_costs_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move { copy(&mut stream, &mut tokio::io::sink()).await });
+        }
+    });
+    check("mute, gRPC", &endpoint, "grpc").await;
+    check("mute, HTTP", &endpoint, "http/protobuf").await;
+}
+
+#[tokio::test]
+async fn without_an_endpoint_nothing_complains() {
+    for variables in
+        [&[][..], &[("OTEL_SDK_DISABLED", "true"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")]]
+    {
+        let done = run(emit(variables)).await;
+        assert_eq!(done.stdout.lines().count(), 1, "only its own line: {}", done.stdout);
+        assert_eq!(done.stderr.lines().count(), 1, "only its times: {}", done.stderr);
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_told_once_in_a_while_and_only_on_stdout() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let done = run(emit(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)])).await;
+    let errors: Vec<_> = done.stdout.lines().filter(|line| line.contains(r#""level":"ERROR""#)).collect();
+    let mut once = errors.clone();
+    once.dedup_by_key(|line| line.split(r#""name":"#).nth(1).map(ToOwned::to_owned));
+    assert!(!errors.is_empty(), "{}", done.stdout);
+    assert_eq!(errors.len(), once.len(), "{errors:#?}");
+}
+
+#[tokio::test]
+async fn a_wrong_variable_is_told_by_name() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+    let output = emit(&[endpoint, ("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon")]).output().await.unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("OTEL_EXPORTER_OTLP_PROTOCOL") && text.contains("carrier-pigeon"), "{text}");
+}
