@@ -1,3 +1,121 @@
 //! Four kinds of sensor, one for each gRPC call type.
+//!
+//! [`run`] simulates sensors and delivers what they measure: readings that the server has not acknowledged are sent
+//! again, whatever happens to servers, certificates and tokens in between. [`Channel`] is the way to the server:
+//! TLS with reload, all addresses of a name in turn, deadlines, retries, telemetry.
 
+mod backoff;
+mod channel;
+pub mod check;
+mod config;
+mod kinds;
 pub mod load;
+mod metrics;
+mod outbox;
+mod progress;
+mod session;
+mod simulation;
+mod verdict;
+
+use std::{sync::Arc, time::SystemTime};
+
+use kelvin_app::health::Health;
+use kelvin_telemetry::Telemetry;
+use kelvin_tls::TlsError;
+use opentelemetry::metrics::MeterProvider as _;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::rustls::pki_types::InvalidDnsNameError;
+use tokio_util::sync::CancellationToken;
+
+pub use channel::{Channel, Client};
+pub use config::{Config, Rpc};
+
+use kinds::{BidiStreaming, ClientStreaming, ServerStreaming, Unary};
+use metrics::Metrics;
+use outbox::Outbox;
+use progress::Progress;
+use session::Session;
+use simulation::Simulation;
+
+/// Why a client cannot start. Once it runs, it runs until it is told to end.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Certificates, keys or the token file are not usable.
+    #[error(transparent)]
+    Files(#[from] TlsError),
+    /// No certificate can be for this name.
+    #[error("{name:?} cannot be the name in a certificate: set KELVIN_TLS_SERVER_NAME")]
+    ServerName {
+        /// From the settings.
+        name: String,
+        /// What is wrong with it.
+        source: InvalidDnsNameError,
+    },
+}
+
+/// Runs one client until `shutdown`; then delivers what was measured, within `KELVIN_DRAIN_TIMEOUT`.
+///
+/// `health` is ready while calls succeed.
+pub async fn run(
+    config: Config,
+    telemetry: &Telemetry,
+    health: Health,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ClientError> {
+    let metrics = Metrics::new(&telemetry.meter_provider().meter(env!("CARGO_PKG_NAME")), config.client_rpc);
+    let closing = CancellationToken::new();
+    let session = Arc::new(Session {
+        channel: Channel::open(&config, telemetry)?,
+        outbox: Outbox::new(config.backlog, metrics.clone()),
+        progress: Progress::new(health.clone(), closing.clone(), config.token_file.clone()),
+        closing,
+        metrics,
+        config,
+    });
+    let mut calls = std::pin::pin!(drive(session.clone()));
+    tokio::select! {
+        () = &mut calls => {}
+        () = measure(&session) => {}
+        () = shutdown => {}
+    }
+    health.set_unready("shutting down");
+    session.closing.cancel();
+    session.outbox.close();
+    if timeout(session.config.drain_timeout, calls).await.is_err() {
+        let readings = session.outbox.len();
+        tracing::warn!(readings, "the end came before the server acknowledged the last readings");
+    }
+    Ok(())
+}
+
+async fn drive(session: Arc<Session>) {
+    match session.config.client_rpc {
+        Rpc::Unary => session.drive(Unary).await,
+        Rpc::ClientStreaming => session.drive(ClientStreaming).await,
+        Rpc::ServerStreaming => {
+            let kind = ServerStreaming::new(&session.config);
+            session.drive(kind).await;
+        }
+        Rpc::BidiStreaming => session.drive(BidiStreaming).await,
+    }
+}
+
+/// Measures now and then, for ever, whether the server takes it or not.
+async fn measure(session: &Session) {
+    if session.config.client_rpc == Rpc::ServerStreaming {
+        return std::future::pending().await;
+    }
+    let seed = session.config.seed.unwrap_or_else(|| fastrand::u64(..));
+    tracing::info!(seed, "sensors measure");
+    let mut simulation = Simulation::new(seed, session.config.sensor_ids());
+    loop {
+        sleep(session.interval()).await;
+        session.outbox.push(simulation.measure(now()));
+    }
+}
+
+/// Unix seconds.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

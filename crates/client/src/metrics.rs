@@ -10,6 +10,7 @@ use crate::config::Rpc;
 /// `kelvin.client.readings.*`, with the kind of call as `kelvin.rpc`.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
+    measured: Counter<u64>,
     sent: Counter<u64>,
     resent: Counter<u64>,
     acknowledged: Counter<u64>,
@@ -27,6 +28,7 @@ impl Metrics {
         };
         let readings = |name, description| counter(name, "{reading}", description);
         Self {
+            measured: readings("kelvin.client.readings.measured", "Readings the sensors took."),
             sent: readings("kelvin.client.readings.sent", "Readings handed to a call, repeats included."),
             resent: readings(
                 "kelvin.client.readings.resent",
@@ -42,6 +44,10 @@ impl Metrics {
             alerts: counter("kelvin.client.alerts", "{alert}", "Alerts the server announced to this client."),
             attributes: [KeyValue::new("kelvin.rpc", rpc.to_string())],
         }
+    }
+
+    pub(crate) fn measured(&self) {
+        self.measured.add(1, &self.attributes);
     }
 
     pub(crate) fn sent(&self, again: bool) {

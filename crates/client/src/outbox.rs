@@ -63,6 +63,7 @@ impl Outbox {
 
     /// Adds a reading; when there is no room, the oldest that is not on its way goes.
     pub(crate) fn push(&self, reading: SensorReading) {
+        self.0.metrics.measured();
         let mut queue = self.queue();
         if queue.readings.len() >= queue.capacity {
             if queue.dropped == 0 {

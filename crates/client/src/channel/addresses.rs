@@ -2,15 +2,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
 
-use tokio::{
-    net::lookup_host,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{balancer::Peers, connection::Connector};
@@ -18,26 +16,23 @@ use super::{balancer::Peers, connection::Connector};
 /// No look-up follows another sooner.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Keeps every address of `host` connected, for ever: new ones are taken up, those that are gone are left, and calls
-/// that are under way there end by themselves.
-pub(super) async fn follow(
-    host: String,
-    port: u16,
-    refresh: Duration,
-    connector: Arc<Connector>,
-    peers: Peers,
-) {
+/// Keeps every address that `lookup` finds connected, for ever: new ones are taken up, those that are gone are left,
+/// and calls that are under way there end by themselves.
+pub(super) async fn follow<F, A>(mut lookup: F, refresh: Duration, connector: Arc<Connector>, peers: Peers)
+where
+    F: FnMut() -> A,
+    A: Future<Output = io::Result<Vec<SocketAddr>>>,
+{
     let mut tasks: HashMap<SocketAddr, AbortOnDropHandle<()>> = HashMap::new();
     let mut told = false;
     loop {
-        let found = lookup_host((host.as_str(), port)).await;
-        let wait = match found {
+        let wait = match lookup().await {
             Ok(found) => {
-                let found: HashSet<_> = found.collect();
+                let found: HashSet<_> = found.into_iter().collect();
                 tasks.retain(|address, _| {
                     let keep = found.contains(address);
                     if !keep {
-                        tracing::info!(%address, "no longer an address of {host}");
+                        tracing::info!(%address, "no longer an address of the server");
                         peers.remove(*address);
                     }
                     keep
@@ -56,10 +51,10 @@ pub(super) async fn follow(
             Err(error) => {
                 // What was known stays: better old addresses than none.
                 if !told {
-                    tracing::warn!(%error, "cannot look up {host}; trying again");
+                    tracing::warn!(%error, "cannot look up the server; trying again");
                     told = true;
                 }
-                peers.looked_up(Err(format!("cannot look up {host}: {error}")));
+                peers.looked_up(Err(format!("cannot look up its name: {error}")));
                 2 * PAUSE
             }
         };

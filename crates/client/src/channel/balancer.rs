@@ -86,6 +86,11 @@ impl Peers {
         self.0.known.send_modify(|known| known.lookup_error = result.err());
     }
 
+    /// How many addresses are connected.
+    pub(super) fn connections(&self) -> usize {
+        self.0.known.borrow().connected().count()
+    }
+
     /// Waits until another look-up of the name may help.
     pub(super) async fn lost(&self) {
         self.0.lost.notified().await;
@@ -114,16 +119,17 @@ impl Peers {
 }
 
 impl Known {
+    fn connected(&self) -> impl Iterator<Item = &SendRequest<Body>> {
+        self.addresses.values().filter_map(|state| match state {
+            State::Connected(sender) if !sender.is_closed() => Some(sender),
+            _ => None,
+        })
+    }
+
     fn pick(&self, turn: usize) -> Option<Result<SendRequest<Body>, Status>> {
-        let connected = || {
-            self.addresses.values().filter_map(|state| match state {
-                State::Connected(sender) if !sender.is_closed() => Some(sender),
-                _ => None,
-            })
-        };
-        let count = connected().count();
+        let count = self.connected().count();
         if count > 0 {
-            return connected().nth(turn % count).cloned().map(Ok);
+            return self.connected().nth(turn % count).cloned().map(Ok);
         }
         let all_failed = self.addresses.values().all(|state| matches!(state, State::Failed(_)));
         let known = !self.addresses.is_empty() || self.lookup_error.is_some();

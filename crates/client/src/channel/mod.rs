@@ -7,7 +7,7 @@ mod connection;
 mod deadline;
 mod retry;
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use grpc_otel::GrpcOtel;
@@ -18,7 +18,7 @@ use kelvin_telemetry::Telemetry;
 use kelvin_tls::{ClientFiles, ClientTls, Tokens};
 use opentelemetry::metrics::{Meter, MeterProvider as _};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{net::lookup_host, task::JoinSet, time::sleep};
 use tokio_rustls::rustls::pki_types::ServerName;
 use tonic::{Status, body::Body};
 use tower::{Layer as _, ServiceExt as _, util::BoxCloneSyncService};
@@ -42,6 +42,7 @@ pub type Client = SensorServiceClient<Service>;
 #[derive(Debug, Clone)]
 pub struct Channel {
     client: Client,
+    peers: Peers,
     tokens: Option<Arc<Tokens>>,
     _tasks: Arc<JoinSet<()>>,
 }
@@ -49,6 +50,21 @@ pub struct Channel {
 impl Channel {
     /// Reads certificates and token and begins to connect, in the background, for ever. Needs a Tokio runtime.
     pub fn open(config: &Config, telemetry: &Telemetry) -> Result<Self, ClientError> {
+        let (host, port) = config.host_and_port();
+        let host: Arc<str> = host.into();
+        Self::with_lookup(config, telemetry, move || {
+            let host = host.clone();
+            async move { Ok(lookup_host((&*host, port)).await?.collect()) }
+        })
+    }
+
+    /// As [`open`](Self::open), with the addresses from `lookup` instead of DNS. It is asked again every
+    /// `KELVIN_DNS_REFRESH` and when a connection is lost; after an error the addresses stay as they were.
+    pub fn with_lookup<F, A>(config: &Config, telemetry: &Telemetry, lookup: F) -> Result<Self, ClientError>
+    where
+        F: FnMut() -> A + Send + 'static,
+        A: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
+    {
         let meter = telemetry.meter_provider().meter(env!("CARGO_PKG_NAME"));
         let mut tasks = JoinSet::new();
         let tokens = tokens(config, &meter, &mut tasks)?;
@@ -58,9 +74,7 @@ impl Channel {
             limit: config.deadline,
             reload_interval: config.reload_interval,
         };
-        let (host, port) = config.host_and_port();
-        let refresh = config.dns_refresh;
-        tasks.spawn(addresses::follow(host.to_owned(), port, refresh, Arc::new(connector), peers.clone()));
+        tasks.spawn(addresses::follow(lookup, config.dns_refresh, Arc::new(connector), peers.clone()));
 
         let otel = GrpcOtel::builder()
             .meter_provider(&telemetry.meter_provider())
@@ -68,18 +82,24 @@ impl Channel {
             .propagator(TraceContextPropagator::new())
             .build();
         let target = config.server.to_string();
-        let attempts = boxed(otel.client_attempt_layer(&target).layer(Bounded(Balancer(peers))));
+        let attempts = boxed(otel.client_attempt_layer(&target).layer(Bounded(Balancer(peers.clone()))));
         let credentials = tokens.clone();
         let retries = Retry(attempts).map_request(move |request| authorize(request, credentials.as_deref()));
         let calls = boxed(otel.client_call_layer(&target).layer(retries));
         let client = SensorServiceClient::with_origin(calls, config.origin());
-        Ok(Self { client, tokens, _tasks: Arc::new(tasks) })
+        Ok(Self { client, peers, tokens, _tasks: Arc::new(tasks) })
     }
 
     /// A stub to call with; cheap to clone.
     #[must_use]
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// How many addresses are connected at this moment.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.peers.connections()
     }
 
     /// Waits until the token file holds another token.

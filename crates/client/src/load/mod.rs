@@ -90,8 +90,10 @@ pub fn run(options: &Options, mut progress: impl FnMut(&Progress)) -> Result<Rep
             LoadError::Start(error)
         })?;
 
-    watch(&workers, options.warm_up, true, &mut progress);
-    collect(&workers);
+    if !options.warm_up.is_zero() {
+        watch(&workers, options.warm_up, true, &mut progress);
+        collect(&workers);
+    }
     let measured = watch(&workers, options.duration, false, &mut progress);
     let tally = collect(&workers);
 

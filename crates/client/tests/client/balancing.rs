@@ -1,0 +1,83 @@
+//! Calls are spread over all addresses; one that is dead is left out and comes back.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use kelvin_client::{Channel, Client};
+use kelvin_proto::SensorReading;
+
+use crate::setup::{Setup, telemetry, until};
+
+async fn send(client: &mut Client, readings: usize) {
+    for _ in 0..readings {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let timestamp = i64::try_from(now.as_secs()).unwrap();
+        let reading = SensorReading { sensor_id: "a".into(), temperature: 20.0, timestamp };
+        client.send_single_reading(reading).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn all_addresses_take_their_turn() {
+    let setup = Setup::new();
+    let servers = [setup.server(&[]), setup.server(&[]), setup.server(&[])];
+    let [a, b, c] = servers.each_ref().map(|server| server.address);
+    let addresses = Arc::new(Mutex::new(vec![a, b]));
+    let looked_up = addresses.clone();
+    let config = setup.config("unary", a, &[("KELVIN_DNS_REFRESH", "10ms")]);
+    let channel = Channel::with_lookup(&config, &telemetry(None), move || {
+        let addresses = looked_up.lock().unwrap().clone();
+        async { Ok::<Vec<SocketAddr>, _>(addresses) }
+    });
+    let channel = channel.unwrap();
+    let mut client = channel.client();
+    let held = async || [setup.held(a).await.0, setup.held(b).await.0, setup.held(c).await.0];
+
+    until("two are connected", || channel.connections() == 2).await;
+    send(&mut client, 20).await;
+    assert_eq!(held().await, [10, 10, 0]);
+
+    // A third one comes up.
+    addresses.lock().unwrap().push(c);
+    until("three are connected", || channel.connections() == 3).await;
+    send(&mut client, 30).await;
+    assert_eq!(held().await, [20, 20, 10]);
+
+    // The first one is dead for as long as a wait between attempts, and no call fails.
+    let [dead, second, third] = servers;
+    dead.stop().await;
+    send(&mut client, 20).await;
+    assert_eq!([setup.held(b).await.0, setup.held(c).await.0].iter().sum::<u64>(), 50);
+
+    let listen = a.to_string();
+    let back = setup.server(&[("KELVIN_LISTEN", &listen)]);
+    until("three are connected again", || channel.connections() == 3).await;
+    send(&mut client, 30).await;
+    assert_eq!(setup.held(a).await.0, 10);
+
+    // It is taken from the name: calls leave it alone though it is well.
+    addresses.lock().unwrap().retain(|address| *address != a);
+    until("two are connected", || channel.connections() == 2).await;
+    send(&mut client, 20).await;
+    assert_eq!(setup.held(a).await.0, 10);
+    for server in [back, second, third] {
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_says_what_is_wrong_with_each_address() {
+    let setup = Setup::new();
+    let server = setup.server(&[]);
+    let address = server.address;
+    server.stop().await;
+    let (_channel, mut client) = setup.stub(address);
+    let started = std::time::Instant::now();
+    let status = client.send_single_reading(SensorReading::default()).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable);
+    assert!(status.message().contains(&format!("{address}: Connection refused")), "{status}");
+    assert!(started.elapsed() < Duration::from_secs(5), "it did not wait for the deadline");
+}

@@ -1,0 +1,103 @@
+//! The program, as it is run by hand and in a pod.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Output, Stdio},
+};
+
+use crate::setup::{Setup, until};
+
+fn program() -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_kelvin-client"));
+    program.env_clear();
+    program
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn wrong_settings_are_told_all_at_once() {
+    let Output { status, stderr, .. } = program()
+        .envs([("KELVIN_CLIENT_RPC", "chat"), ("KELVIN_SERVER", "kelvin"), ("KELVIN_DEADLINE", "soon")])
+        .output()
+        .unwrap();
+    let stderr = text(&stderr);
+    assert_eq!(status.code(), Some(64), "{stderr}");
+    for variable in ["KELVIN_CLIENT_RPC", "KELVIN_SERVER", "KELVIN_DEADLINE", "KELVIN_TLS_CA"] {
+        assert_eq!(
+            stderr.lines().filter(|line| line.contains(variable)).count(),
+            1,
+            "{variable} in {stderr}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let Output { status, stderr, .. } = program().env("KELVIN_TLS_CA", "/nowhere/ca.pem").output().unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert!(text(&stderr).contains("/nowhere/ca.pem"), "{}", text(&stderr));
+}
+
+#[test]
+fn help_lists_the_settings() {
+    let Output { status, stdout, .. } = program().arg("--help").output().unwrap();
+    assert!(status.success());
+    assert!(text(&stdout).contains("KELVIN_STREAM_LENGTH=1m"), "{}", text(&stdout));
+}
+
+#[tokio::test]
+async fn check_makes_all_calls_and_one_that_must_be_refused() {
+    let setup = Setup::new();
+    let server = setup.server(&[]);
+    let check = |token: &str| {
+        setup.write("client-token", token);
+        let mut check = program();
+        check.arg("check").envs(setup.variables("unary", server.address, &[]));
+        tokio::task::spawn_blocking(move || check.output().unwrap())
+    };
+    let Output { status, stdout, stderr } = check("the-token").await.unwrap();
+    let lines = text(&stdout).lines().filter(|line| line.starts_with("ok  ")).count();
+    assert_eq!((status.code(), lines), (Some(0), 4), "{}{}", text(&stdout), text(&stderr));
+
+    let Output { status, stdout, .. } = check("another-token").await.unwrap();
+    let failed = text(&stdout).lines().filter(|line| line.starts_with("FAILED  ")).count();
+    assert_eq!((status.code(), failed), (Some(1), 3), "{}", text(&stdout));
+    server.stop().await;
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn healthcheck_tells_and_a_signal_ends_it_well() {
+    let setup = Setup::new();
+    let server = setup.server(&[]);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let health = format!("127.0.0.1:{port}");
+    let variables = setup.variables("bidi-streaming", server.address, &[("KELVIN_HEALTH_LISTEN", &health)]);
+    let healthy = || {
+        let status = program().arg("healthcheck").envs(variables.clone()).stderr(Stdio::null()).status();
+        status.unwrap().success()
+    };
+    assert!(!healthy());
+    let mut client = Running(program().envs(variables.clone()).stdout(Stdio::null()).spawn().unwrap());
+    until("it is healthy", healthy).await;
+
+    let kill = Command::new("kill").arg(client.0.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    let status = tokio::task::spawn_blocking(move || client.0.wait().unwrap()).await.unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(!healthy());
+    let (held, _) = setup.held(server.address).await;
+    assert!(held > 0);
+    server.stop().await;
+}

@@ -1,0 +1,81 @@
+//! Tokens and certificates that are wrong, or change.
+
+use kelvin_tls::ca::LocalCa;
+use tracing::Level;
+
+use crate::setup::{Setup, logs::Logs, proxy::Proxy, until};
+
+#[tokio::test]
+async fn a_wrong_token_is_told_once_and_the_right_one_taken_up() {
+    let (logs, _guard) = Logs::collect();
+    let setup = Setup::new();
+    setup.write("client-token", "another-token\n");
+    let server = setup.server(&[]);
+    let mut client = setup.client("unary", server.address, &[]);
+    until("it is told", || !logs.lines(Level::ERROR, "refuses our token").is_empty()).await;
+    assert!(!client.health.is_ready());
+
+    setup.write("client-token", "the-token\n");
+    until("it is taken up", || client.health.is_ready()).await;
+    client.stop().await;
+    let errors = logs.lines(Level::ERROR, "");
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("client-token") && !errors[0].contains("another-token"), "{errors:?}");
+    assert_eq!(logs.lines(Level::INFO, "calls succeed again").len(), 1);
+    assert_eq!(client.readings("acknowledged"), client.readings("measured"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_ca_is_told_with_its_cause() {
+    let (logs, _guard) = Logs::collect();
+    let setup = Setup::new();
+    let server = setup.server(&[]);
+    setup.write("ca.pem", &LocalCa::generate().unwrap().pem());
+    let mut client = setup.client("unary", server.address, &[("KELVIN_DRAIN_TIMEOUT", "10ms")]);
+    until("it is told", || !logs.lines(Level::WARN, "the call failed").is_empty()).await;
+    client.stop().await;
+    let line = &logs.lines(Level::WARN, "the call failed")[0];
+    assert!(line.contains("certificate"), "{line}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn certificates_cas_and_tokens_change_without_a_failed_call() {
+    let (logs, _guard) = Logs::collect();
+    let setup = Setup::new();
+    let server = setup.server(&[("KELVIN_MTLS", "required")]);
+    let proxy = Proxy::to(server.address).await;
+    let certificate = [
+        ("KELVIN_TLS_CERT", setup.path("client.pem").to_str().unwrap().to_owned()),
+        ("KELVIN_TLS_KEY", setup.path("client-key.pem").to_str().unwrap().to_owned()),
+    ];
+    let certificate = certificate.each_ref().map(|(variable, value)| (*variable, value.as_str()));
+    let mut clients = ["unary", "client-streaming", "bidi-streaming"]
+        .map(|rpc| setup.client(rpc, proxy.address, &certificate));
+    until("all are ready", || clients.iter().all(|client| client.health.is_ready())).await;
+
+    // As a CA is changed: both trust the new one first, then have certificates of it.
+    let new = LocalCa::generate().unwrap();
+    let old = std::fs::read_to_string(setup.path("ca.pem")).unwrap();
+    let before = proxy.accepted();
+    setup.write("ca.pem", &(old + &new.pem()));
+    until("all connect anew", || proxy.accepted() >= before + clients.len()).await;
+    let before = proxy.accepted();
+    setup.issue(&new);
+    until("all connect anew", || proxy.accepted() >= before + clients.len()).await;
+    setup.write("tokens", "the-token\nnext-token\n");
+    setup.write("client-token", "next-token\n");
+    setup.write("ca.pem", &new.pem());
+    for client in &clients {
+        let before = client.readings("acknowledged");
+        until("it goes on", || client.readings("acknowledged") > before + 100).await;
+    }
+    for client in &mut clients {
+        client.stop().await;
+        assert_eq!(client.readings("resent"), 0);
+        assert_eq!(client.readings("acknowledged"), client.readings("measured"));
+    }
+    assert_eq!(logs.lines(Level::WARN, "the call failed"), [""; 0]);
+    server.stop().await;
+}

@@ -1,0 +1,94 @@
+//! Nothing that was measured is lost, whatever ends connections and streams.
+
+use std::net::SocketAddr;
+
+use crate::setup::{Setup, TestClient, proxy::Proxy, until};
+
+/// With so many sensors and this seed, each of the first 1000 readings is of another sensor, so that the server's
+/// list of sensors tells which readings came.
+const MANY: [(&str, &str); 2] = [("KELVIN_SENSORS", "100000"), ("KELVIN_SEED", "199")];
+
+fn client(setup: &Setup, rpc: &str, address: SocketAddr, length: &str) -> TestClient {
+    let settings = [MANY.as_slice(), &[("KELVIN_STREAM_LENGTH", length)]].concat();
+    setup.client(rpc, address, &settings)
+}
+
+/// Ends the client and compares what it measured with what the server holds.
+async fn compare(setup: &Setup, mut client: TestClient, server: SocketAddr) {
+    client.stop().await;
+    let measured = client.readings("measured");
+    assert!(measured < 1000, "more readings than the seed is good for");
+    assert_eq!(client.readings("dropped") + client.readings("rejected"), 0);
+    assert_eq!(client.readings("acknowledged"), measured);
+    let (held, sensors) = setup.held(server).await;
+    assert_eq!(sensors, measured, "readings that were acknowledged are missing");
+    assert!(held <= client.readings("sent"), "the server holds more than was sent");
+}
+
+async fn connections_are_cut(rpc: &str) {
+    let setup = Setup::new();
+    let server = setup.server(&[]);
+    let proxy = Proxy::to(server.address).await;
+    let client = client(&setup, rpc, proxy.address, "100ms");
+    for _ in 0..8 {
+        let before = client.readings("sent");
+        until("readings are sent", || client.readings("sent") > before + 10).await;
+        proxy.cut();
+    }
+    until("readings are sent again", || client.readings("resent") > 0).await;
+    compare(&setup, client, server.address).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn unary_loses_nothing_when_connections_are_cut() {
+    connections_are_cut("unary").await;
+}
+
+#[tokio::test]
+async fn client_streaming_loses_nothing_when_connections_are_cut() {
+    connections_are_cut("client-streaming").await;
+}
+
+#[tokio::test]
+async fn bidi_streaming_loses_nothing_when_connections_are_cut() {
+    connections_are_cut("bidi-streaming").await;
+}
+
+async fn the_server_ends_streams(rpc: &str) {
+    let setup = Setup::new();
+    let server = setup.server(&[("KELVIN_MAX_STREAM_AGE", "100ms")]);
+    let client = client(&setup, rpc, server.address, "1h");
+    until("readings are acknowledged", || client.readings("acknowledged") > 100).await;
+    compare(&setup, client, server.address).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn client_streaming_loses_nothing_when_the_server_ends_streams() {
+    the_server_ends_streams("client-streaming").await;
+}
+
+#[tokio::test]
+async fn bidi_streaming_loses_nothing_when_the_server_ends_streams() {
+    the_server_ends_streams("bidi-streaming").await;
+}
+
+#[tokio::test]
+async fn the_end_waits_for_the_last_acknowledgement() {
+    let setup = Setup::new();
+    let server = setup.server(&[]);
+    for rpc in ["unary", "client-streaming", "bidi-streaming"] {
+        let prefix = format!("{rpc}-last-");
+        let mut client = setup.client(
+            rpc,
+            server.address,
+            &[("KELVIN_STREAM_LENGTH", "1h"), ("KELVIN_SENSOR_PREFIX", &prefix)],
+        );
+        until("readings are sent", || client.readings("sent") > 20).await;
+        client.stop().await;
+        assert_eq!(client.readings("acknowledged"), client.readings("measured"), "{rpc}");
+        assert_eq!(client.readings("resent"), 0, "{rpc}");
+    }
+    server.stop().await;
+}

@@ -1,0 +1,135 @@
+//! A server in the field that knows none of the additions.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use kelvin_client::Config;
+use kelvin_proto::{
+    Ack, ListSensorsRequest, ListSensorsResponse, SensorReading, SensorRequest, SensorStats,
+    SensorStatsRequest, ServerMessage,
+    sensor_service_server::{SensorService, SensorServiceServer},
+};
+use tokio::net::TcpListener;
+use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming, transport::Server};
+
+use crate::setup::{TestClient, until};
+
+/// Keeps all readings, and answers as the contract was at first.
+#[derive(Clone, Default)]
+struct OldServer(Arc<Mutex<Vec<SensorReading>>>);
+
+impl OldServer {
+    fn keep(&self, reading: SensorReading) -> usize {
+        let mut readings = self.0.lock().unwrap();
+        readings.push(reading);
+        readings.len()
+    }
+
+    async fn serve(self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Server::builder().add_service(SensorServiceServer::new(self));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        address
+    }
+}
+
+type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl SensorService for OldServer {
+    type GetSensorReadingsStream = Boxed<SensorReading>;
+    type SensorChatStream = Boxed<ServerMessage>;
+
+    async fn send_single_reading(&self, request: Request<SensorReading>) -> Result<Response<Ack>, Status> {
+        let message = format!("reading {}", self.keep(request.into_inner()));
+        Ok(Response::new(Ack { message, accepted: None }))
+    }
+
+    async fn stream_sensor_readings(
+        &self,
+        request: Request<Streaming<SensorReading>>,
+    ) -> Result<Response<Ack>, Status> {
+        let mut readings = request.into_inner();
+        while let Some(reading) = readings.message().await? {
+            self.keep(reading);
+        }
+        Ok(Response::new(Ack { message: "thanks".into(), accepted: None }))
+    }
+
+    async fn get_sensor_readings(
+        &self,
+        request: Request<SensorRequest>,
+    ) -> Result<Response<Boxed<SensorReading>>, Status> {
+        let SensorRequest { sensor_id, .. } = request.into_inner();
+        let readings = self.0.lock().unwrap().clone();
+        let of_sensor = readings.into_iter().filter(move |reading| reading.sensor_id == sensor_id);
+        Ok(Response::new(Box::pin(tokio_stream::iter(of_sensor).map(Ok))))
+    }
+
+    async fn sensor_chat(
+        &self,
+        request: Request<Streaming<SensorReading>>,
+    ) -> Result<Response<Boxed<ServerMessage>>, Status> {
+        let server = self.clone();
+        let answers = request.into_inner().map(move |reading| {
+            let message = format!("reading {}", server.keep(reading?));
+            Ok(ServerMessage { message, server_time: 1, severity: None, accepted: None })
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn get_sensor_stats(
+        &self,
+        _: Request<SensorStatsRequest>,
+    ) -> Result<Response<SensorStats>, Status> {
+        Err(Status::unimplemented("there was no such call"))
+    }
+
+    async fn list_sensors(
+        &self,
+        _: Request<ListSensorsRequest>,
+    ) -> Result<Response<ListSensorsResponse>, Status> {
+        Err(Status::unimplemented("there was no such call"))
+    }
+}
+
+fn client(rpc: &str, address: SocketAddr, follow: &str) -> TestClient {
+    let config = Config::from_pairs([
+        ("KELVIN_CLIENT_RPC", rpc),
+        ("KELVIN_SERVER", &format!("http://{address}")),
+        ("KELVIN_SENSOR_PREFIX", "old-"),
+        ("KELVIN_SENSORS", "3"),
+        ("KELVIN_FOLLOW", follow),
+        ("KELVIN_INTERVAL_MIN", "2ms"),
+        ("KELVIN_INTERVAL_MAX", "10ms"),
+        ("KELVIN_STREAM_LENGTH", "100ms"),
+    ]);
+    TestClient::start(config.unwrap())
+}
+
+#[tokio::test]
+async fn every_kind_works_with_it() {
+    let server = OldServer::default();
+    let address = server.clone().serve().await;
+    let mut stored = 0;
+    for rpc in ["unary", "client-streaming", "bidi-streaming"] {
+        let mut client = client(rpc, address, "false");
+        until("readings are acknowledged", || client.readings("acknowledged") > 50).await;
+        client.stop().await;
+        assert_eq!(client.readings("acknowledged"), client.readings("measured"), "{rpc}");
+        assert_eq!(client.readings("resent"), 0, "{rpc}");
+        stored += client.readings("acknowledged");
+        assert_eq!(server.0.lock().unwrap().len() as u64, stored, "{rpc}");
+    }
+    for follow in ["false", "true"] {
+        let mut client = client("server-streaming", address, follow);
+        until("all readings are read", || client.readings("received") >= stored).await;
+        client.stop().await;
+        assert_eq!(client.readings("received"), stored);
+    }
+}

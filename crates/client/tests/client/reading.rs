@@ -1,0 +1,28 @@
+//! The client that reads.
+
+use crate::setup::{Setup, until};
+
+async fn gets_every_reading_once(follow: &str) {
+    let setup = Setup::new();
+    let server = setup.server(&[]);
+    let few = [("KELVIN_SENSORS", "3"), ("KELVIN_FOLLOW", follow)];
+    let mut reader = setup.client("server-streaming", server.address, &few);
+    let mut writer = setup.client("unary", server.address, &few);
+    until("readings are read", || reader.readings("received") > 100).await;
+    writer.stop().await;
+    let stored = writer.readings("acknowledged");
+    until("all readings are read", || reader.readings("received") >= stored).await;
+    reader.stop().await;
+    assert_eq!(reader.readings("received"), stored);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn reads_what_is_stored() {
+    gets_every_reading_once("false").await;
+}
+
+#[tokio::test]
+async fn follows_what_is_new() {
+    gets_every_reading_once("true").await;
+}

@@ -1,0 +1,233 @@
+//! Certificates, servers and clients for the tests.
+
+pub mod logs;
+pub mod proxy;
+
+use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use kelvin_app::health::Health;
+use kelvin_client::{Channel, Client, ClientError, Config};
+use kelvin_proto::ListSensorsRequest;
+use kelvin_server::{Server, ServerError};
+use kelvin_telemetry::Telemetry;
+use kelvin_tls::ca::{LocalCa, Usage};
+use opentelemetry_sdk::metrics::{
+    InMemoryMetricExporter, PeriodicReader,
+    data::{AggregatedMetrics, MetricData},
+};
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
+
+/// Nothing here takes so long, unless it is broken.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Polls until `condition` holds.
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let held = timeout(LIMIT, async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    held.await.unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"));
+}
+
+/// A folder with a CA, certificates for both sides, and a token.
+pub struct Setup {
+    folder: TempDir,
+}
+
+impl Setup {
+    pub fn new() -> Self {
+        let setup = Self { folder: TempDir::new().unwrap() };
+        let ca = LocalCa::generate().unwrap();
+        setup.write("ca.pem", &ca.pem());
+        setup.issue(&ca);
+        setup.write("tokens", "the-token\n");
+        setup.write("client-token", "the-token\n");
+        setup
+    }
+
+    /// Puts new certificates of `ca` in place.
+    pub fn issue(&self, ca: &LocalCa) {
+        for (name, usage) in [("server", Usage::Server), ("client", Usage::Client)] {
+            let pair = ca.issue(usage, &["localhost", "127.0.0.1"]).unwrap();
+            pair.write(&self.path(&format!("{name}.pem")), &self.path(&format!("{name}-key.pem"))).unwrap();
+        }
+    }
+
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    pub fn write(&self, file: &str, text: &str) {
+        fs::write(self.path(file), text).unwrap();
+    }
+
+    fn text(&self, file: &str) -> String {
+        self.path(file).to_str().unwrap().to_owned()
+    }
+
+    /// A server of its own, with further settings on top.
+    pub fn server(&self, settings: &[(&str, &str)]) -> TestServer {
+        let files = [
+            ("KELVIN_TLS_CERT", "server.pem"),
+            ("KELVIN_TLS_KEY", "server-key.pem"),
+            ("KELVIN_TLS_CLIENT_CA", "ca.pem"),
+            ("KELVIN_TOKEN_FILE", "tokens"),
+        ];
+        let others = [
+            ("KELVIN_LISTEN", "127.0.0.1:0"),
+            ("KELVIN_HEALTH_LISTEN", ""),
+            ("KELVIN_WORKERS", "1"),
+            ("KELVIN_RELOAD_INTERVAL", "50ms"),
+            ("KELVIN_DRAIN_WAIT", "0s"),
+            ("KELVIN_DRAIN_TIMEOUT", "1s"),
+        ];
+        let files = files.map(|(variable, file)| (variable.to_owned(), self.text(file)));
+        let others =
+            others.iter().chain(settings).map(|(variable, value)| ((*variable).into(), (*value).into()));
+        let config = kelvin_server::Config::from_pairs(files.into_iter().chain(others)).unwrap();
+        TestServer::start(config)
+    }
+
+    /// The settings of a client of `rpc`, as variables, with further ones on top.
+    pub fn variables(
+        &self,
+        rpc: &str,
+        server: SocketAddr,
+        settings: &[(&str, &str)],
+    ) -> Vec<(String, String)> {
+        let own = [
+            ("KELVIN_CLIENT_RPC", rpc.to_owned()),
+            ("KELVIN_SERVER", format!("https://localhost:{}", server.port())),
+            ("KELVIN_TLS_CA", self.text("ca.pem")),
+            ("KELVIN_TOKEN_FILE", self.text("client-token")),
+            ("KELVIN_RELOAD_INTERVAL", "50ms".into()),
+            ("KELVIN_INTERVAL_MIN", "2ms".into()),
+            ("KELVIN_INTERVAL_MAX", "10ms".into()),
+            ("KELVIN_STREAM_LENGTH", "300ms".into()),
+            ("KELVIN_DNS_REFRESH", "1s".into()),
+            ("KELVIN_DEADLINE", "5s".into()),
+        ];
+        let settings = settings.iter().map(|(variable, value)| (*variable, (*value).to_owned()));
+        own.into_iter().chain(settings).map(|(variable, value)| (variable.to_owned(), value)).collect()
+    }
+
+    pub fn config(&self, rpc: &str, server: SocketAddr, settings: &[(&str, &str)]) -> Config {
+        Config::from_pairs(self.variables(rpc, server, settings)).unwrap()
+    }
+
+    pub fn client(&self, rpc: &str, server: SocketAddr, settings: &[(&str, &str)]) -> TestClient {
+        TestClient::start(self.config(rpc, server, settings))
+    }
+
+    /// A stub for calls of the test's own.
+    pub fn stub(&self, server: SocketAddr) -> (Channel, Client) {
+        let channel = Channel::open(&self.config("unary", server, &[]), &telemetry(None)).unwrap();
+        (channel.clone(), channel.client())
+    }
+
+    /// How many readings `server` holds of how many sensors.
+    pub async fn held(&self, server: SocketAddr) -> (u64, u64) {
+        let (_channel, mut stub) = self.stub(server);
+        let (mut readings, mut sensors, mut page_token) = (0, 0, String::new());
+        loop {
+            let page = stub.list_sensors(ListSensorsRequest { page_size: 1000, page_token }).await.unwrap();
+            let page = page.into_inner();
+            sensors += page.sensors.len() as u64;
+            readings += page.sensors.iter().map(|sensor| sensor.count).sum::<u64>();
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return (readings, sensors);
+            }
+        }
+    }
+}
+
+/// A server in this process.
+pub struct TestServer {
+    pub address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    done: JoinHandle<Result<(), ServerError>>,
+}
+
+impl TestServer {
+    fn start(config: kelvin_server::Config) -> Self {
+        let server = Server::build(config, &telemetry(None)).unwrap();
+        let address = server.local_addr();
+        let (stop, stopped) = oneshot::channel();
+        let done = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        Self { address, stop, done }
+    }
+
+    pub async fn stop(self) {
+        self.stop.send(()).unwrap();
+        timeout(LIMIT, self.done).await.expect("the server drains").unwrap().unwrap();
+    }
+}
+
+/// A client in this process, and what it counts.
+pub struct TestClient {
+    pub health: Health,
+    telemetry: Arc<Telemetry>,
+    exported: InMemoryMetricExporter,
+    stop: Option<oneshot::Sender<()>>,
+    done: JoinHandle<Result<(), ClientError>>,
+}
+
+impl TestClient {
+    pub fn start(config: Config) -> Self {
+        let exported = InMemoryMetricExporter::default();
+        let telemetry = Arc::new(telemetry(Some(exported.clone())));
+        let health = Health::new();
+        let (stop, stopped) = oneshot::channel();
+        let done = tokio::spawn({
+            let (telemetry, health) = (telemetry.clone(), health.clone());
+            async move {
+                let stopped = async {
+                    let _ = stopped.await;
+                };
+                kelvin_client::run(config, &telemetry, health, stopped).await
+            }
+        });
+        Self { health, telemetry, exported, stop: Some(stop), done }
+    }
+
+    /// The value of `kelvin.client.readings.{name}` at this moment.
+    pub fn readings(&self, name: &str) -> u64 {
+        self.sum(&format!("kelvin.client.readings.{name}"))
+    }
+
+    pub fn sum(&self, name: &str) -> u64 {
+        self.exported.reset();
+        self.telemetry.meter_provider().force_flush().unwrap();
+        let exported = self.exported.get_finished_metrics().unwrap();
+        let metrics = exported.iter().flat_map(|resource| resource.scope_metrics()).flat_map(|s| s.metrics());
+        metrics
+            .filter(|metric| metric.name() == name)
+            .map(|metric| match metric.data() {
+                AggregatedMetrics::U64(MetricData::Sum(sum)) => {
+                    sum.data_points().map(|point| point.value()).sum::<u64>()
+                }
+                other => panic!("{name} is no counter: {other:?}"),
+            })
+            .sum()
+    }
+
+    /// Ends it in good order.
+    pub async fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+        timeout(LIMIT, &mut self.done).await.expect("the client drains").unwrap().unwrap();
+    }
+}
+
+/// Telemetry that goes nowhere, or metrics to `exporter`.
+pub fn telemetry(exporter: Option<InMemoryMetricExporter>) -> Telemetry {
+    let builder = Telemetry::builder("kelvin-client", "0");
+    match exporter {
+        Some(exporter) => builder.metric_reader(PeriodicReader::builder(exporter).build()).build().unwrap(),
+        None => builder.build().unwrap(),
+    }
+}
