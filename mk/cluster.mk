@@ -42,7 +42,7 @@ chart = $(1) $(if $(CHARTS),$(CHARTS)/$($(3)_CHART),$($(3)_CHART) --repo $($(3)_
   --namespace $(2) --values k8s/$($(3)_CHART).yaml $($(3)_ARGS)
 release = mk/tools helm && $(HELM) upgrade --install $(call chart,$(1),$(2),$(3)) --wait --timeout 5m >/dev/null
 
-.PHONY: up down ui smoke bump cluster namespaces cert-manager monitoring jaeger collector collector-manifests \
+.PHONY: up down ui smoke scale bump cluster namespaces cert-manager monitoring jaeger collector collector-manifests \
   metrics-server valkey load kelvin
 
 up: ## a kind cluster with Kelvin and all that watches it (CLUSTER, CONTEXT, KIND_IMAGE, CHARTS, STORE=valkey, *_ARGS)
@@ -107,6 +107,9 @@ ui: ## Jaeger, Prometheus, Grafana and the server on this machine's ports, until
 smoke: ## check the running cluster from end to end (ARGS="--only trace")
 	@mk/tools grpcurl
 	@cargo run --quiet --locked -p kelvin-e2e -- --context $(CONTEXT) $(ARGS)
+
+scale: ## check what several servers promise (after `make up STORE=valkey`)
+	@cargo run --quiet --locked -p kelvin-e2e -- --context $(CONTEXT) --scale $(ARGS)
 
 bump: PREFIX = $(shell echo '$(CHART)' | tr a-z- A-Z_)
 bump: ## take another version of a third-party chart: make bump CHART=jaeger [VERSION=4.11.1]

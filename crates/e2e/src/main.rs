@@ -20,6 +20,9 @@ struct Args {
     /// Only the checks whose name contains this
     #[arg(long)]
     only: Option<String>,
+    /// Instead of the usual checks, what several servers on Valkey promise
+    #[arg(long)]
+    scale: bool,
 }
 
 #[tokio::main]
@@ -28,7 +31,11 @@ async fn main() -> anyhow::Result<ExitCode> {
     let cluster = Cluster::connect(args.context, args.namespace, args.release).await?;
     println!("Kelvin in {}, readings in {}", cluster.name, cluster.store);
     let mut report = Report::new(args.only);
-    checks::all(&cluster, &mut report).await;
+    if args.scale {
+        checks::scale(&cluster, &mut report).await;
+    } else {
+        checks::all(&cluster, &mut report).await;
+    }
     if report.failed() {
         report.diagnose(&cluster).await;
     }

@@ -87,7 +87,8 @@ pub async fn helm_test(cluster: &Cluster) -> Result<String> {
     Ok(last.chars().take(80).collect())
 }
 
-async fn output(mut command: Command) -> Result<String> {
+/// What a program writes; an error with its words when it fails.
+pub(super) async fn output(mut command: Command) -> Result<String> {
     let program = command.as_std().get_program().to_string_lossy().into_owned();
     let output = command.kill_on_drop(true).output().await.with_context(|| format!("running {program}"))?;
     if !output.status.success() {

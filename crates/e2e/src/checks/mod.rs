@@ -8,6 +8,7 @@ pub mod queries;
 pub mod refusals;
 pub mod renewal;
 pub mod restart;
+pub mod scale;
 pub mod telemetry;
 
 use crate::{cluster::Cluster, report::Report};
@@ -40,4 +41,14 @@ pub async fn all(cluster: &Cluster, report: &mut Report) {
     report.check("certificates are renewed unnoticed", renewal::unnoticed(cluster)).await;
     report.check("a server pod is deleted, clients carry on", restart::server(cluster)).await;
     report.check("Kubernetes warned of nothing of ours", pods::no_warnings(cluster)).await;
+}
+
+/// What several servers promise: `make scale`.
+pub async fn scale(cluster: &Cluster, report: &mut Report) {
+    report.check("servers are spread over nodes", scale::several(cluster)).await;
+    report.check("rolling update", scale::rolling_update(cluster)).await;
+    report.check("one server, and all again", scale::down_and_up(cluster)).await;
+    report.check("a node is drained", scale::drain(cluster)).await;
+    report.check("certificates are renewed unnoticed", renewal::unnoticed(cluster)).await;
+    report.check("Valkey's pod is deleted", scale::store_deleted(cluster)).await;
 }

@@ -1,0 +1,143 @@
+//! Several servers on Valkey: whatever happens to a pod or a node, nothing acknowledged is lost.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Result, bail, ensure};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+use super::calls::output;
+use crate::{
+    cluster::{Cluster, Store, is_ready},
+    ledger::{Ledger, Outcome},
+    poll,
+    server::Caller,
+};
+
+const WRITERS: usize = 4;
+const MOVED: Duration = Duration::from_mins(3);
+const VALKEY: &str = "valkey";
+
+/// An error where there is only one server.
+pub async fn several(cluster: &Cluster) -> Result<String> {
+    ensure!(cluster.store == Store::Valkey, "readings are in {}: make up STORE=valkey first", cluster.store);
+    let mut nodes: BTreeMap<String, u32> = BTreeMap::new();
+    for pod in cluster.servers().await? {
+        *nodes.entry(node(&pod)).or_default() += 1;
+    }
+    ensure!(nodes.len() > 1, "all servers are on one node: {nodes:?}");
+    Ok(format!("{nodes:?}"))
+}
+
+/// New pods for old, without a call that fails.
+pub async fn rolling_update(cluster: &Cluster) -> Result<String> {
+    let ledger = Ledger::begin(&Caller::new(cluster).await?, WRITERS).await?;
+    let before = names(cluster.servers().await?);
+    // Names of pods are never used again.
+    let restarted = json!({"kelvin-e2e/restarted": before.join("-")});
+    patch(cluster, json!({"spec": {"template": {"metadata": {"annotations": restarted}}}})).await?;
+    poll::until(MOVED, async || {
+        let now = names(cluster.servers().await?);
+        ensure!(now.iter().all(|name| !before.contains(name)), "old pods are left: {now:?}");
+        settled(cluster, before.len()).await
+    })
+    .await?;
+    unharmed(&ledger.close().await?)
+}
+
+/// To one server and back, without a call that fails.
+pub async fn down_and_up(cluster: &Cluster) -> Result<String> {
+    let ledger = Ledger::begin(&Caller::new(cluster).await?, WRITERS).await?;
+    let before = cluster.servers().await?.len();
+    for replicas in [1, before] {
+        patch(cluster, json!({"spec": {"replicas": replicas}})).await?;
+        poll::until(MOVED, async || settled(cluster, replicas).await).await?;
+    }
+    unharmed(&ledger.close().await?)
+}
+
+/// The node of a server, but not Valkey's.
+pub async fn drain(cluster: &Cluster) -> Result<String> {
+    let store: Vec<_> = cluster.pods(VALKEY, "").await?.iter().map(node).collect();
+    let servers = cluster.servers().await?;
+    let Some(node) = servers.iter().map(node).find(|node| !store.contains(node)) else {
+        bail!("every server is on Valkey's node");
+    };
+    let ledger = Ledger::begin(&Caller::new(cluster).await?, WRITERS).await?;
+    let kubectl = |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new("kubectl");
+        command.args(["--context", &cluster.name]).args(arguments).arg(&node);
+        output(command)
+    };
+    let component = "--pod-selector=app.kubernetes.io/component=server";
+    let drained =
+        kubectl(&["drain", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=2m", component]).await;
+    let moved = poll::until(MOVED, async || settled(cluster, servers.len()).await).await;
+    kubectl(&["uncordon"]).await?;
+    drained.and(moved.map(|()| String::new()))?;
+    Ok(format!("{node}: {}", unharmed(&ledger.close().await?)?))
+}
+
+/// It comes back with its file. Calls fail meanwhile, and say so.
+pub async fn store_deleted(cluster: &Cluster) -> Result<String> {
+    let ledger = Ledger::begin(&Caller::new(cluster).await?, WRITERS).await?;
+    let before = names(cluster.pods(VALKEY, "").await?);
+    for name in &before {
+        cluster.pod_api(VALKEY).delete(name, &DeleteParams::default()).await?;
+    }
+    poll::until(MOVED, async || {
+        let now = cluster.pods(VALKEY, "").await?;
+        ensure!(!now.is_empty() && now.iter().all(is_ready), "Valkey is not ready");
+        ensure!(names(now).iter().all(|name| !before.contains(name)), "Valkey's old pod is still there");
+        Caller::new(cluster)
+            .await?
+            .client()
+            .await?
+            .list_sensors(kelvin_proto::ListSensorsRequest::default())
+            .await?;
+        Ok(())
+    })
+    .await?;
+    let outcome = ledger.close().await?;
+    ensure!(
+        outcome.lost.is_empty(),
+        "{} of {} acknowledged readings are lost",
+        outcome.lost.len(),
+        outcome.acknowledged
+    );
+    let failed: u32 = outcome.failures.values().sum();
+    Ok(format!("{} acknowledged, none lost, {failed} calls failed meanwhile", outcome.acknowledged))
+}
+
+fn unharmed(outcome: &Outcome) -> Result<String> {
+    outcome.whole()?;
+    Ok(format!("{} acknowledged, none lost, no call failed", outcome.acknowledged))
+}
+
+/// As many servers as wanted, all ready, and none that goes.
+async fn settled(cluster: &Cluster, replicas: usize) -> Result<()> {
+    let servers = cluster.servers().await?;
+    let ready =
+        servers.iter().filter(|pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none()).count();
+    ensure!(ready == replicas && servers.len() == replicas, "{ready} of {} servers are ready", servers.len());
+    Ok(())
+}
+
+async fn patch(cluster: &Cluster, patch: Value) -> Result<()> {
+    let deployments = Api::<Deployment>::namespaced(cluster.client.clone(), &cluster.namespace);
+    let name = format!("{}-server", cluster.release);
+    deployments.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    Ok(())
+}
+
+fn names(pods: Vec<Pod>) -> Vec<String> {
+    pods.into_iter().map(|pod| pod.name_any()).collect()
+}
+
+fn node(pod: &Pod) -> String {
+    pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default()
+}
