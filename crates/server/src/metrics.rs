@@ -1,10 +1,16 @@
-use kelvin_store::Report;
+use kelvin_store::{Batch, Report};
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Meter, UpDownCounter},
+    metrics::{Counter, Histogram, Meter, UpDownCounter},
 };
 
 use crate::validate::Invalid;
+
+/// Bounds of the buckets of `kelvin.temperature`, degrees Celsius: finest where people live.
+const TEMPERATURES: [f64; 22] = [
+    -40.0, -30.0, -20.0, -10.0, -5.0, 0.0, 5.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0, 22.0, 24.0, 26.0, 28.0,
+    30.0, 35.0, 40.0, 60.0, 100.0,
+];
 
 /// Kelvin's own metrics of the server. Labels are bounded: never a sensor.
 #[derive(Debug)]
@@ -12,6 +18,7 @@ pub(crate) struct Metrics {
     accepted: Counter<u64>,
     rejected: Counter<u64>,
     alerts: Counter<u64>,
+    temperature: Histogram<f64>,
     broken: Counter<u64>,
     unauthenticated: Counter<u64>,
     connections: UpDownCounter<i64>,
@@ -27,6 +34,12 @@ impl Metrics {
             accepted: counter("kelvin.readings.accepted", "{reading}", "Readings stored"),
             rejected: counter("kelvin.readings.rejected", "{reading}", "Readings not stored, by reason"),
             alerts: counter("kelvin.alerts", "{alert}", "Alerts begun, by kind"),
+            temperature: meter
+                .f64_histogram("kelvin.temperature")
+                .with_unit("Cel")
+                .with_description("Temperatures that arrive: the first of each batch")
+                .with_boundaries(TEMPERATURES.to_vec())
+                .build(),
             broken: counter(
                 "kelvin.streams.broken",
                 "{stream}",
@@ -47,7 +60,11 @@ impl Metrics {
     }
 
     /// Counts what came of a batch.
-    pub(crate) fn appended(&self, report: &Report) {
+    pub(crate) fn appended(&self, batch: &Batch, report: &Report) {
+        // One of a batch shows the spread; measuring each would cost as much as storing it.
+        if let Some((_, reading)) = batch.iter().next() {
+            self.temperature.record(reading.temperature, &[]);
+        }
         if report.stored > 0 {
             self.accepted.add(report.stored as u64, &[]);
         }

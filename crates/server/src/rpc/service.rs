@@ -55,7 +55,7 @@ impl Core {
     /// Stores a batch and counts what came of it.
     pub(super) async fn append(&self, batch: &Batch, report: &mut Report) -> Result<(), StoreError> {
         let result = self.store.append(batch, report).await;
-        self.metrics.appended(report);
+        self.metrics.appended(batch, report);
         result
     }
 }
