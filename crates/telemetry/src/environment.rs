@@ -66,14 +66,12 @@ impl Environment {
         environment
     }
 
-    pub(crate) fn set(&mut self, name: String, value: String) {
-        if name.starts_with("OTEL_") {
-            let value = value.trim().to_owned();
-            if value.is_empty() {
-                self.0.remove(&name)
-            } else {
-                self.0.insert(name, value)
-            };
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        let value = value.trim();
+        if value.is_empty() {
+            self.0.remove(name);
+        } else if name.starts_with("OTEL_") {
+            self.0.insert(name.to_owned(), value.to_owned());
         }
     }
 

@@ -10,9 +10,11 @@ use kelvin_telemetry::receiver::{
     proto::{
         common::v1::any_value::Value,
         metrics::v1::{AggregationTemporality, metric::Data, number_data_point},
+        trace::v1::Span,
     },
     text,
 };
+use opentelemetry::trace::{SpanId, TraceId};
 use tonic::transport::{Server, ServerTlsConfig};
 
 /// Everything the program sends, checked on the decoded protobuf.
@@ -59,13 +61,17 @@ fn check(receiver: &Receiver, stdout: &str) {
         assert_eq!(line["message"], "in the inner span");
         assert_eq!(line["level"], "INFO");
         assert_eq!(line["number"], 0);
-        assert_eq!(line["trace_id"], hex(&inner.trace_id));
-        assert_eq!(line["span_id"], hex(&inner.span_id));
+        assert_eq!(line["trace_id"], trace_id(inner).to_string());
+        assert_eq!(line["span_id"], span_id(inner).to_string());
     });
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn trace_id(span: &Span) -> TraceId {
+    TraceId::from_bytes(span.trace_id.clone().try_into().unwrap())
+}
+
+fn span_id(span: &Span) -> SpanId {
+    SpanId::from_bytes(span.span_id.clone().try_into().unwrap())
 }
 
 #[tokio::test]
