@@ -11,6 +11,9 @@ use crate::{rpc::Ending, validate::Invalid};
 /// When to try again where the store cannot be reached.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// The domain of our `google.rpc.ErrorInfo` details.
+const DOMAIN: &str = "kelvin";
+
 /// Where in a stream a reading is that ends it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
@@ -31,7 +34,7 @@ pub(crate) fn invalid(invalid: Invalid) -> Status {
 pub(crate) fn invalid_in_stream(invalid: Invalid, at: Place) -> Status {
     let text = invalid.to_string();
     let mut details = ErrorDetails::with_bad_request_violation(invalid.field(), &text);
-    details.set_error_info("INVALID_READING", "kelvin", at.metadata());
+    details.set_error_info("INVALID_READING", DOMAIN, at.metadata());
     Status::with_error_details(Code::InvalidArgument, format!("{at}: {text}"), details)
 }
 
@@ -46,7 +49,7 @@ pub(crate) fn refused(refusal: Refusal) -> Status {
 pub(crate) fn refused_in_stream(refusal: Refusal, at: Place) -> Status {
     let text = refusal_text(refusal);
     let mut details = ErrorDetails::with_quota_failure_violation(refusal.label(), text);
-    details.set_error_info("REFUSED_READING", "kelvin", at.metadata());
+    details.set_error_info("REFUSED_READING", DOMAIN, at.metadata());
     Status::with_error_details(Code::ResourceExhausted, format!("{at}: {text}"), details)
 }
 
@@ -62,7 +65,10 @@ pub(crate) fn refusal_text(refusal: Refusal) -> &'static str {
 pub(crate) fn store_error(error: &StoreError, stored: Option<u64>) -> Status {
     match error {
         StoreError::Unavailable(_) => {
-            let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
+            let mut details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
+            if let Some(stored) = stored {
+                details.set_error_info("STORE_UNAVAILABLE", DOMAIN, stored_metadata(stored));
+            }
             let text = match stored {
                 Some(stored) => format!("{error}; {}", so_far(stored)),
                 None => error.to_string(),
@@ -85,9 +91,17 @@ pub(crate) fn ended(ending: Ending, stored: Option<u64>) -> Status {
         Ending::Drain => (Code::Unavailable, "the server is shutting down"),
     };
     match stored {
-        Some(stored) => Status::new(code, format!("{reason}; {}", so_far(stored))),
+        Some(stored) => {
+            let details = ErrorDetails::with_error_info("CALL_ENDED", DOMAIN, stored_metadata(stored));
+            Status::with_error_details(code, format!("{reason}; {}", so_far(stored)), details)
+        }
         None => Status::new(code, reason),
     }
+}
+
+/// How many readings of a call are stored, for programs: the rest can be sent again.
+fn stored_metadata(stored: u64) -> HashMap<String, String> {
+    [("stored".to_owned(), stored.to_string())].into()
 }
 
 /// `status` with how many readings are stored behind its text.
