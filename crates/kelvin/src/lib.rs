@@ -1,1 +1,59 @@
 //! Kelvin on one machine: demo, certificates, load.
+
+mod certs;
+mod demo;
+mod load;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use kelvin_app::{BoxError, EXIT_USAGE, Parse as _, error_chain, exit_code};
+
+/// Kelvin on one machine.
+#[derive(Parser)]
+#[command(name = "kelvin", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::Arguments),
+    Certs(certs::Arguments),
+    Load(load::Arguments),
+}
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
+            // Nobody is left to be told when this fails.
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kelvin: {}", error_chain(&*error));
+            exit_code(&*error).into()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), BoxError> {
+    match command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Certs(arguments) => certs::run(&arguments),
+        Command::Load(arguments) => load::run(&arguments),
+    }
+}
+
+/// As settings write durations: `250ms`, `20s`, `5m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    Duration::parse(text).ok_or_else(|| format!("expected {}", Duration::expected()))
+}

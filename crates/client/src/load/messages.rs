@@ -43,8 +43,11 @@ impl Messages {
     }
 }
 
-/// The first message, if it is whole, and what follows.
-fn split(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, Status> {
+/// The first message and what follows.
+type Split<'a> = (&'a [u8], &'a [u8]);
+
+/// Nothing while the first message is not whole.
+fn split(bytes: &[u8]) -> Result<Option<Split<'_>>, Status> {
     let Some((prefix, rest)) = bytes.split_first_chunk() else { return Ok(None) };
     Ok(rest.split_at_checked(length(*prefix)?))
 }

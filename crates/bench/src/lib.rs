@@ -1,1 +1,0 @@
-//! What is measured, and the peers it is measured against.

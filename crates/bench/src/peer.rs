@@ -1,0 +1,118 @@
+//! A server in a process of its own, on a core of its own.
+
+use std::{
+    env, fs,
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use clap::ValueEnum;
+use core_affinity::CoreId;
+use kelvin_tls::ca;
+use tokio::{net::TcpListener, runtime::Builder};
+use tonic::transport::Identity;
+
+use crate::{bare, cases::READINGS_PER_SENSOR, kelvin, machine};
+
+/// Who is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Peer {
+    Kelvin,
+    Bare,
+}
+
+impl Peer {
+    pub(crate) const BOTH: [Self; 2] = [Self::Kelvin, Self::Bare];
+}
+
+/// What the servers and the load need, in a folder that goes with it.
+pub(crate) struct Files {
+    folder: tempfile::TempDir,
+}
+
+pub(crate) const TOKEN: &str = "Bearer bench";
+
+impl Files {
+    pub(crate) fn make() -> Result<Self, Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let ca = ca::LocalCa::generate()?;
+        let server = ca.issue(ca::Usage::Server, &["localhost"])?;
+        let made = Self { folder };
+        fs::write(made.path("ca.crt"), ca.pem())?;
+        fs::write(made.path("token"), TOKEN)?;
+        server.write(&made.path("server.crt"), &made.path("server.key"))?;
+        Ok(made)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+/// A running server; it ends when this is dropped.
+pub(crate) struct Running {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl Running {
+    /// Starts this program again as a server.
+    pub(crate) fn start(peer: Peer, core: CoreId, files: &Files, telemetry: &str) -> io::Result<Self> {
+        let name = peer.to_possible_value().expect("no peer is hidden");
+        let mut child = Command::new(env::current_exe()?)
+            .args(["serve", name.get_name(), &core.id.to_string()])
+            .arg(files.folder.path())
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", telemetry)
+            .env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+            .env("OTEL_TRACES_SAMPLER_ARG", "0.1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("it is a pipe")).read_line(&mut line)?;
+        let address = line.trim().parse().map_err(|_| io::Error::other(format!("{name:?} did not start")))?;
+        Ok(Self { child, address })
+    }
+
+    pub(crate) fn cpu_time(&self) -> Option<Duration> {
+        machine::cpu_time(self.child.id())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the other process does: says where it listens and serves until its standard input closes.
+pub(crate) fn serve(peer: Peer, core: usize, files: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    machine::pin(CoreId { id: core })?;
+    thread::spawn(|| {
+        // Nothing ever comes; it ends when the parent does.
+        let _ = io::stdin().read(&mut [0]);
+        std::process::exit(0);
+    });
+    match peer {
+        Peer::Kelvin => kelvin::serve(files, say),
+        Peer::Bare => Builder::new_current_thread().enable_all().build()?.block_on(async {
+            let file = |name| fs::read(files.join(name));
+            let identity = Identity::from_pem(file("server.crt")?, file("server.key")?);
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            say(listener.local_addr()?)?;
+            Ok(bare::serve(listener, identity, READINGS_PER_SENSOR as usize).await?)
+        }),
+    }
+}
+
+fn say(address: SocketAddr) -> io::Result<()> {
+    let mut out = io::stdout();
+    writeln!(out, "{address}")?;
+    out.flush()
+}

@@ -1,0 +1,103 @@
+//! `kelvin certs`: a CA and certificates for trying things out.
+
+use std::{
+    fs::{self, DirBuilder},
+    os::unix::fs::DirBuilderExt as _,
+    path::PathBuf,
+};
+
+use clap::Args;
+use kelvin_app::BoxError;
+use kelvin_tls::ca::{LocalCa, Pair, Usage};
+
+/// Makes a CA and a pair of certificate and key each for a server and a client (ECDSA P-256)
+///
+/// Writes ca.crt, ca.key, server.crt, server.key, client.crt and client.key; only their owner can read the keys. The
+/// CA is valid for ten years, the others for one.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The folder; it is made if it is not there
+    dir: PathBuf,
+    /// Names of the server: host names and IP addresses
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "localhost,127.0.0.1,::1")]
+    names: Vec<String>,
+    /// Write over what is there
+    #[arg(long)]
+    force: bool,
+}
+
+pub(crate) fn run(Arguments { dir, names, force }: &Arguments) -> Result<(), BoxError> {
+    let ca = LocalCa::generate()?;
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let pairs = [
+        ("server", ca.issue(Usage::Server, &names)?),
+        ("client", ca.issue(Usage::Client, &["kelvin-client"])?),
+        ("ca", Pair { cert: ca.pem(), key: ca.key_pem() }),
+    ];
+    let path = |name: &str, extension| dir.join(name).with_extension(extension);
+
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| format!("{}: {error}", dir.display()))?;
+    let there: Vec<_> = pairs
+        .iter()
+        .flat_map(|(name, _)| [path(name, "crt"), path(name, "key")])
+        .filter(|file| fs::symlink_metadata(file).is_ok())
+        .map(|file| file.display().to_string())
+        .collect();
+    if !there.is_empty() && !force {
+        return Err(format!("already there: {} (--force writes over them)", there.join(", ")).into());
+    }
+    for (name, pair) in pairs {
+        let cert = path(name, "crt");
+        pair.write(&cert, &path(name, "key")).map_err(|error| format!("{}: {error}", cert.display()))?;
+        println!("{} and {}", cert.display(), path(name, "key").display());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use kelvin_tls::{ClientAuth, ClientFiles, ClientTls, ServerFiles, ServerTls};
+
+    use super::*;
+
+    #[test]
+    fn makes_pairs_that_load_and_keys_that_others_cannot_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("new").join("certs");
+        let mut arguments =
+            Arguments { dir: dir.clone(), names: vec!["localhost".into(), "::1".into()], force: false };
+        run(&arguments).unwrap();
+
+        let ca = dir.join("ca.crt");
+        let files = ServerFiles {
+            cert: dir.join("server.crt"),
+            key: dir.join("server.key"),
+            client_ca: Some(ca.clone()),
+        };
+        ServerTls::load(files, ClientAuth::Required).unwrap();
+        ClientTls::load(ClientFiles {
+            ca,
+            cert: Some(dir.join("client.crt")),
+            key: Some(dir.join("client.key")),
+        })
+        .unwrap();
+        for key in ["ca.key", "server.key", "client.key"] {
+            let mode = fs::metadata(dir.join(key)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{key}");
+        }
+
+        let before = fs::read(dir.join("server.crt")).unwrap();
+        let error = run(&arguments).unwrap_err().to_string();
+        assert!(error.contains("server.key") && error.contains("--force"), "{error}");
+        assert_eq!(fs::read(dir.join("server.crt")).unwrap(), before);
+        arguments.force = true;
+        run(&arguments).unwrap();
+        assert_ne!(fs::read(dir.join("server.crt")).unwrap(), before);
+    }
+}

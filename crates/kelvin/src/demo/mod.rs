@@ -1,0 +1,70 @@
+//! `kelvin demo`: the server and four clients in this process, live.
+
+mod log;
+mod plain;
+mod record;
+mod screen;
+mod sensors;
+mod summary;
+mod trace;
+mod view;
+mod world;
+
+use std::{
+    io::{self, IsTerminal as _},
+    time::{Duration, Instant},
+};
+
+use clap::{Args, ValueEnum};
+use kelvin_app::BoxError;
+
+use crate::duration;
+use world::World;
+
+/// Runs the server and four clients on this machine, with TLS, mTLS and tokens, and shows what happens
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// One line a second instead of the picture, as where there is no terminal
+    #[arg(long)]
+    plain: bool,
+    /// End after so long, with a summary
+    #[arg(long, value_parser = duration)]
+    duration: Option<Duration>,
+    /// The summary as one JSON object, the only thing on standard output
+    #[arg(long)]
+    json: bool,
+    /// Where the server listens on loopback; 0 takes any free port
+    #[arg(long, default_value_t = 50051)]
+    port: u16,
+    /// Where readings are kept; for valkey, set `KELVIN_VALKEY_ADDRESS` and the like
+    #[arg(long, value_enum, default_value = "memory")]
+    store: Store,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Store {
+    Memory,
+    Valkey,
+}
+
+/// Runs until the time is over, the user quits or a signal comes; then prints the summary.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), BoxError> {
+    let picture = !arguments.plain && !arguments.json && io::stdout().is_terminal();
+    let log = log::Log::start(picture);
+    let world = World::start(arguments)?;
+    let end = arguments.duration.map(|duration| Instant::now() + duration);
+    if picture {
+        screen::show(&world, &log, end)?;
+    } else {
+        plain::show(&world, arguments.json, end);
+    }
+    let summary = world.view().summary();
+    // What ended it is worth more than the summary.
+    world.stop()?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+    } else {
+        print!("{summary}");
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use hdrhistogram::Histogram;
+use kelvin_client::load::Kind;
+use opentelemetry::{
+    Context,
+    trace::{SpanKind, Status},
+};
+use opentelemetry_sdk::{
+    error::OTelSdkResult,
+    trace::{Span, SpanData, SpanProcessor},
+};
+
+use super::trace::Trace;
+
+/// What gRFC A72 calls the span of a call on the side that makes it.
+const SENT: &str = "Sent.";
+/// Traces that are kept until their last span has ended.
+const TRACES: usize = 256;
+
+/// Counts the clients' calls and keeps the latest trace, by what the spans of both sides say.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Recorder(Arc<Mutex<Recorded>>);
+
+#[derive(Debug, Default)]
+struct Recorded {
+    calls: [Calls; Kind::ALL.len()],
+    traces: VecDeque<Trace>,
+}
+
+/// The calls of one type that have ended.
+#[derive(Debug, Clone)]
+pub(super) struct Calls {
+    pub(super) count: u64,
+    pub(super) errors: u64,
+    /// In nanoseconds.
+    latency: Histogram<u64>,
+}
+
+impl Recorder {
+    /// In the order of [`Kind::ALL`].
+    pub(super) fn calls(&self) -> [Calls; Kind::ALL.len()] {
+        self.lock().calls.clone()
+    }
+
+    /// The latest whole trace of a call by a client.
+    pub(super) fn latest(&self) -> Option<Trace> {
+        let recorded = self.lock();
+        let whole = |trace: &&Trace| trace.root().is_some_and(|root| kind(root).is_some());
+        recorded.traces.iter().rev().find(whole).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Recorded> {
+        self.0.lock().expect("never poisoned")
+    }
+}
+
+impl SpanProcessor for Recorder {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        let mut recorded = self.lock();
+        if let Some(kind) = kind(&span) {
+            recorded.calls[kind as usize].ended(&span);
+        }
+        let id = Some(span.span_context.trace_id());
+        let known = recorded.traces.iter_mut().rev().find(|trace| trace.id() == id);
+        if let Some(trace) = known {
+            trace.push(span);
+            return;
+        }
+        let mut trace = Trace::default();
+        trace.push(span);
+        if recorded.traces.len() == TRACES {
+            recorded.traces.pop_front();
+        }
+        recorded.traces.push_back(trace);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+/// The type of call that this span is of, if it is the whole of a call as a client sees it.
+fn kind(span: &SpanData) -> Option<Kind> {
+    let method = span.name.strip_prefix(SENT).filter(|_| span.span_kind == SpanKind::Client)?;
+    Kind::ALL.into_iter().find(|kind| kind.path()[1..].split('/').eq(method.split('.')))
+}
+
+impl Calls {
+    fn ended(&mut self, span: &SpanData) {
+        self.count += 1;
+        self.errors += u64::from(matches!(span.status, Status::Error { .. }));
+        let took = span.end_time.duration_since(span.start_time).unwrap_or_default();
+        self.latency.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Milliseconds within which this part of the calls ended; 0 where there were none.
+    pub(super) fn quantile(&self, quantile: f64) -> f64 {
+        self.latency.value_at_quantile(quantile) as f64 / 1e6
+    }
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        // From a microsecond to an hour.
+        let latency = Histogram::new_with_bounds(1000, 3_600_000_000_000, 3).expect("the bounds are sane");
+        Self { count: 0, errors: 0, latency }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::trace::tests::span;
+
+    #[test]
+    fn counts_calls_as_clients_see_them() {
+        let recorder = Recorder::default();
+        let mut failed = span("Sent.SensorService.SensorChat", SpanKind::Client, 3, 0, (0, 5));
+        failed.status = Status::error("UNAVAILABLE");
+        for span in [
+            span("Recv.SensorService.SendSingleReading", SpanKind::Server, 2, 1, (1, 3)),
+            span("Sent.SensorService.SendSingleReading", SpanKind::Client, 1, 0, (0, 4)),
+            span("Sent.SensorService.ListSensors", SpanKind::Client, 4, 0, (0, 4)),
+            failed,
+        ] {
+            recorder.on_end(span);
+        }
+        let calls = recorder.calls();
+        assert_eq!(
+            calls.each_ref().map(|calls| (calls.count, calls.errors)),
+            [(1, 0), (0, 0), (0, 0), (1, 1)]
+        );
+        assert!((calls[0].quantile(0.99) - 4.0).abs() < 0.01);
+        assert_eq!(recorder.latest().unwrap().tree().len(), 2);
+    }
+}

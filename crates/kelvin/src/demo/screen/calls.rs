@@ -1,0 +1,32 @@
+use kelvin_client::load::Kind;
+use ratatui::{text::Span, widgets::Table};
+
+use super::draw::{self, Column, warn};
+use crate::demo::view::View;
+
+/// The rule, the header and the four types.
+pub(super) const HEIGHT: u16 = 6;
+
+const COLUMNS: [Column; 6] = [
+    Column { title: "", width: 16, from: 0, right: false },
+    Column { title: "calls", width: 9, from: 0, right: true },
+    Column { title: "per s", width: 8, from: 65, right: true },
+    Column { title: "p50 ms", width: 10, from: 45, right: true },
+    Column { title: "p99 ms", width: 10, from: 56, right: true },
+    Column { title: "errors", width: 7, from: 34, right: true },
+];
+
+/// What the clients did, by type of call.
+pub(super) fn table<'a>(view: &View, rates: &[f64], width: u16) -> Table<'a> {
+    let rows = Kind::ALL.into_iter().zip(&view.calls).zip(rates).map(|((kind, calls), rate)| {
+        vec![
+            Span::raw(kind.name()),
+            Span::raw(calls.count.to_string()),
+            Span::raw(format!("{rate:.1}")),
+            Span::raw(format!("{:.3}", calls.quantile(0.5))),
+            Span::raw(format!("{:.3}", calls.quantile(0.99))),
+            warn(calls.errors.to_string(), calls.errors > 0),
+        ]
+    });
+    draw::table(" calls ", &COLUMNS, rows.collect(), width)
+}

@@ -1,0 +1,212 @@
+use std::net::SocketAddr;
+
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    style::{Modifier, Style, Stylize as _},
+    text::{Line, Span, Text},
+    widgets::{Block, Borders, Paragraph, Row, Table},
+};
+
+use super::{calls, connect, sensors, trace};
+use crate::demo::{trace::Trace, view::View};
+
+/// All that is drawn.
+pub(super) struct Picture<'a> {
+    pub(super) address: SocketAddr,
+    /// A second: calls by type, then readings.
+    pub(super) rates: [f64; 5],
+    pub(super) trace: Option<&'a Trace>,
+    pub(super) grpcurl: &'a [String],
+    /// The last warning.
+    pub(super) log: &'a str,
+    pub(super) view: &'a View,
+}
+
+/// A column of a table, there when the picture is at least `from` wide.
+pub(super) struct Column {
+    pub(super) title: &'static str,
+    /// 0 takes what is left.
+    pub(super) width: u16,
+    pub(super) from: u16,
+    pub(super) right: bool,
+}
+
+/// What sensors need to be worth a section: the rule, the header and a sensor.
+const SENSORS: u16 = 3;
+
+impl Picture<'_> {
+    pub(super) fn draw(&self, frame: &mut Frame) {
+        let area = frame.area();
+        let connect = connect::lines(self.grpcurl, area.width);
+        let tree = trace::lines(self.trace, area.width);
+        let height = |lines: &[Line]| 1 + u16::try_from(lines.len()).unwrap_or(u16::MAX);
+        let log = u16::from(!self.log.is_empty());
+        // Where there is no room for all, the least interesting goes first.
+        let mut left = area.height.saturating_sub(1 + calls::HEIGHT + log + SENSORS);
+        let mut fits = |wanted: u16| {
+            let given = if wanted <= left { wanted } else { 0 };
+            left -= given;
+            given
+        };
+        let (tree_height, connect_height) = (fits(height(&tree)), fits(height(&connect)));
+        let [title, calls, sensors, traces, connects, logs] = Layout::vertical([
+            Constraint::Length(1),
+            Constraint::Length(calls::HEIGHT),
+            Constraint::Min(0),
+            Constraint::Length(tree_height),
+            Constraint::Length(connect_height),
+            Constraint::Length(log),
+        ])
+        .areas(area);
+        self.title(frame, title);
+        frame.render_widget(calls::table(self.view, &self.rates, area.width), calls);
+        frame.render_widget(sensors::table(&self.view.sensors, sensors), sensors);
+        frame.render_widget(section(" latest trace ", tree), traces);
+        frame.render_widget(section(" call it yourself ", connect), connects);
+        frame.render_widget(Line::from(self.log).yellow(), logs);
+    }
+
+    fn title(&self, frame: &mut Frame, area: Rect) {
+        let alerts = self.view.alerts();
+        let line = Line::from(vec![
+            " Kelvin ".reversed().bold(),
+            Span::raw(format!(" {} s  ", self.view.elapsed.as_secs())),
+            Span::raw(format!("{} readings stored, {:.1}/s  ", self.view.stored(), self.rates[4])),
+            warn(format!("{alerts} alerts  "), alerts > 0),
+            Span::raw(format!("https://{} ", self.address)).dim(),
+        ]);
+        let [left, right] = Layout::horizontal([Constraint::Min(0), Constraint::Length(7)]).areas(area);
+        frame.render_widget(line, left);
+        frame.render_widget(Line::from("q quits").dim(), right);
+    }
+}
+
+/// Red where something is wrong.
+pub(super) fn warn(text: String, wrong: bool) -> Span<'static> {
+    if wrong { Span::from(text).red().bold() } else { Span::from(text) }
+}
+
+/// A rule with a title over what it is about.
+pub(super) fn rule(title: &str) -> Block<'_> {
+    Block::new().borders(Borders::TOP).border_style(Style::new().dim()).title(title.bold())
+}
+
+fn section<'a>(title: &'a str, lines: Vec<Line<'a>>) -> Paragraph<'a> {
+    Paragraph::new(Text::from(lines)).block(rule(title))
+}
+
+/// A table with the columns that fit; `rows` have all cells.
+pub(super) fn table<'a>(
+    title: &'a str,
+    columns: &[Column],
+    rows: Vec<Vec<Span<'a>>>,
+    width: u16,
+) -> Table<'a> {
+    let shown = |column: &Column| width >= column.from;
+    let pick = |cells: Vec<Span<'a>>| {
+        let cells = columns.iter().zip(cells).filter(|(column, _)| shown(column));
+        Row::new(cells.map(|(column, cell)| {
+            let line = Line::from(cell);
+            if column.right { line.right_aligned() } else { line }
+        }))
+    };
+    let header = pick(columns.iter().map(|column| Span::raw(column.title)).collect());
+    let widths = columns.iter().filter(|column| shown(column)).map(|column| match column.width {
+        0 => Constraint::Min(0),
+        width => Constraint::Length(width),
+    });
+    Table::new(rows.into_iter().map(pick), widths)
+        .header(header.style(Style::new().add_modifier(Modifier::DIM)))
+        .block(rule(title))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use opentelemetry::trace::SpanKind;
+    use opentelemetry_sdk::trace::SpanProcessor as _;
+    use ratatui::{Terminal, backend::TestBackend};
+
+    use super::*;
+    use crate::demo::{record::Recorder, sensors::Sensor, trace::tests::span};
+
+    /// What a terminal of this size shows after one call that crossed the wire.
+    fn screen(width: u16, height: u16) -> String {
+        let recorder = Recorder::default();
+        recorder.on_end(span("Recv.SensorService.SendSingleReading", SpanKind::Server, 2, 1, (2, 8)));
+        recorder.on_end(span("Sent.SensorService.SendSingleReading", SpanKind::Client, 1, 0, (0, 10)));
+        let sensor = |number| Sensor {
+            id: format!("unary-{number}"),
+            count: 42,
+            last: 21.5,
+            mean: 20.25,
+            alerts: 3,
+            alerting: true,
+            history: [20.0, 21.5].into(),
+        };
+        let view = View {
+            elapsed: Duration::from_secs(12),
+            calls: recorder.calls(),
+            sensors: (1..=20).map(sensor).collect(),
+            trace: recorder.latest(),
+        };
+        let picture = Picture {
+            address: ([127, 0, 0, 1], 50051).into(),
+            rates: [1.5, 0.0, 0.0, 0.0, 16.8],
+            trace: view.trace.as_ref(),
+            grpcurl: &[
+                "grpcurl",
+                "-cacert /tmp/kelvin-1234/ca.crt",
+                "-H \"authorization: t\"",
+                "127.0.0.1:50051 list",
+            ]
+            .map(String::from),
+            log: "WARN something",
+            view: &view,
+        };
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| picture.draw(frame)).unwrap();
+        terminal.backend().to_string()
+    }
+
+    #[test]
+    fn all_is_there_at_80_by_24() {
+        let screen = screen(80, 24);
+        for text in [
+            "12 s",
+            "840 readings stored, 16.8/s",
+            "60 alerts",
+            "unary                    1      1.5",
+            "10.0",
+            "unary-1                 21.50    20.25        42       3 ▁█",
+            "more",
+            "Sent.SensorService.SendSingleReading   client  10.00 ms ━",
+            "└ Recv.SensorService.SendSingleReading server   6.00 ms     ━",
+            "grpcurl -cacert /tmp/kelvin-1234/ca.crt -H \"authorization: t\" \\",
+            "  127.0.0.1:50051 list",
+            "WARN something",
+        ] {
+            assert!(screen.contains(text), "{text:?} in\n{screen}");
+        }
+    }
+
+    #[test]
+    fn narrow_and_low_screens_show_what_matters_most() {
+        let narrow = screen(40, 24);
+        for text in ["unary                    1       0", "unary-1                 21.50       3", "and 1"] {
+            assert!(narrow.contains(text), "{text:?} in\n{narrow}");
+        }
+        let low = screen(80, 11);
+        assert!(low.contains("bidi-streaming") && low.contains("and 20 more"), "{low}");
+        assert!(!low.contains("latest trace"), "{low}");
+    }
+
+    #[test]
+    fn no_size_is_too_small_or_too_large() {
+        for (width, height) in [(1, 1), (3, 200), (300, 2), (20, 6), (45, 9), (300, 100)] {
+            screen(width, height);
+        }
+    }
+}

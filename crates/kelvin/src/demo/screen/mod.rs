@@ -1,0 +1,75 @@
+//! The picture.
+
+mod calls;
+mod connect;
+mod draw;
+mod sensors;
+mod trace;
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use kelvin_app::BoxError;
+use ratatui::{
+    DefaultTerminal,
+    crossterm::event::{self, Event, KeyCode, KeyModifiers},
+};
+
+use super::{log::Log, trace::Trace, view::Rates, world::World};
+use draw::Picture;
+
+const FRAME: Duration = Duration::from_millis(200);
+/// Long enough to read a trace.
+const TRACE_STAYS: Duration = Duration::from_secs(3);
+
+/// Shows what happens until `end`, or until the user or the world ends it. The terminal is restored, by ratatui's
+/// hook also when this panics.
+pub(super) fn show(world: &World, log: &Log, end: Option<Instant>) -> Result<(), BoxError> {
+    let mut terminal = ratatui::try_init().map_err(|error| format!("the terminal: {error} (try --plain)"))?;
+    let shown = live(&mut terminal, world, log, end);
+    ratatui::restore();
+    Ok(shown?)
+}
+
+fn live(terminal: &mut DefaultTerminal, world: &World, log: &Log, end: Option<Instant>) -> io::Result<()> {
+    let mut rates = Rates::new(Instant::now());
+    let mut trace: Option<(Instant, Trace)> = None;
+    loop {
+        let now = Instant::now();
+        let view = world.view();
+        if trace.as_ref().is_none_or(|(since, _)| since.elapsed() >= TRACE_STAYS) {
+            trace = view.trace.clone().map(|trace| (now, trace));
+        }
+        let picture = Picture {
+            address: world.address(),
+            rates: rates.next(now, &view),
+            trace: trace.as_ref().map(|(_, trace)| trace),
+            grpcurl: &world.grpcurl(),
+            log: &log.last(),
+            view: &view,
+        };
+        terminal.draw(|frame| picture.draw(frame))?;
+
+        let next = end.map_or(now + FRAME, |end| end.min(now + FRAME));
+        while event::poll(next.saturating_duration_since(Instant::now()))? {
+            match event::read()? {
+                Event::Key(key) if quits(key.code, key.modifiers) => return Ok(()),
+                Event::Resize(..) => break,
+                _ => {}
+            }
+        }
+        if world.wait_until(Instant::now()) || end.is_some_and(|end| end <= Instant::now()) {
+            return Ok(());
+        }
+    }
+}
+
+fn quits(code: KeyCode, modifiers: KeyModifiers) -> bool {
+    match code {
+        KeyCode::Char('q') | KeyCode::Esc => true,
+        KeyCode::Char('c') => modifiers.contains(KeyModifiers::CONTROL),
+        _ => false,
+    }
+}

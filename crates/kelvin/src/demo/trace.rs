@@ -1,0 +1,165 @@
+//! A trace as a tree.
+
+use std::time::Duration;
+
+use opentelemetry::{
+    SpanId, TraceId,
+    trace::{SpanKind, Status},
+};
+use opentelemetry_sdk::trace::SpanData;
+
+/// The spans of one trace, of both sides of the wire.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Trace {
+    spans: Vec<SpanData>,
+}
+
+/// One span in its place.
+#[derive(Debug, PartialEq)]
+pub(super) struct Branch {
+    /// With the lines that lead to it.
+    pub(super) name: String,
+    pub(super) side: &'static str,
+    /// Since the beginning of the trace.
+    pub(super) start: Duration,
+    pub(super) duration: Duration,
+    pub(super) error: Option<String>,
+}
+
+impl Trace {
+    pub(super) fn push(&mut self, span: SpanData) {
+        self.spans.push(span);
+    }
+
+    pub(super) fn id(&self) -> Option<TraceId> {
+        self.spans.first().map(|span| span.span_context.trace_id())
+    }
+
+    /// The span that began it, once that has ended.
+    pub(super) fn root(&self) -> Option<&SpanData> {
+        self.spans.iter().find(|span| span.parent_span_id == SpanId::INVALID)
+    }
+
+    /// From the root down, children in order of time.
+    pub(super) fn tree(&self) -> Vec<Branch> {
+        let mut branches = Vec::new();
+        if let Some(root) = self.root() {
+            self.grow(root, root, "", "", &mut branches);
+        }
+        branches
+    }
+
+    fn grow(
+        &self,
+        root: &SpanData,
+        span: &SpanData,
+        lead: &str,
+        lead_below: &str,
+        branches: &mut Vec<Branch>,
+    ) {
+        let between = |from: &SpanData, to| {
+            std::time::SystemTime::duration_since(&to, from.start_time).unwrap_or_default()
+        };
+        branches.push(Branch {
+            name: format!("{lead}{}", span.name),
+            side: match span.span_kind {
+                SpanKind::Client => "client",
+                SpanKind::Server => "server",
+                _ => "",
+            },
+            start: between(root, span.start_time),
+            duration: between(span, span.end_time),
+            error: match &span.status {
+                Status::Error { description } => Some(description.to_string()),
+                _ => None,
+            },
+        });
+        let id = span.span_context.span_id();
+        let mut children: Vec<_> = self.spans.iter().filter(|child| child.parent_span_id == id).collect();
+        children.sort_by_key(|child| child.start_time);
+        for (at, child) in children.iter().enumerate() {
+            let (own, below) = if at + 1 == children.len() { ("└ ", "  ") } else { ("├ ", "│ ") };
+            self.grow(root, child, &format!("{lead_below}{own}"), &format!("{lead_below}{below}"), branches);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::SystemTime;
+
+    use opentelemetry::{
+        InstrumentationScope, TraceFlags,
+        trace::{SpanContext, TraceState},
+    };
+    use opentelemetry_sdk::trace::{SpanEvents, SpanLinks};
+
+    use super::*;
+
+    /// A span of trace 1 from `start` to `end`, in milliseconds.
+    pub(in crate::demo) fn span(
+        name: &'static str,
+        kind: SpanKind,
+        id: u64,
+        parent: u64,
+        (start, end): (u64, u64),
+    ) -> SpanData {
+        let at = |milliseconds| SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds);
+        SpanData {
+            span_context: SpanContext::new(
+                TraceId::from(1),
+                SpanId::from(id),
+                TraceFlags::SAMPLED,
+                false,
+                TraceState::default(),
+            ),
+            parent_span_id: SpanId::from(parent),
+            parent_span_is_remote: false,
+            span_kind: kind,
+            name: name.into(),
+            start_time: at(start),
+            end_time: at(end),
+            attributes: Vec::new(),
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: Status::Unset,
+            instrumentation_scope: InstrumentationScope::default(),
+        }
+    }
+
+    #[test]
+    fn both_sides_make_one_tree() {
+        let mut trace = Trace::default();
+        for span in [
+            span("Recv.S.M", SpanKind::Server, 4, 3, (7, 9)),
+            span("Attempt.S.M", SpanKind::Client, 2, 1, (1, 4)),
+            span("Attempt.S.M", SpanKind::Client, 3, 1, (5, 10)),
+            span("Sent.S.M", SpanKind::Client, 1, 0, (0, 11)),
+        ] {
+            trace.push(span);
+        }
+        let tree: Vec<_> = trace
+            .tree()
+            .into_iter()
+            .map(|branch| (branch.name, branch.side, branch.start.as_millis(), branch.duration.as_millis()))
+            .collect();
+        assert_eq!(
+            tree,
+            [
+                ("Sent.S.M".into(), "client", 0, 11),
+                ("├ Attempt.S.M".into(), "client", 1, 3),
+                ("└ Attempt.S.M".into(), "client", 5, 5),
+                ("  └ Recv.S.M".into(), "server", 7, 2),
+            ]
+            .map(|(name, side, start, duration): (String, _, _, _)| (name, side, start, duration))
+        );
+    }
+
+    #[test]
+    fn without_a_root_there_is_no_tree() {
+        let mut trace = Trace::default();
+        trace.push(span("Recv.S.M", SpanKind::Server, 2, 1, (0, 1)));
+        assert_eq!(trace.tree(), []);
+    }
+}

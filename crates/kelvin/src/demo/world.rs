@@ -1,0 +1,260 @@
+//! The server and its clients, in this process.
+
+use std::{
+    env, fs,
+    io::{self, ErrorKind},
+    iter,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use clap::ValueEnum as _;
+use kelvin_app::{BoxError, health::Health, signal};
+use kelvin_client::{Channel, load::Kind};
+use kelvin_server::Server;
+use kelvin_telemetry::Telemetry;
+use kelvin_tls::ca::{LocalCa, Usage, write_private};
+use tempfile::TempDir;
+use tokio::{
+    runtime,
+    sync::{oneshot, watch},
+    task::JoinSet,
+    time::timeout,
+};
+
+use super::{Arguments, record::Recorder, sensors::Sensors, view::View};
+
+/// How long the end may take, for the clients and again for the telemetry.
+const LIMIT: Duration = Duration::from_secs(3);
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// A running demo. Its files go with it.
+pub(super) struct World {
+    folder: TempDir,
+    address: SocketAddr,
+    started: Instant,
+    recorder: Recorder,
+    sensors: Sensors,
+    stop: oneshot::Sender<()>,
+    /// Closed when the end begins, whoever asked for it.
+    end: Receiver<()>,
+    thread: JoinHandle<Result<(), BoxError>>,
+}
+
+/// Who has to stop by now.
+#[derive(Debug, PartialEq, PartialOrd)]
+enum Phase {
+    Run,
+    StopClients,
+    StopServer,
+}
+
+impl World {
+    /// Makes certificates and a token, and starts all. Everything is up when this returns.
+    pub(super) fn start(arguments: &Arguments) -> Result<Self, BoxError> {
+        let folder = tempfile::Builder::new().prefix("kelvin-").rand_bytes(4).tempdir()?;
+        write_files(folder.path())?;
+        let server = server_settings(folder.path(), arguments);
+        let (recorder, sensors) = (Recorder::default(), Sensors::default());
+        let (stop, stopped) = oneshot::channel();
+        let (told, started) = mpsc::channel();
+        let (ending, end) = mpsc::channel();
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let live =
+            live(folder.path().to_owned(), server, recorder.clone(), sensors.clone(), told, stopped, ending);
+        let thread = thread::Builder::new().name("demo".into()).spawn(move || runtime.block_on(live))?;
+        match started.recv() {
+            Ok(address) => {
+                Ok(Self { folder, address, started: Instant::now(), recorder, sensors, stop, end, thread })
+            }
+            Err(_) => Err(match join(thread) {
+                Err(error) if is_in_use(&*error) => format!(
+                    "port {} is in use: --port takes another, --port 0 any that is free",
+                    arguments.port
+                )
+                .into(),
+                Err(error) => error,
+                Ok(()) => "the demo ended before it began".into(),
+            }),
+        }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What there is to see now.
+    pub(super) fn view(&self) -> View {
+        View {
+            elapsed: self.started.elapsed(),
+            calls: self.recorder.calls(),
+            sensors: self.sensors.get(),
+            trace: self.recorder.latest(),
+        }
+    }
+
+    /// A command line in parts that belong together; it works for as long as this runs.
+    pub(super) fn grpcurl(&self) -> [String; 4] {
+        let path = |name| self.folder.path().join(name).display().to_string();
+        [
+            "grpcurl".into(),
+            format!("-cacert {}", path("ca.crt")),
+            format!("-H \"authorization: $(cat {})\"", path("token")),
+            format!("{} SensorService/ListSensors", self.address),
+        ]
+    }
+
+    /// Waits; true when the demo ends before that.
+    pub(super) fn wait_until(&self, time: Instant) -> bool {
+        let left = time.saturating_duration_since(Instant::now());
+        self.end.recv_timeout(left) == Err(RecvTimeoutError::Disconnected)
+    }
+
+    /// Ends all in good order. An error when something ended by itself.
+    pub(super) fn stop(self) -> Result<(), BoxError> {
+        // It may have ended.
+        let _ = self.stop.send(());
+        join(self.thread)
+    }
+}
+
+fn join(thread: JoinHandle<Result<(), BoxError>>) -> Result<(), BoxError> {
+    thread.join().unwrap_or_else(|_| Err("the demo panicked".into()))
+}
+
+fn is_in_use(error: &(dyn std::error::Error + 'static)) -> bool {
+    iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == ErrorKind::AddrInUse)
+}
+
+fn write_files(folder: &Path) -> Result<(), BoxError> {
+    let ca = LocalCa::generate()?;
+    fs::write(folder.join("ca.crt"), ca.pem())?;
+    let server = ca.issue(Usage::Server, &["localhost", "127.0.0.1"])?;
+    server.write(&folder.join("server.crt"), &folder.join("server.key"))?;
+    for kind in Kind::ALL {
+        let name = kind.name();
+        let client = ca.issue(Usage::Client, &[name])?;
+        client.write(&folder.join(name).with_extension("crt"), &folder.join(name).with_extension("key"))?;
+    }
+    // The middle of a key that nobody else will use is as good a secret as any.
+    let key = LocalCa::generate()?.key_pem();
+    let secret = key.lines().nth(2).ok_or("a key of one line")?;
+    write_private(&folder.join("token"), secret.as_bytes())?;
+    Ok(())
+}
+
+type Settings = Vec<(String, String)>;
+
+fn settings<const N: usize>(pairs: [(&str, String); N]) -> Settings {
+    pairs.map(|(name, value)| (format!("KELVIN_{name}"), value)).into()
+}
+
+fn server_settings(folder: &Path, arguments: &Arguments) -> Settings {
+    let file = |name| folder.join(name).display().to_string();
+    let store = arguments.store.to_possible_value().expect("no store is hidden");
+    let mut pairs = settings([
+        ("LISTEN", format!("127.0.0.1:{}", arguments.port)),
+        ("HEALTH_LISTEN", "127.0.0.1:0".into()),
+        ("TLS_CERT", file("server.crt")),
+        ("TLS_KEY", file("server.key")),
+        ("TLS_CLIENT_CA", file("ca.crt")),
+        // So that the command line that is shown needs no certificate.
+        ("MTLS", "optional".into()),
+        ("TOKEN_FILE", file("token")),
+        ("REFLECTION", "true".into()),
+        ("STORE", store.get_name().into()),
+        ("DRAIN_WAIT", "0s".into()),
+        ("DRAIN_TIMEOUT", "2s".into()),
+    ]);
+    pairs.extend(env::vars().filter(|(name, _)| name.starts_with("KELVIN_VALKEY_")));
+    pairs
+}
+
+/// Several calls a second, and streams that end while one looks.
+fn client_settings(folder: &Path, server: SocketAddr, kind: Kind) -> Settings {
+    let file = |name: &str, extension| folder.join(name).with_extension(extension).display().to_string();
+    settings([
+        ("CLIENT_RPC", kind.name().into()),
+        ("SERVER", format!("https://{server}")),
+        ("TLS_CA", file("ca", "crt")),
+        ("TLS_CERT", file(kind.name(), "crt")),
+        ("TLS_KEY", file(kind.name(), "key")),
+        ("TOKEN_FILE", folder.join("token").display().to_string()),
+        ("SENSORS", "2".into()),
+        ("INTERVAL_MIN", "50ms".into()),
+        ("INTERVAL_MAX", "250ms".into()),
+        ("STREAM_LENGTH", "3s".into()),
+        ("DRAIN_TIMEOUT", "2s".into()),
+    ])
+}
+
+/// Runs all until it is told to stop, a signal comes or a part fails.
+async fn live(
+    folder: std::path::PathBuf,
+    server: Settings,
+    recorder: Recorder,
+    sensors: Sensors,
+    started: Sender<SocketAddr>,
+    stopped: oneshot::Receiver<()>,
+    ending: Sender<()>,
+) -> Result<(), BoxError> {
+    let telemetry = |name| Telemetry::builder(name, VERSION).span_processor(recorder.clone()).build();
+    let (of_server, of_clients) = (telemetry("kelvin-server")?, Arc::new(telemetry("kelvin-client")?));
+    let (phase, _) = watch::channel(Phase::Run);
+    let reached = |wanted: Phase| {
+        let mut phase = phase.subscribe();
+        async move {
+            // An error means that the sender is gone, which is the end too.
+            let _ = phase.wait_for(|phase| *phase >= wanted).await;
+        }
+    };
+
+    let server = Server::build(kelvin_server::Config::from_pairs(server)?, &of_server)?;
+    let address = server.local_addr();
+    let mut server = tokio::spawn(server.run(reached(Phase::StopServer)));
+    let mut clients = JoinSet::new();
+    for kind in Kind::ALL {
+        let config = kelvin_client::Config::from_pairs(client_settings(&folder, address, kind))?;
+        let (telemetry, shutdown) = (of_clients.clone(), reached(Phase::StopClients));
+        clients.spawn(async move { kelvin_client::run(config, &telemetry, Health::new(), shutdown).await });
+    }
+    let config = kelvin_client::Config::from_pairs(client_settings(&folder, address, Kind::Unary))?;
+    let channel = Channel::open(&config, &of_clients)?;
+    let watching = tokio::spawn(sensors.follow(channel));
+    started.send(address)?;
+
+    let end = tokio::select! {
+        _ = stopped => Ok(()),
+        () = signal::shutdown() => Ok(()),
+        ended = &mut server => Err(why("the server", ended)),
+        Some(ended) = clients.join_next() => Err(why("a client", ended)),
+    };
+    drop(ending);
+    // Its connection goes before the server does.
+    watching.abort();
+    let _ = watching.await;
+    phase.send_replace(Phase::StopClients);
+    let _ = timeout(LIMIT, clients.join_all()).await;
+    phase.send_replace(Phase::StopServer);
+    if end.is_ok() {
+        server.await??;
+    }
+    tokio::join!(of_server.shutdown(LIMIT), of_clients.shutdown(LIMIT));
+    end
+}
+
+fn why<E: Into<BoxError>>(who: &str, ended: Result<Result<(), E>, tokio::task::JoinError>) -> BoxError {
+    match ended {
+        Ok(Ok(())) => format!("{who} ended by itself").into(),
+        Ok(Err(error)) => error.into(),
+        Err(error) => error.into(),
+    }
+}

@@ -1,0 +1,195 @@
+//! `kelvin load`: full speed against any server of the contract.
+
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal as _, Write as _},
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
+
+use clap::{Args, ValueEnum};
+use kelvin_app::{BoxError, error_chain};
+use kelvin_client::load::{self, Kind, LoadError, Options, Progress, Target, Tls};
+use kelvin_tls::{ClientFiles, ClientTls, Tokens};
+use tonic::Code;
+
+use crate::duration;
+
+/// Calls a server as often as it can take and says how often that is
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The type of call
+    #[arg(long, value_enum, default_value = "unary")]
+    rpc: Rpc,
+    /// Host and port of the server
+    #[arg(long, default_value = "localhost:50051")]
+    address: String,
+    /// The certificates that vouch for the server, PEM
+    #[arg(long, value_name = "FILE", required_unless_present = "plaintext", conflicts_with = "plaintext")]
+    ca: Option<PathBuf>,
+    /// The client's own certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "key", requires = "ca")]
+    cert: Option<PathBuf>,
+    /// The key of --cert, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// The name in the server's certificate, where it is not the host of --address
+    #[arg(long, value_name = "NAME")]
+    server_name: Option<String>,
+    /// The file with the token, sent as it stands there
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// No TLS
+    #[arg(long)]
+    plaintext: bool,
+    /// Connections in all
+    #[arg(long, default_value_t = 4)]
+    connections: usize,
+    /// Calls at a time on each connection
+    #[arg(long, default_value_t = 32)]
+    streams: usize,
+    /// Threads; one for each core, unless there are fewer connections
+    #[arg(long)]
+    threads: Option<usize>,
+    /// How long to measure
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    duration: Duration,
+    /// How long not to measure before that
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    warm_up: Duration,
+    /// How many sensors the readings are of
+    #[arg(long, default_value_t = 100)]
+    sensors: usize,
+    /// Readings sent or asked for in one call that streams
+    #[arg(long, default_value_t = 1000)]
+    messages: u64,
+    /// Readings of a chat that may be unanswered
+    #[arg(long, default_value_t = 1000)]
+    in_flight: u64,
+    /// One reading a DATA frame, as most clients send them, instead of as many as fit
+    #[arg(long)]
+    one_message_a_frame: bool,
+    /// One JSON object instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Rpc {
+    Unary,
+    ClientStreaming,
+    ServerStreaming,
+    BidiStreaming,
+    Mixed,
+}
+
+impl Rpc {
+    fn kinds(self) -> Vec<Kind> {
+        match self {
+            Self::Unary => vec![Kind::Unary],
+            Self::ClientStreaming => vec![Kind::ClientStreaming],
+            Self::ServerStreaming => vec![Kind::ServerStreaming],
+            Self::BidiStreaming => vec![Kind::BidiStreaming],
+            Self::Mixed => Kind::ALL.to_vec(),
+        }
+    }
+}
+
+/// Prints progress on stderr and the result on stdout; an error when no call succeeded.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), BoxError> {
+    let options = arguments.options()?;
+    let live = io::stderr().is_terminal();
+    let report = load::run(&options, |progress| tell(progress, live)).map_err(|error| hint(&error))?;
+    if live {
+        eprintln!();
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{report}");
+    }
+    if report.calls() == 0 {
+        return Err("no call succeeded".into());
+    }
+    Ok(())
+}
+
+impl Arguments {
+    fn options(&self) -> Result<Options, BoxError> {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Ok(Options {
+            connections: self.connections,
+            streams: self.streams,
+            threads: self.threads.unwrap_or(cores).min(self.connections),
+            sensors: self.sensors,
+            messages: self.messages,
+            in_flight: self.in_flight,
+            one_message_a_frame: self.one_message_a_frame,
+            warm_up: self.warm_up,
+            duration: self.duration,
+            ..Options::new(self.target()?, self.rpc.kinds())
+        })
+    }
+
+    fn target(&self) -> Result<Target, BoxError> {
+        let tls = match &self.ca {
+            None => None,
+            Some(ca) => {
+                let files = ClientFiles { ca: ca.clone(), cert: self.cert.clone(), key: self.key.clone() };
+                let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
+                let name = self.server_name.as_deref().unwrap_or(host.trim_matches(['[', ']'])).to_owned();
+                let wrong = format!("{name:?} is not a host name");
+                Some(Tls {
+                    config: ClientTls::load(files)?.config(),
+                    name: name.try_into().map_err(|_| wrong)?,
+                })
+            }
+        };
+        let token = match &self.token_file {
+            None => None,
+            Some(file) => Some(Tokens::load(file)?.first().parse()?),
+        };
+        Ok(Target { address: self.address.clone(), tls, token })
+    }
+}
+
+/// What to do about a load that cannot start.
+fn hint(error: &LoadError) -> BoxError {
+    let advice = match error {
+        LoadError::Unreachable { .. } => "is the server running, and is --address right?",
+        LoadError::Tls { .. } => {
+            "--ca must vouch for the server's certificate, --server-name be in it; --plaintext is for a server without TLS"
+        }
+        LoadError::NotHttp2(_) => "is it a gRPC server?",
+        LoadError::FirstCall { status, .. } => match status.code() {
+            Code::Unauthenticated => "give the server's token with --token-file",
+            Code::Unimplemented => "is it a server of sensor.proto?",
+            Code::Unavailable | Code::Internal => {
+                "a server with TLS needs --ca, one with mTLS --cert and --key, one without TLS --plaintext"
+            }
+            _ => "",
+        },
+        LoadError::Options(_) | LoadError::Start(_) => "",
+    };
+    let text = error_chain(error);
+    if advice.is_empty() { text.into() } else { format!("{text} ({advice})").into() }
+}
+
+/// One line that stays in its place, or one a second.
+fn tell(progress: &Progress, in_place: bool) {
+    let mut line = String::from(if progress.warm_up { "warm-up " } else { "" });
+    let seconds = progress.elapsed.as_secs_f64();
+    let Progress { calls_per_second, readings_per_second, failures, .. } = progress;
+    let _ =
+        write!(line, "{seconds:.0} s: {calls_per_second:.0} calls/s, {readings_per_second:.0} readings/s");
+    if *failures > 0 {
+        let _ = write!(line, ", {failures} errors");
+    }
+    if in_place {
+        eprint!("\r\x1b[2K{line}");
+        let _ = io::stderr().flush();
+    } else {
+        eprintln!("{line}");
+    }
+}

@@ -1,0 +1,189 @@
+//! `kelvin load` against the real server.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+    thread::{self, JoinHandle},
+};
+
+use kelvin_client::Channel;
+use kelvin_proto::ListSensorsRequest;
+use kelvin_server::Server;
+use kelvin_telemetry::Telemetry;
+use kelvin_tls::ca::{LocalCa, Usage};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{runtime, sync::oneshot};
+
+/// A server over TLS that wants a token.
+struct Running {
+    folder: TempDir,
+    address: String,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let ca = LocalCa::generate().unwrap();
+        let pair = ca.issue(Usage::Server, &["localhost"]).unwrap();
+        pair.write(&path("server.crt"), &path("server.key")).unwrap();
+        for (name, text) in [("ca.crt", ca.pem()), ("token", "secret".into()), ("wrong", "other".into())] {
+            std::fs::write(path(name), text).unwrap();
+        }
+        let file = |name: &str| path(name).display().to_string();
+        let config = kelvin_server::Config::from_pairs([
+            ("KELVIN_LISTEN", "127.0.0.1:0".to_owned()),
+            ("KELVIN_HEALTH_LISTEN", "127.0.0.1:0".to_owned()),
+            ("KELVIN_TLS_CERT", file("server.crt")),
+            ("KELVIN_TLS_KEY", file("server.key")),
+            ("KELVIN_TOKEN_FILE", file("token")),
+            ("KELVIN_DRAIN_WAIT", "0s".to_owned()),
+        ])
+        .unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (told, started) = std::sync::mpsc::channel();
+        let thread = thread::spawn(move || {
+            runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+                let server = Server::build(config, &telemetry()).unwrap();
+                told.send(server.local_addr()).unwrap();
+                let shutdown = async {
+                    let _ = stopped.await;
+                };
+                server.run(shutdown).await.unwrap();
+            });
+        });
+        let address = format!("localhost:{}", started.recv().unwrap().port());
+        Self { folder, address, stop, thread }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn load(&self, token: &str, arguments: &[&str]) -> Command {
+        let mut command = load(&self.address, arguments);
+        command.arg("--ca").arg(self.path("ca.crt")).arg("--token-file").arg(self.path(token));
+        command
+    }
+
+    /// How many readings the server has stored.
+    fn stored(&self) -> u64 {
+        let file = |name| self.path(name).display().to_string();
+        let config = kelvin_client::Config::from_pairs([
+            ("KELVIN_SERVER", format!("https://{}", self.address)),
+            ("KELVIN_TLS_CA", file("ca.crt")),
+            ("KELVIN_TOKEN_FILE", file("token")),
+        ])
+        .unwrap();
+        runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+            let channel = Channel::open(&config, &telemetry()).unwrap();
+            let listed = channel.client().list_sensors(ListSensorsRequest::default()).await.unwrap();
+            listed.into_inner().sensors.iter().map(|sensor| sensor.count).sum()
+        })
+    }
+
+    fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.thread.join().unwrap();
+    }
+}
+
+fn telemetry() -> Telemetry {
+    Telemetry::builder("test", "0").build().unwrap()
+}
+
+fn load(address: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kelvin"));
+    command.args(["load", "--address", address]).args(arguments);
+    command
+}
+
+fn json(output: &Output) -> Value {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    serde_json::from_slice(&output.stdout).expect("nothing but JSON")
+}
+
+/// What a load that cannot work says.
+fn refusal(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn no_reading_is_counted_twice_or_lost() {
+    let server = Running::start();
+    let shape =
+        ["--warm-up", "0s", "--duration", "1s", "--connections", "2", "--streams", "8", "--sensors", "10"];
+    let output = server.load("token", &shape).arg("--json").output().unwrap();
+    let report = json(&output);
+    let unary = &report["rpc"]["unary"];
+    assert_eq!(unary["errors"].as_object().unwrap().len(), 0, "{report}");
+    assert_eq!(report["unfinished"], 0);
+    let (counted, stored) = (unary["readings"].as_u64().unwrap(), server.stored());
+    assert_eq!(unary["calls"], counted);
+    // One call before the start, and at most one on each stream that ended after the time was over.
+    assert!((counted + 1..=counted + 1 + 2 * 8).contains(&stored), "{counted} counted, {stored} stored");
+    server.stop();
+}
+
+#[test]
+fn all_types_of_call_work_in_one_run() {
+    let server = Running::start();
+    let shape =
+        ["--rpc", "mixed", "--warm-up", "100ms", "--duration", "1s", "--sensors", "5", "--messages", "100"];
+    for frames in [&[][..], &["--one-message-a-frame"]] {
+        let report = json(&server.load("token", &shape).args(frames).arg("--json").output().unwrap());
+        for kind in ["unary", "client_streaming", "server_streaming", "bidi_streaming"] {
+            let figures = &report["rpc"][kind];
+            let number = |name: &str| figures[name].as_f64().unwrap();
+            assert!(number("calls") > 0.0, "{kind} in {report}");
+            assert_eq!(figures["errors"].as_object().unwrap().len(), 0, "{kind} in {report}");
+            assert!(0.0 < number("p50_ms") && number("p50_ms") <= number("p99_9_ms"), "{kind} in {report}");
+            if kind == "server_streaming" {
+                assert_eq!(figures["readings"], figures["calls"].as_u64().unwrap() * 100, "{report}");
+            }
+        }
+    }
+    server.stop();
+}
+
+#[test]
+fn a_server_that_goes_away_is_counted() {
+    let server = Running::start();
+    let mut load = server.load("token", &["--warm-up", "0s", "--duration", "3s", "--json"]);
+    let mut load = load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut progress = BufReader::new(load.stderr.take().unwrap()).lines();
+    assert!(progress.next().unwrap().unwrap().contains("calls/s"));
+    server.stop();
+    progress.for_each(drop);
+    let report = json(&load.wait_with_output().unwrap());
+    assert!(report["rpc"]["unary"]["errors"]["UNAVAILABLE"].as_u64().unwrap() > 0, "{report}");
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_told_with_what_to_do() {
+    let server = Running::start();
+    let wrong_token = refusal(&mut server.load("wrong", &[]));
+    assert!(wrong_token.contains("UNAUTHENTICATED") && wrong_token.contains("--token-file"), "{wrong_token}");
+
+    let other = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&other, LocalCa::generate().unwrap().pem()).unwrap();
+    let wrong_ca = refusal(load(&server.address, &[]).arg("--ca").arg(other.path()));
+    assert!(wrong_ca.contains("certificate") && wrong_ca.contains("--ca"), "{wrong_ca}");
+
+    let no_tls = refusal(&mut load(&server.address, &["--plaintext"]));
+    assert!(no_tls.contains("needs --ca"), "{no_tls}");
+    server.stop();
+
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let unreachable = refusal(&mut load(&nobody, &["--plaintext"]));
+    assert!(unreachable.contains(&nobody) && unreachable.contains("is the server running"), "{unreachable}");
+}
