@@ -165,7 +165,7 @@ fn check_tls(config: &Config, error: &mut SettingsError) {
     for (variable, file) in files {
         match (config.plaintext, file) {
             (false, None) => {
-                error.push(variable, "must be set, or KELVIN_PLAINTEXT=true to serve without TLS")
+                error.push(variable, "must be set, or KELVIN_PLAINTEXT=true to serve without TLS");
             }
             (true, Some(_)) => error.push(variable, "has no meaning with KELVIN_PLAINTEXT=true"),
             _ => {}

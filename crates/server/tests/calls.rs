@@ -26,7 +26,7 @@ fn of(sensor_id: &str) -> SensorRequest {
     SensorRequest { sensor_id: sensor_id.to_owned(), ..SensorRequest::default() }
 }
 
-/// The field that a BadRequest detail names.
+/// The field that a `BadRequest` detail names.
 fn field(status: &Status) -> String {
     status.get_details_bad_request().unwrap().field_violations[0].field.clone()
 }
@@ -207,7 +207,7 @@ async fn statistics_of_one_and_of_all() {
         .into_inner();
     assert_eq!((stats.count, stats.held, stats.recent_count), (2, 2, 2));
     assert_eq!((stats.min, stats.max, stats.mean, stats.recent_mean), (10.0, 30.0, 20.0, 20.0));
-    assert_eq!(stats.standard_deviation, 10.0);
+    assert!((stats.standard_deviation - 10.0).abs() < 1e-9);
     assert_eq!(stats.last, Some(reading("room-07", 30.0, 2)));
     let unknown =
         client.get_sensor_stats(SensorStatsRequest { sensor_id: "room-99".into() }).await.unwrap_err();
@@ -228,6 +228,6 @@ async fn statistics_of_one_and_of_all() {
     assert_eq!(found, names);
     assert!(sizes.iter().all(|size| *size <= 10), "{sizes:?}");
     request.page_token = "not one of ours".into();
-    let status = client.list_sensors(request).await.unwrap_err();
-    assert_eq!((status.code(), field(&status).as_str()), (Code::InvalidArgument, "page_token"));
+    let refused = client.list_sensors(request).await.unwrap_err();
+    assert_eq!((refused.code(), field(&refused).as_str()), (Code::InvalidArgument, "page_token"));
 }

@@ -131,16 +131,17 @@ async fn streams_end_at_their_age() {
     assert!(following.next().await.is_none());
 }
 
+/// Not by tonic, whose own clock would end the call on this side.
+fn with_deadline<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("grpc-timeout", "100m".parse().unwrap());
+    request
+}
+
 #[tokio::test]
 async fn calls_end_at_their_deadline() {
     let server = TestServer::start(&[]).await;
     let mut client = server.client().await;
-    // Not by tonic, whose own clock would end the call on this side.
-    fn with_deadline<T>(message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.metadata_mut().insert("grpc-timeout", "100m".parse().unwrap());
-        request
-    }
     let (sender, readings) = endless();
     sender.send(reading("upload", 20.0, 1)).await.unwrap();
     let begun = Instant::now();

@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn timeouts_are_read_as_the_protocol_says() {
-        assert_eq!(read_timeout("1H"), Some(Duration::from_secs(3600)));
+        assert_eq!(read_timeout("1H"), Some(Duration::from_hours(1)));
         assert_eq!(read_timeout("99999999S"), Some(Duration::from_secs(99_999_999)));
         assert_eq!(read_timeout("250m"), Some(Duration::from_millis(250)));
         assert_eq!(read_timeout("7n"), Some(Duration::from_nanos(7)));

@@ -80,7 +80,7 @@ impl Answers<'_> {
                     self.say(Severity::Alert, alert.to_string()).await;
                 }
                 Outcome::Refused(refusal) => {
-                    self.say(Severity::Rejected, refusal_text(refusal).to_owned()).await
+                    self.say(Severity::Rejected, refusal_text(refusal).to_owned()).await;
                 }
             }
         }

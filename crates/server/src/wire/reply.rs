@@ -107,7 +107,7 @@ impl Body for ReplyBody {
                         Ok(Poll::Pending) => {}
                         Ok(Poll::Ready(end)) => (*handler, *trailers) = (None, Some(end)),
                         Err(_) => {
-                            (*handler, *trailers) = (None, Some(super::trailers(&crate::rpc::panicked())))
+                            (*handler, *trailers) = (None, Some(super::trailers(&crate::rpc::panicked())));
                         }
                     }
                 }

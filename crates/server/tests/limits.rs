@@ -1,0 +1,172 @@
+//! What callers may not do, and what slow ones must not cost.
+
+mod support;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+use kelvin_proto::{SensorReading, SensorStatsRequest};
+use prost::Message as _;
+use support::{PATIENCE, TOKEN, TestServer, connect, eventually, reading};
+use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::{Code, body::Body, transport::Channel};
+use tower::{Service as _, ServiceExt as _};
+
+const UNARY: &str = "SensorService/SendSingleReading";
+const STREAM: &str = "SensorService/StreamSensorReadings";
+
+/// Sends bytes as they are and gives back what came: the trailers, or the headers of an answer without any.
+async fn post(
+    mut channel: Channel,
+    path: &str,
+    content_type: &str,
+    body: Vec<u8>,
+) -> (StatusCode, HeaderMap) {
+    let request = http::Request::post(format!("http://localhost/{path}"))
+        .header("content-type", content_type)
+        .header("authorization", TOKEN)
+        .body(Body::new(http_body_util::Full::new(Bytes::from(body))))
+        .unwrap();
+    let response: Response<Body> = channel.ready().await.unwrap().call(request).await.unwrap();
+    let (head, body) = response.into_parts();
+    let body = http_body_util::BodyExt::collect(body).await.unwrap();
+    (head.status, body.trailers().cloned().unwrap_or(head.headers))
+}
+
+async fn grpc(channel: Channel, path: &str, body: Vec<u8>) -> (Code, HeaderMap) {
+    let (status, trailers) = post(channel, path, "application/grpc", body).await;
+    assert_eq!(status, StatusCode::OK);
+    (Code::from_bytes(trailers["grpc-status"].as_bytes()), trailers)
+}
+
+fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[flag], &length[..], message].concat()
+}
+
+fn text(trailers: &HeaderMap) -> &str {
+    trailers["grpc-message"].to_str().unwrap()
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_in_plain_words() {
+    let server = TestServer::start(&[("KELVIN_MAX_MESSAGE_SIZE", "1KiB")]).await;
+    let channel = server.connect().await;
+    let good = reading("cellar", 20.0, 1).encode_to_vec();
+    let long = vec![0; 1025];
+    let stream = [framed(0, &good), framed(0, &good), framed(0, &long)].concat();
+
+    let (code, trailers) = grpc(channel.clone(), UNARY, framed(1, &good)).await;
+    assert_eq!(
+        (code, &trailers["grpc-accept-encoding"]),
+        (Code::Unimplemented, &"identity".parse().unwrap())
+    );
+    let (code, trailers) = grpc(channel.clone(), UNARY, framed(0, &long)).await;
+    assert_eq!(code, Code::ResourceExhausted);
+    assert!(text(&trailers).contains("1025") && text(&trailers).contains("1024"), "{trailers:?}");
+    let (code, trailers) = grpc(channel.clone(), STREAM, stream).await;
+    assert_eq!(code, Code::ResourceExhausted);
+    assert!(text(&trailers).contains("2%20readings"), "{trailers:?}");
+
+    for (path, body) in [
+        (UNARY, framed(0, b"\xff\xff")),
+        (UNARY, vec![]),
+        (UNARY, [framed(0, &good), framed(0, &good)].concat()),
+        (UNARY, framed(0, &good)[..10].to_vec()),
+        (STREAM, framed(0, &good)[..10].to_vec()),
+    ] {
+        assert_eq!(grpc(channel.clone(), path, body.clone()).await.0, Code::Internal, "{path} {body:?}");
+    }
+    assert_eq!(grpc(channel.clone(), "SensorService/Unknown", vec![]).await.0, Code::Unimplemented);
+    assert_eq!(grpc(channel.clone(), "Other/Unknown", vec![]).await.0, Code::Unimplemented);
+    let (status, _) = post(channel, UNARY, "application/json", vec![]).await;
+    assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
+#[tokio::test]
+async fn large_headers_cost_their_call_and_not_the_connection() {
+    let server = TestServer::start(&[("KELVIN_MAX_HEADER_SIZE", "2KiB")]).await;
+    let mut client = server.client().await;
+    let mut request = tonic::Request::new(reading("cellar", 20.0, 1));
+    request.metadata_mut().insert("large", "x".repeat(4096).parse().unwrap());
+    client.send_single_reading(request).await.unwrap_err();
+    client.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_closed_and_make_room_again() {
+    let server = TestServer::start(&[("KELVIN_MAX_CONNECTIONS", "2")]).await;
+    let tls = || server.files.client_tls(None);
+    let first = server.client().await;
+    let mut second = server.client().await;
+    second.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
+    connect(server.address, tls()).await.unwrap_err();
+    drop(first);
+    eventually("there is room", || async { connect(server.address, tls()).await.ok() }).await;
+    second.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_does_not_shake_hands_is_cut_off() {
+    let server = TestServer::start(&[("KELVIN_HANDSHAKE_TIMEOUT", "100ms")]).await;
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    let read = timeout(PATIENCE, silent.read(&mut [0; 1])).await.expect("the server hangs up");
+    assert!(matches!(read, Ok(0) | Err(_)));
+}
+
+/// Readings one by one, each in a DATA frame of its own as grpcio sends them, counted as they go.
+fn one_a_frame(sensor_id: String, count: i64, sent: Arc<AtomicU64>) -> impl Stream<Item = SensorReading> {
+    futures_util::stream::unfold(0, move |n| {
+        let (sensor_id, sent) = (sensor_id.clone(), Arc::clone(&sent));
+        async move {
+            // Pending: what is encoded so far is sent.
+            tokio::task::yield_now().await;
+            sent.fetch_add(1, Ordering::Relaxed);
+            (n < count).then(|| (reading(&sensor_id, 20.0, n), n + 1))
+        }
+    })
+}
+
+/// A server that reads on would buffer without bound, one whose windows do not fit ends the connection
+/// (`ENHANCE_YOUR_CALM`).
+#[tokio::test]
+async fn many_callers_of_tiny_frames_who_read_late_are_held_up_and_served() {
+    const STREAMS: usize = 64;
+    const COUNT: i64 = 4000;
+    const SENT: u64 = 1500;
+    let server = TestServer::start(&[]).await;
+    let client = server.client().await;
+    let mut chats = Vec::new();
+    for stream in 0..STREAMS {
+        let sent = Arc::new(AtomicU64::new(0));
+        let readings = one_a_frame(format!("sensor-{stream}"), COUNT, Arc::clone(&sent));
+        let answers = client.clone().sensor_chat(readings).await.unwrap().into_inner();
+        chats.push((sent, answers));
+    }
+    for (sent, _) in &chats {
+        eventually("the readings are sent", || async {
+            (sent.load(Ordering::Relaxed) >= SENT).then_some(())
+        })
+        .await;
+    }
+    let (mut stored, mut sent) = (0, 0);
+    for (stream, (counter, _)) in chats.iter().enumerate() {
+        let request = SensorStatsRequest { sensor_id: format!("sensor-{stream}") };
+        let stats = server.client().await.get_sensor_stats(request).await;
+        stored += stats.map_or(0, |stats| stats.into_inner().count);
+        sent += counter.load(Ordering::Relaxed);
+    }
+    assert!(stored < sent / 2, "nobody reads the answers, yet {stored} of {sent} readings are taken");
+
+    let reading_all = chats.into_iter().map(|(_, answers)| async {
+        let answered = answers.map(|answer| answer.unwrap().accepted.unwrap());
+        answered.fold(0, |_, accepted| accepted).await
+    });
+    let accepted = timeout(4 * PATIENCE, futures_util::future::join_all(reading_all)).await.expect("an end");
+    assert_eq!(accepted, vec![COUNT.cast_unsigned(); STREAMS]);
+}
