@@ -48,6 +48,16 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- end }}
+  {{- if not (or .args .values.topologySpreadConstraints) }}
+  topologySpreadConstraints:
+    - topologyKey: kubernetes.io/hostname
+      maxSkew: 1
+      whenUnsatisfiable: ScheduleAnyway
+      matchLabelKeys: [pod-template-hash]
+      labelSelector:
+        matchLabels:
+          {{- include "kelvin.selector" (list $root .component) | nindent 10 }}
+  {{- end }}
   {{- with $values.image.pullSecrets }}
   imagePullSecrets:
     {{- range . }}

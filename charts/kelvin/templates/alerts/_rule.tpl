@@ -1,0 +1,32 @@
+{{/* Whether there are to be alerts, and the cluster knows what they are made of; NOTES.txt says so if it does not. */}}
+{{- define "kelvin.alerts" -}}
+{{- if and .Values.alerts.enabled (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PrometheusRule") }}true{{ end }}
+{{- end -}}
+
+{{/* Head of a PrometheusRule: (list $ "server"). */}}
+{{- define "kelvin.rule" -}}
+{{- $root := index . 0 -}}
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: {{ include "kelvin.fullname" $root }}-{{ index . 1 }}
+  labels:
+    {{- include "kelvin.labels" (list $root "alerts") | nindent 4 }}
+    {{- with $root.Values.alerts.labels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end -}}
+
+{{/* `job` of a program's metrics: (list $ "server"). */}}
+{{- define "kelvin.job" -}}
+{{ (index . 0).Release.Namespace }}/{{ include "kelvin.fullname" (index . 0) }}-{{ index . 1 }}
+{{- end -}}
+
+{{/* Whether a counter grew within 15 minutes: (list "job, file" counter). A counter that begins with its first count has
+not grown for increase(). */}}
+{{- define "kelvin.grew" -}}
+{{- $by := index . 0 }}
+{{- $counter := index . 1 -}}
+sum by ({{ $by }}) (increase({{ $counter }}[15m])) > 0
+  or sum by ({{ $by }}) ({{ $counter }} unless {{ $counter }} offset 15m) > 0
+{{- end -}}

@@ -1,0 +1,97 @@
+//! Alerts: each says what to do, and each has a unit test in `alerts/`.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use serde_json::{Value, json};
+
+use crate::{
+    helm,
+    object::{Object, all},
+};
+
+/// All rules of the default rendering.
+pub(crate) fn groups() -> Option<Vec<Value>> {
+    let objects = helm::render(&[])?;
+    let of_object =
+        |object: &Object| object.at("/spec/groups").as_array().expect("a rule has groups").clone();
+    Some(all(&objects, "PrometheusRule").flat_map(of_object).collect())
+}
+
+fn alerts(groups: &[Value]) -> impl Iterator<Item = &Value> {
+    let rules = groups.iter().flat_map(|group| group["rules"].as_array().expect("a group has rules"));
+    rules.filter(|rule| rule["alert"].is_string())
+}
+
+#[test]
+fn alerts_say_how_bad_it_is_and_what_to_do() {
+    let Some(groups) = groups() else { return };
+    for alert in alerts(&groups) {
+        let name = &alert["alert"];
+        let severity = alert["labels"]["severity"].as_str().unwrap_or_default();
+        assert!(["critical", "warning"].contains(&severity), "{name} is {severity:?}");
+        for annotation in ["summary", "description", "runbook"] {
+            let text = alert["annotations"][annotation].as_str().unwrap_or_default();
+            assert!(text.len() > 20 && text.len() < 800, "{name} has no useful {annotation}: {text:?}");
+        }
+    }
+}
+
+#[test]
+fn alerts_fire_when_they_should_and_only_then() {
+    let Some(mut groups) = groups() else { return };
+    let Some(mut promtool) = helm::tool("promtool") else { return };
+    // promtool compares all annotations; of these, only the description depends on what happened.
+    for rule in groups.iter_mut().flat_map(|group| group["rules"].as_array_mut().expect("a group has rules"))
+    {
+        if rule["alert"].is_string() {
+            rule["annotations"] = json!({"description": rule["annotations"]["description"]});
+        }
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    fs::write(folder.join("rules.yaml"), json!({"groups": groups}).to_string())
+        .expect("a folder to write to");
+    let tests = helm::files(&helm::chart().join("tests/alerts"));
+    promtool.current_dir(folder).args(["test", "rules"]);
+    for test in &tests {
+        let name = test.file_name().expect("a file");
+        fs::copy(test, folder.join(name)).expect("a folder to write to");
+        promtool.arg(name);
+    }
+    helm::run(&mut promtool);
+
+    let (mut fire, mut silent) = (BTreeSet::new(), BTreeSet::new());
+    for test in tests {
+        let tests: Value = serde_saphyr::from_str(&fs::read_to_string(test).expect("a file")).expect("YAML");
+        for case in tests["tests"]
+            .as_array()
+            .expect("tests")
+            .iter()
+            .filter_map(|test| test["alert_rule_test"].as_array())
+            .flatten()
+        {
+            let name = case["alertname"].as_str().expect("a name").to_owned();
+            if case["exp_alerts"].is_array() {
+                fire.insert(name)
+            } else {
+                silent.insert(name)
+            };
+        }
+    }
+    for alert in alerts(&groups) {
+        let name = alert["alert"].as_str().expect("a name");
+        assert!(
+            fire.contains(name) && silent.contains(name),
+            "{name} needs a test in which it fires, and one in which it does not"
+        );
+    }
+}
+
+#[test]
+fn thresholds_come_from_the_values() {
+    let settings =
+        "alerts.latencySeconds=0.5,alerts.objective=0.99,alerts.certificateDays=2,store.maxSensors=7";
+    let Some(text) = helm::text(&["--set", settings]) else { return };
+    for threshold in ["> 0.5", "> 0.144", "> 0.06\n", "< 172800", "/ 7 > 0.9"] {
+        assert!(text.contains(threshold), "no rule has {threshold:?}");
+    }
+}

@@ -1,0 +1,206 @@
+//! Dashboards: what makes a panel useful is there, and every query can be run.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use serde_json::{Value, json};
+
+use crate::{
+    alerts, helm,
+    object::{all, find},
+};
+
+fn dashboards() -> Vec<(String, Value)> {
+    let files = helm::files(&helm::chart().join("dashboards"));
+    files
+        .into_iter()
+        .map(|path| {
+            let name = path.file_stem().expect("a file").to_string_lossy().into_owned();
+            let text = fs::read_to_string(&path).expect("a file");
+            (name, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+        })
+        .collect()
+}
+
+fn array(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// Panels that ask for data; rows and texts do not.
+fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    array(&dashboard["panels"]).filter(|panel| panel["type"] != "row" && panel["type"] != "text")
+}
+
+#[test]
+fn each_is_in_a_config_map_for_the_sidecar() {
+    let Some(objects) = helm::render(&[]) else { return };
+    let dashboards = dashboards();
+    for (name, dashboard) in &dashboards {
+        let map = find(&objects, "ConfigMap", &format!("kelvin-dashboard-{name}"));
+        assert_eq!(map.at("/metadata/labels/grafana_dashboard"), "1");
+        let text = map.text(&format!("/data/kelvin-{name}.json"));
+        assert_eq!(&serde_json::from_str::<Value>(text).expect("JSON"), dashboard);
+    }
+    assert_eq!(all(&objects, "ConfigMap").count(), dashboards.len());
+}
+
+#[test]
+fn they_are_told_apart_and_can_be_narrowed_down() {
+    let dashboards = dashboards();
+    let identities: BTreeSet<_> =
+        dashboards.iter().map(|(_, dashboard)| dashboard["uid"].as_str().expect("a uid")).collect();
+    assert_eq!(identities.len(), dashboards.len());
+    for (name, dashboard) in &dashboards {
+        assert!(dashboard["title"].as_str().is_some_and(|title| title.starts_with("Kelvin: ")), "{name}");
+        let variables: Vec<_> = array(&dashboard["templating"]["list"])
+            .filter_map(|variable| variable["name"].as_str())
+            .collect();
+        assert_eq!(variables, ["datasource", "namespace", "pod"], "{name}");
+        let ids: BTreeSet<_> =
+            array(&dashboard["panels"]).map(|panel| panel["id"].as_u64().expect("an id")).collect();
+        assert_eq!(ids.len(), array(&dashboard["panels"]).count(), "{name}: two panels have the same id");
+    }
+}
+
+#[test]
+fn panels_say_what_they_show() {
+    for (name, dashboard) in dashboards() {
+        for panel in panels(&dashboard) {
+            let title = panel["title"].as_str().unwrap_or_default();
+            let place = format!("{name}: {title:?}");
+            assert!(!title.is_empty(), "{place} has no title");
+            assert!(
+                panel["description"].as_str().is_some_and(|text| text.len() > 20),
+                "{place} has no description"
+            );
+            assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{place} has no unit");
+            assert_eq!(panel["datasource"], json!({"type": "prometheus", "uid": "${datasource}"}), "{place}");
+            assert!(array(&panel["targets"]).count() > 0, "{place} asks for nothing");
+            for target in array(&panel["targets"]) {
+                let legend = target["legendFormat"].as_str().unwrap_or_default();
+                assert!(!legend.is_empty(), "{place}: a query has no legend");
+                let expr = target["expr"].as_str().unwrap_or_default();
+                let scoped = expr.contains("$namespace") || expr.contains("otelcol_");
+                assert!(
+                    scoped && !expr.contains("kelvin/"),
+                    "{place} is tied to one release, or to none: {expr}"
+                );
+            }
+        }
+    }
+}
+
+/// No two panels lie on each other, and none leaves the grid of 24 columns.
+#[test]
+fn panels_have_room() {
+    for (name, dashboard) in dashboards() {
+        let mut taken = BTreeSet::new();
+        for panel in array(&dashboard["panels"]) {
+            let side = |side| panel["gridPos"][side].as_u64().expect("a place in the grid");
+            for x in side("x")..side("x") + side("w") {
+                assert!(x < 24, "{name}: {} is too wide", panel["title"]);
+                for y in side("y")..side("y") + side("h") {
+                    assert!(taken.insert((x, y)), "{name}: {} lies on another panel", panel["title"]);
+                }
+            }
+        }
+    }
+}
+
+/// Traces are found by exemplars, which come from the Collector's span metrics.
+#[test]
+fn latency_leads_to_traces() {
+    let exemplars = |dashboard: &Value| {
+        let targets = panels(dashboard).flat_map(|panel| array(&panel["targets"]));
+        targets.filter(|target| target["exemplar"] == true).all(|target| {
+            target["expr"]
+                .as_str()
+                .is_some_and(|expr| expr.contains("traces_span_metrics_duration_seconds_bucket"))
+        })
+    };
+    let dashboards = dashboards();
+    assert!(dashboards.iter().all(|(_, dashboard)| exemplars(dashboard)), "these metrics have no exemplars");
+    for wanted in ["grpc-server", "clients"] {
+        let (_, dashboard) =
+            dashboards.iter().find(|(name, _)| name == wanted).expect("the dashboard is there");
+        let mut targets = panels(dashboard).flat_map(|panel| array(&panel["targets"]));
+        assert!(targets.any(|target| target["exemplar"] == true), "{wanted} has no panel with exemplars");
+    }
+}
+
+fn queries() -> Vec<String> {
+    let mut queries = Vec::new();
+    for (_, dashboard) in dashboards() {
+        for target in panels(&dashboard).flat_map(|panel| array(&panel["targets"])) {
+            let expr = target["expr"].as_str().expect("a query");
+            let values =
+                [("$__rate_interval", "1m"), ("$__range", "1h"), ("$namespace", "kelvin"), ("$pod", ".*")];
+            queries
+                .push(values.iter().fold(expr.to_owned(), |expr, (name, value)| expr.replace(name, value)));
+        }
+    }
+    queries
+}
+
+#[test]
+fn every_query_is_promql() {
+    let Some(mut promtool) = helm::tool("promtool") else { return };
+    let rules: Vec<_> = queries()
+        .iter()
+        .enumerate()
+        .map(|(number, expr)| json!({"record": format!("query_{number}"), "expr": expr}))
+        .collect();
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("queries.yaml");
+    fs::write(&path, json!({"groups": [{"name": "dashboards", "rules": rules}]}).to_string())
+        .expect("a folder to write to");
+    helm::run(promtool.args(["check", "rules", "--lint=none"]).arg(path));
+}
+
+/// What dashboards and alerts ask for is what the programs export: the names of the instruments stand in their sources.
+#[test]
+fn every_metric_of_ours_exists() {
+    let crates = helm::chart().join("../../crates");
+    let mut instruments = BTreeSet::new();
+    for program in helm::files(&crates) {
+        collect_instruments(&program.join("src"), &mut instruments);
+    }
+    assert!(instruments.contains("kelvin_sensors"), "no instruments found in {}", crates.display());
+    let mut expressions = queries();
+    expressions.extend(alerts::groups().unwrap_or_default().iter().map(Value::to_string));
+    for metric in
+        expressions.iter().flat_map(|expression| words(expression)).filter(|word| word.starts_with("kelvin_"))
+    {
+        if !LABELS.contains(&metric) {
+            let known = instruments.iter().any(|instrument| suffixed(metric, instrument));
+            assert!(known, "nothing exports {metric}");
+        }
+    }
+}
+
+/// Attributes of ours that are labels.
+const LABELS: [&str; 2] = ["kelvin_rpc", "kelvin_store"];
+
+/// Whether a metric in Prometheus is this instrument: its unit and kind are added to the name.
+fn suffixed(metric: &str, instrument: &str) -> bool {
+    let unit = ["_total", "_bucket", "_sum", "_count"]
+        .iter()
+        .find_map(|kind| metric.strip_suffix(kind))
+        .unwrap_or(metric);
+    unit.strip_prefix(instrument).is_some_and(|unit| ["", "_seconds", "_celsius", "_bytes"].contains(&unit))
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+}
+
+fn collect_instruments(folder: &Path, instruments: &mut BTreeSet<String>) {
+    for path in helm::files(folder) {
+        if path.is_dir() {
+            collect_instruments(&path, instruments);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let source = fs::read_to_string(&path).expect("a source");
+            let literals =
+                source.split('"').filter(|literal| literal.starts_with("kelvin.") && !literal.contains(' '));
+            instruments.extend(literals.map(|literal| literal.replace('.', "_")));
+        }
+    }
+}

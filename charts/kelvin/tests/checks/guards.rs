@@ -1,0 +1,67 @@
+//! Settings that do not go together are refused, in words that say what to set.
+
+use crate::helm;
+
+const REFUSED: [(&[&str], &str); 12] = [
+    (&["server.replicas=3"], "set store.kind to valkey, or server.replicas to 1"),
+    (
+        &["server.autoscaling.enabled=true"],
+        "set store.kind to valkey, or server.autoscaling.enabled to false",
+    ),
+    (&["store.valkey.address=valkey:6379"], "set store.kind to valkey, or leave the address away"),
+    (&["store.kind=valkey"], "set store.valkey.address to host:port"),
+    (&["store.kind=valkey", r"store.valkey.address=a:1\,b:2"], "set store.valkey.cluster to true"),
+    (
+        &["store.kind=valkey", "store.valkey.address=a:1", "tls.enabled=false", "tls.mtls=none"],
+        "set store.valkey.tls.existingSecret, or store.valkey.tls.enabled to false",
+    ),
+    (
+        &[
+            "store.kind=valkey",
+            "store.valkey.address=a:1",
+            "server.autoscaling.enabled=true",
+            "server.autoscaling.minReplicas=7",
+        ],
+        "server.autoscaling.minReplicas (7) is above server.autoscaling.maxReplicas (6)",
+    ),
+    (&["tls.enabled=false"], "set tls.mtls to none"),
+    (&["fullnameOverride=a-name-that-is-longer-than-any-should-be"], "longer than 35 characters"),
+    (&["fullnameOverride=Kelvin"], "set fullnameOverride to small letters, digits and hyphens"),
+    (
+        &["server.settings.STORE=memory"],
+        "server.settings.STORE: the chart sets KELVIN_STORE from other values",
+    ),
+    (
+        &["clients.unary.settings.SENSORS=5"],
+        "client.settings.SENSORS: the chart sets KELVIN_SENSORS from other values",
+    ),
+];
+
+#[test]
+fn settings_that_do_not_fit_are_refused_in_plain_words() {
+    for (settings, words) in REFUSED {
+        let arguments: Vec<_> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+        let Some(mut helm) = helm::template(&arguments) else { return };
+        let (rendered, said) = helm::outcome(&mut helm);
+        assert!(!rendered, "{settings:?} should be refused");
+        assert!(said.contains(words), "{settings:?} should say {words:?}, but says:\n{said}");
+    }
+}
+
+#[test]
+fn a_cluster_without_cert_manager_is_told_so() {
+    let Some(mut helm) = helm::bare_template(&[]) else { return };
+    let (rendered, said) = helm::outcome(&mut helm);
+    assert!(!rendered && said.contains("cert-manager is not in this cluster"), "{said}");
+}
+
+#[test]
+fn a_cluster_without_prometheus_gets_no_alerts_and_is_told_so() {
+    let Some(mut helm) = helm::tool("helm") else { return };
+    let chart = helm::chart();
+    // Notes are rendered by an installation alone; this one asks no cluster.
+    helm.args(["install", "kelvin"]).arg(chart).args(["--namespace", "kelvin", "--dry-run=client"]);
+    let said = helm::run(helm.args(["--set", "tls.enabled=false,tls.mtls=none"]));
+    assert!(said.contains("NO ALERTS: this cluster knows no PrometheusRule"), "{said}");
+    assert!(!said.contains("kind: PrometheusRule"), "{said}");
+}

@@ -1,0 +1,13 @@
+//! What is checked of the Helm chart without a cluster: `make test-chart`, with `UPDATE=1` to accept what changed.
+
+mod alerts;
+mod dashboards;
+mod guards;
+mod helm;
+mod object;
+mod readme;
+mod rendering;
+mod schema;
+mod security;
+mod snapshot;
+mod tools;

@@ -1,0 +1,153 @@
+//! Pods that Pod Security `restricted` takes, and a network that denies what is not named.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::{
+    helm,
+    object::{Object, all, find, selects},
+};
+
+fn renderings() -> impl Iterator<Item = (String, Vec<Object>)> {
+    helm::ci_values().into_iter().filter_map(|values| {
+        let values = values.to_str().expect("a plain path").to_owned();
+        helm::render(&["--values", &values]).map(|objects| (values, objects))
+    })
+}
+
+#[test]
+fn pods_are_restricted() {
+    for (values, objects) in renderings() {
+        for pod in objects.iter().filter_map(Object::pod) {
+            let context = "/spec/containers/0/securityContext";
+            for (pointer, wanted) in [
+                ("/spec/automountServiceAccountToken", json!(false)),
+                ("/spec/enableServiceLinks", json!(false)),
+                ("/spec/securityContext/runAsNonRoot", json!(true)),
+                ("/spec/securityContext/runAsUser", json!(65532)),
+                ("/spec/securityContext/seccompProfile/type", json!("RuntimeDefault")),
+                (&format!("{context}/allowPrivilegeEscalation"), json!(false)),
+                (&format!("{context}/readOnlyRootFilesystem"), json!(true)),
+                (&format!("{context}/capabilities/drop"), json!(["ALL"])),
+            ] {
+                assert_eq!(pod.at(pointer), &wanted, "{pointer} with {values}");
+            }
+            for pointer in ["requests/cpu", "requests/memory", "limits/memory"] {
+                let resource = pod.at(&format!("/spec/containers/0/resources/{pointer}"));
+                assert!(resource.is_string(), "no {pointer} with {values}");
+            }
+            assert_eq!(pod.at("/spec/containers").as_array().map(Vec::len), Some(1), "one program a pod");
+        }
+    }
+}
+
+/// The default settings: each pod is behind a policy for both directions, and only the right ones meet.
+#[test]
+fn network_lets_through_what_is_named() {
+    let Some(objects) = helm::render(&[]) else { return };
+    let policies: Vec<_> = all(&objects, "NetworkPolicy").collect();
+    for pod in objects.iter().filter_map(Object::pod) {
+        let labels = pod.labels();
+        let closed = policies.iter().any(|policy| {
+            selects(policy.at("/spec/podSelector"), &labels)
+                && policy.at("/spec/policyTypes") == &json!(["Ingress", "Egress"])
+        });
+        assert!(closed, "a pod with {labels:?} is open");
+    }
+
+    let server = pod(&objects, "Deployment", "kelvin-server");
+    let client = pod(&objects, "Deployment", "kelvin-client-unary");
+    let check = pod(&objects, "Pod", "kelvin-check");
+    let stranger = Object(json!({"metadata": {"labels": {"app": "stranger"}}}));
+    for (from, to, passes) in [
+        (&client, &server, true),
+        (&check, &server, true),
+        (&stranger, &server, false),
+        (&server, &server, false),
+        (&server, &client, false),
+        (&stranger, &client, false),
+        (&client, &client, false),
+    ] {
+        assert_eq!(reaches(&policies, from, to), passes, "{:?} → {:?}", from.labels(), to.labels());
+    }
+    // Towards the outside there are no peers but DNS and the Collector.
+    let outside: Vec<_> = policies
+        .iter()
+        .flat_map(|policy| rules(policy, "egress", "to"))
+        .filter(|(peer, _)| peer["namespaceSelector"].is_object() || peer["ipBlock"].is_object())
+        .map(|(peer, ports)| {
+            (peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"].clone(), ports.clone())
+        })
+        .collect();
+    let port = |protocol, port| json!({"protocol": protocol, "port": port});
+    assert_eq!(
+        outside,
+        [
+            (json!("kube-system"), json!([port("UDP", 53), port("TCP", 53)])),
+            (json!("observability"), json!([port("TCP", 4317)])),
+        ]
+    );
+}
+
+/// The store's servers are let out to the store, and nobody else is.
+#[test]
+fn network_lets_the_servers_alone_to_the_store() {
+    let values = helm::chart().join("ci/valkey-cluster-values.yaml");
+    let Some(objects) = helm::render(&["--values", values.to_str().expect("a plain path")]) else { return };
+    let out: Vec<_> = all(&objects, "NetworkPolicy")
+        .filter(|policy| {
+            rules(policy, "egress", "to").any(|(peer, _)| peer["ipBlock"]["cidr"] == "192.0.2.0/24")
+        })
+        .map(Object::name)
+        .collect();
+    assert_eq!(out, ["kelvin-server"]);
+}
+
+fn pod(objects: &[Object], kind: &str, name: &str) -> Object {
+    find(objects, kind, name).pod().expect("a workload")
+}
+
+/// Whether the policies let a pod of the namespace call another on the port of gRPC: out of the one and into the other.
+fn reaches(policies: &[&Object], from: &Object, to: &Object) -> bool {
+    let allowed = |at: &Object, direction: &str, peers: &str, other: &BTreeMap<&str, &str>| {
+        let of_pod = policies.iter().filter(|policy| selects(policy.at("/spec/podSelector"), &at.labels()));
+        let mut policed = of_pod
+            .filter(|policy| {
+                policy
+                    .at("/spec/policyTypes")
+                    .as_array()
+                    .is_some_and(|types| types.iter().any(|kind| *kind == heading(direction)))
+            })
+            .peekable();
+        policed.peek().is_none()
+            || policed.any(|policy| {
+                rules(policy, direction, peers).any(|(peer, ports)| {
+                    peer["namespaceSelector"].is_null()
+                        && selects(&peer["podSelector"], other)
+                        && ports
+                            .as_array()
+                            .is_some_and(|ports| ports.iter().any(|port| port["port"] == 50051))
+                })
+            })
+    };
+    allowed(from, "egress", "to", &to.labels()) && allowed(to, "ingress", "from", &from.labels())
+}
+
+fn heading(direction: &str) -> &str {
+    if direction == "egress" { "Egress" } else { "Ingress" }
+}
+
+/// Peers of a policy in a direction, each with the ports it is for.
+fn rules<'a>(
+    policy: &'a Object,
+    direction: &str,
+    peers: &'a str,
+) -> impl Iterator<Item = (&'a Value, &'a Value)> {
+    let rules = policy.at(&format!("/spec/{direction}")).as_array().into_iter().flatten();
+    rules.flat_map(move |rule| {
+        let peers = rule[peers].as_array().expect("a rule names its peers");
+        assert!(!peers.is_empty() && rule["ports"].is_array(), "a rule for everybody: {rule}");
+        peers.iter().map(move |peer| (peer, &rule["ports"]))
+    })
+}
