@@ -9,9 +9,9 @@ use crate::{
     object::{Object, all},
 };
 
-/// All rules of the default rendering.
+/// All rules, those about a shared store included.
 pub(crate) fn groups() -> Option<Vec<Value>> {
-    let objects = helm::render(&[])?;
+    let objects = helm::render(&["--set", "store.kind=valkey,store.valkey.address=valkey:6379"])?;
     let of_object =
         |object: &Object| object.at("/spec/groups").as_array().expect("a rule has groups").clone();
     Some(all(&objects, "PrometheusRule").flat_map(of_object).collect())

@@ -5,6 +5,7 @@ mod dashboards;
 mod guards;
 mod helm;
 mod object;
+mod programs;
 mod readme;
 mod rendering;
 mod schema;
