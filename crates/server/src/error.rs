@@ -7,7 +7,7 @@ use kelvin_store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// Settings that cannot work, such as files that cannot be read.
-    #[error(transparent)]
+    #[error("{0}")]
     Settings(#[from] SettingsError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address} ({variable}): {source}{hint}", hint = hint(source))]

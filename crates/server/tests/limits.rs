@@ -11,10 +11,14 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use kelvin_proto::{SensorReading, SensorStatsRequest};
 use prost::Message as _;
-use support::{PATIENCE, TOKEN, TestServer, connect, eventually, reading};
+use support::{PATIENCE, TOKEN, TestServer, client, connect, connect_by, eventually, reading};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::{Code, body::Body, transport::Channel};
+use tonic::{
+    Code,
+    body::Body,
+    transport::{Channel, Endpoint},
+};
 use tower::{Service as _, ServiceExt as _};
 
 const UNARY: &str = "SensorService/SendSingleReading";
@@ -137,10 +141,12 @@ fn one_a_frame(sensor_id: String, count: i64, sent: Arc<AtomicU64>) -> impl Stre
 #[tokio::test]
 async fn many_callers_of_tiny_frames_who_read_late_are_held_up_and_served() {
     const STREAMS: usize = 64;
-    const COUNT: i64 = 4000;
+    const COUNT: i64 = 3000;
     const SENT: u64 = 1500;
     let server = TestServer::start(&[]).await;
-    let client = server.client().await;
+    let endpoint = Endpoint::from_static("http://localhost").initial_connection_window_size(65_535);
+    let channel = connect_by(endpoint, server.address, server.files.client_tls(None)).await.unwrap();
+    let client = client(channel, TOKEN);
     let mut chats = Vec::new();
     for stream in 0..STREAMS {
         let sent = Arc::new(AtomicU64::new(0));

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use kelvin_proto::{SensorReading, sensor_service_client::SensorServiceClient};
 use kelvin_server::{Config, Server, ServerError};
 use kelvin_telemetry::Telemetry;
@@ -140,6 +140,32 @@ impl TestServer {
     }
 }
 
+/// A client on a connection of its own without the layers of tonic's channel.
+impl TestServer {
+    pub(crate) async fn bare_client(
+        &self,
+    ) -> SensorServiceClient<
+        impl tonic::client::GrpcService<
+            tonic::body::Body,
+            Error = hyper::Error,
+            ResponseBody = hyper::body::Incoming,
+            Future: Send,
+        > + Clone,
+    > {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let tls = TlsConnector::from(self.files.client_tls(None).config());
+        let stream = tls.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let service = tower::service_fn(move |mut request: http::Request<tonic::body::Body>| {
+            request.headers_mut().insert("authorization", TOKEN.parse().unwrap());
+            sender.clone().send_request(request)
+        });
+        SensorServiceClient::with_origin(service, Uri::from_static("http://localhost"))
+    }
+}
+
 pub(crate) type Authorized = tonic::service::interceptor::InterceptedService<Channel, SetToken>;
 
 /// Sets the authorization metadata.
@@ -162,6 +188,15 @@ pub(crate) async fn connect(
     address: SocketAddr,
     tls: Arc<ClientTls>,
 ) -> Result<Channel, tonic::transport::Error> {
+    connect_by(Endpoint::from_static("http://localhost"), address, tls).await
+}
+
+/// A connection over TLS with the settings of `endpoint`.
+pub(crate) async fn connect_by(
+    endpoint: Endpoint,
+    address: SocketAddr,
+    tls: Arc<ClientTls>,
+) -> Result<Channel, tonic::transport::Error> {
     let connector = tower::service_fn(move |_: Uri| {
         let tls = TlsConnector::from(tls.config());
         async move {
@@ -171,7 +206,7 @@ pub(crate) async fn connect(
             Ok::<_, io::Error>(TokioIo::new(stream))
         }
     });
-    Endpoint::from_static("http://localhost").connect_with_connector(connector).await
+    endpoint.connect_with_connector(connector).await
 }
 
 pub(crate) fn reading(sensor_id: &str, temperature: f64, timestamp: i64) -> SensorReading {
