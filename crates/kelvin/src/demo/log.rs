@@ -1,9 +1,16 @@
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal as _, Write},
     sync::{Arc, Mutex},
 };
 
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::{FilterExt as _, filter_fn},
+    fmt::MakeWriter,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// What the server and the clients have to say: warnings and errors, unless `RUST_LOG` wants more. On standard error,
 /// or kept for the picture, which lines in between would tear.
@@ -16,14 +23,16 @@ impl Log {
     /// Becomes the process's subscriber.
     pub(super) fn start(keep: bool) -> Self {
         let log = Self { kept: keep.then(Arc::default) };
-        let filter =
-            EnvFilter::builder().with_default_directive(tracing::Level::WARN.into()).from_env_lossy();
-        let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone());
-        if keep {
-            format.with_ansi(false).without_time().compact().init();
+        let levels = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
+        // Where nobody collects metrics the SDK takes every instrument for an error.
+        let filter = levels.and(filter_fn(|metadata| metadata.name() != "InstrumentCreationFailed"));
+        let lines = tracing_subscriber::fmt::layer().with_writer(log.clone());
+        let lines = if keep {
+            lines.with_ansi(false).without_time().compact().boxed()
         } else {
-            format.init();
-        }
+            lines.with_ansi(io::stderr().is_terminal()).boxed()
+        };
+        tracing_subscriber::registry().with(lines.with_filter(filter)).init();
         log
     }
 

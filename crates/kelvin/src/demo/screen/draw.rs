@@ -50,12 +50,14 @@ impl Picture<'_> {
             given
         };
         let (tree_height, connect_height) = (fits(height(&tree)), fits(height(&connect)));
-        let [title, calls, sensors, traces, connects, logs] = Layout::vertical([
+        let sensors_height = sensors::height(self.view.sensors.len()).min(SENSORS + left);
+        let [title, calls, sensors, traces, connects, _, logs] = Layout::vertical([
             Constraint::Length(1),
             Constraint::Length(calls::HEIGHT),
-            Constraint::Min(0),
+            Constraint::Length(sensors_height),
             Constraint::Length(tree_height),
             Constraint::Length(connect_height),
+            Constraint::Min(0),
             Constraint::Length(log),
         ])
         .areas(area);
@@ -72,7 +74,7 @@ impl Picture<'_> {
         let line = Line::from(vec![
             " Kelvin ".reversed().bold(),
             Span::raw(format!(" {} s  ", self.view.elapsed.as_secs())),
-            Span::raw(format!("{} readings stored, {:.1}/s  ", self.view.stored(), self.rates[4])),
+            Span::raw(format!("{} readings, {:.1}/s  ", self.view.stored(), self.rates[4])),
             warn(format!("{alerts} alerts  "), alerts > 0),
             Span::raw(format!("https://{} ", self.address)).dim(),
         ]);
@@ -176,7 +178,7 @@ mod tests {
         let screen = screen(80, 24);
         for text in [
             "12 s",
-            "840 readings stored, 16.8/s",
+            "840 readings, 16.8/s",
             "60 alerts",
             "unary                    1      1.5",
             "10.0",

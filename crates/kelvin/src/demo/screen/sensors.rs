@@ -16,6 +16,11 @@ const COLUMNS: [Column; 6] = [
 /// The rule and the header.
 const ABOVE: u16 = 2;
 
+/// To show so many.
+pub(super) fn height(sensors: usize) -> u16 {
+    ABOVE.saturating_add(u16::try_from(sensors).unwrap_or(u16::MAX))
+}
+
 /// The sensors as the server knows them, as many as there is room for.
 pub(super) fn table<'a>(sensors: &[Sensor], area: Rect) -> Table<'a> {
     let fixed: u16 =
