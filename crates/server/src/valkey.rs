@@ -26,6 +26,8 @@ pub(crate) fn kind(config: &Config) -> Result<(Kind, Option<Reload>), SettingsEr
             Acknowledge::Replica => Wanted::Replica,
             Acknowledge::Fsync => Wanted::Fsync,
         },
+        prefix: ValkeySettings::PREFIX.to_owned(),
+        partitions: ValkeySettings::PARTITIONS,
         timeout: config.valkey_timeout,
         credentials,
     });
@@ -58,7 +60,7 @@ impl Reload {
                     }
                 }
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "cannot read the files for Valkey; the last ones stay in use")
+                    tracing::warn!(%error, "cannot read the files for Valkey; the last ones stay in use");
                 }
                 Err(error) => tracing::error!(%error, "reading the files for Valkey panicked"),
             }

@@ -50,6 +50,18 @@ impl From<&AlertSettings> for Rules {
     }
 }
 
+impl Rules {
+    /// Whether nothing can raise an alert.
+    pub(crate) fn are_silent(&self) -> bool {
+        self.low == f64::NEG_INFINITY && self.high == f64::INFINITY && !self.need_history()
+    }
+
+    /// Whether readings are compared with those before them.
+    pub(crate) fn need_history(&self) -> bool {
+        self.z_score.is_finite()
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum State {
@@ -97,6 +109,22 @@ impl Detector {
         if self.due == 0 {
             self.refresh(rules, history);
         }
+    }
+
+    /// Takes up the history of a sensor anew, newest first.
+    pub(crate) fn look(&mut self, rules: &Rules, history: impl Iterator<Item = f64>) {
+        self.refresh(rules, history);
+    }
+
+    /// The alert state as it is kept in a store.
+    pub(crate) fn state(&self) -> u8 {
+        self.state as u8
+    }
+
+    /// Goes on from a state that was kept.
+    pub(crate) fn resume(&mut self, state: u8) {
+        let states = [State::Normal, State::Low, State::High, State::Outlier];
+        self.state = *states.get(usize::from(state)).unwrap_or(&State::Normal);
     }
 
     /// What the next reading changes; `history` is the readings before it, newest first.

@@ -61,3 +61,20 @@ pub(crate) fn duration(meter: &Meter) -> Histogram<f64> {
         ])
         .build()
 }
+
+pub(crate) fn up(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGauge<u64>, u64> {
+    meter
+        .u64_observable_gauge("kelvin.store.up")
+        .with_unit("1")
+        .with_description("1 while the shared store answers this server, 0 while it does not.")
+}
+
+/// OpenTelemetry's semantic conventions for database clients.
+pub(crate) fn commands(meter: &Meter) -> Histogram<f64> {
+    meter
+        .f64_histogram("db.client.operation.duration")
+        .with_unit("s")
+        .with_description("Duration of database client operations.")
+        .with_boundaries(vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0])
+        .build()
+}

@@ -5,6 +5,7 @@ use opentelemetry::metrics::Meter;
 use crate::{
     AlertSettings, Batch, Limits, Page, Query, Reading, Report, Stats, StoreError, ValkeySettings,
     memory::{Memory, MemoryReader},
+    valkey::{Valkey, ValkeyReader, ValkeyStore},
 };
 
 /// Which store, with its own settings.
@@ -23,24 +24,26 @@ pub struct Opener(Source);
 #[derive(Debug, Clone)]
 enum Source {
     Memory(Arc<Memory>),
+    Valkey(Arc<Valkey>),
 }
 
 impl Opener {
     /// Checks the settings. Gauges about what is held are observed through `meter` from now on.
-    #[expect(clippy::needless_pass_by_value, reason = "the shared store keeps its settings")]
     pub fn new(kind: Kind, limits: Limits, alerts: AlertSettings, meter: &Meter) -> Result<Self, StoreError> {
         limits.check()?;
         match kind {
             Kind::Memory => Ok(Self(Source::Memory(Memory::new(limits, &alerts, meter)))),
-            Kind::Valkey(_) => Err(StoreError::Settings("the Valkey store is not there yet".to_owned())),
+            Kind::Valkey(settings) => {
+                Ok(Self(Source::Valkey(Arc::new(Valkey::new(settings, limits, &alerts, meter)?))))
+            }
         }
     }
 
     /// A store for the runtime this is called on.
-    #[expect(clippy::unused_async, reason = "opening a shared store asks it what it can")]
     pub async fn open(&self) -> Result<Store, StoreError> {
         match &self.0 {
             Source::Memory(memory) => Ok(Store(Handle::Memory(Arc::clone(memory)))),
+            Source::Valkey(valkey) => Ok(Store(Handle::Valkey(valkey.open().await?))),
         }
     }
 }
@@ -52,6 +55,7 @@ pub struct Store(Handle);
 #[derive(Debug, Clone)]
 enum Handle {
     Memory(Arc<Memory>),
+    Valkey(ValkeyStore),
 }
 
 impl Store {
@@ -60,35 +64,39 @@ impl Store {
     /// Readings may come out of order and twice: they are kept and counted as they arrive, and the last to arrive is
     /// the sensor's last reading. After an error `report.stored` says how many are known to be stored; of the others
     /// it is unknown.
-    #[expect(clippy::unused_async, reason = "a shared store waits for its acknowledgement")]
     pub async fn append(&self, batch: &Batch, report: &mut Report) -> Result<(), StoreError> {
         match &self.0 {
-            Handle::Memory(memory) => memory.append(batch, report),
+            Handle::Memory(memory) => {
+                memory.append(batch, report);
+                Ok(())
+            }
+            Handle::Valkey(valkey) => valkey.append(batch, report).await,
         }
-        Ok(())
     }
 
     /// Reads what is stored of a sensor; of an unknown one that is nothing.
-    #[expect(clippy::unused_async, reason = "a shared store is asked")]
     pub async fn read(&self, sensor_id: &str, query: Query) -> Result<Reader, StoreError> {
         match &self.0 {
             Handle::Memory(memory) => Ok(Reader(Inner::Memory(MemoryReader::new(memory, sensor_id, &query)))),
+            Handle::Valkey(valkey) => {
+                Ok(Reader(Inner::Valkey(ValkeyReader::new(valkey, sensor_id, &query).await?)))
+            }
         }
     }
 
     /// Statistics of a sensor since it was first seen; `None` if it is unknown.
-    #[expect(clippy::unused_async, reason = "a shared store is asked")]
     pub async fn stats(&self, sensor_id: &str) -> Result<Option<Stats>, StoreError> {
         match &self.0 {
             Handle::Memory(memory) => Ok(memory.stats(sensor_id)),
+            Handle::Valkey(valkey) => valkey.stats(sensor_id).await,
         }
     }
 
     /// A page of at most `page_size` sensors, in an order that stays; the first page has the empty token.
-    #[expect(clippy::unused_async, reason = "a shared store is asked")]
     pub async fn list(&self, page_token: &str, page_size: usize) -> Result<Page, StoreError> {
         match &self.0 {
             Handle::Memory(memory) => memory.list(page_token, page_size.max(1)),
+            Handle::Valkey(valkey) => valkey.list(page_token, page_size.max(1)).await,
         }
     }
 }
@@ -100,6 +108,7 @@ pub struct Reader(Inner);
 #[derive(Debug)]
 enum Inner {
     Memory(MemoryReader),
+    Valkey(ValkeyReader),
 }
 
 impl Reader {
@@ -108,6 +117,7 @@ impl Reader {
     pub async fn next(&mut self, out: &mut Vec<Reading>) -> Result<bool, StoreError> {
         match &mut self.0 {
             Inner::Memory(reader) => Ok(reader.next(out).await),
+            Inner::Valkey(reader) => reader.next(out).await,
         }
     }
 
@@ -116,6 +126,7 @@ impl Reader {
     pub fn missed(&self) -> u64 {
         match &self.0 {
             Inner::Memory(reader) => reader.missed(),
+            Inner::Valkey(reader) => reader.missed(),
         }
     }
 }

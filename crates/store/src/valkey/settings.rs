@@ -13,10 +13,22 @@ pub struct ValkeySettings {
     pub username: Option<String>,
     /// When a write counts as stored.
     pub acknowledge: Acknowledge,
+    /// What all keys begin with, for several stores on one server. Without braces.
+    pub prefix: String,
+    /// Into how many hash tags the sensors are spread, [`PARTITIONS`](Self::PARTITIONS) if there is no reason for
+    /// another number. It says where the data is: the same for all servers, and for ever.
+    pub partitions: u16,
     /// How long one answer may take, apart from the wait that [`acknowledge`](Self::acknowledge) asks for.
     pub timeout: Duration,
     /// Password and TLS files. On a change new connections are made and take over.
     pub credentials: watch::Receiver<Credentials>,
+}
+
+impl ValkeySettings {
+    /// The usual [`prefix`](Self::prefix).
+    pub const PREFIX: &str = "kelvin";
+    /// The usual number of [`partitions`](Self::partitions).
+    pub const PARTITIONS: u16 = 64;
 }
 
 /// When a write counts as stored.

@@ -1,8 +1,12 @@
 //! What every store must do, asked of each of them.
 
 mod model;
+#[path = "../processes/mod.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod processes;
 mod suite;
 mod support;
+mod valkey;
 
 use std::time::Duration;
 
@@ -46,6 +50,25 @@ macro_rules! contract {
                 async fn $test() {
                     super::suite::$test(&super::Memory).await;
                 }
+            )*
+        }
+
+        mod valkey_alone {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::suite::$test(&super::valkey::Valkey::alone().await).await;
+                }
+            )*
+        }
+
+        /// One cluster for all, since it takes seconds to form.
+        #[tokio::test]
+        async fn valkey_cluster() {
+            let cluster = valkey::Valkey::cluster().await;
+            $(
+                println!("{}", stringify!($test));
+                suite::$test(&cluster).await;
             )*
         }
     };

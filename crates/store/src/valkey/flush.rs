@@ -1,0 +1,257 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use redis::{Cmd, Value};
+use tokio::time::sleep;
+
+use super::{
+    Acknowledge, Shared,
+    connect::{Lane, wait_limit},
+    failure::Failure,
+    keys::Partition,
+    nodes::Nodes,
+    pending::{Item, Outcome, Pending},
+    record::{take, whole},
+    scripts::APPEND,
+};
+use crate::{Refusal, summary::Summary};
+
+/// Sensors in one script call at most: what Lua can spread on its stack is limited, and a call must not take long.
+const SENSORS: usize = 256;
+
+/// Items of one partition, sent in one script call.
+struct Call {
+    partition: usize,
+    items: Vec<usize>,
+    /// The node to ask instead of the one in charge.
+    ask: Option<String>,
+}
+
+/// Stores what is pending: one script call a partition, all for a node in one pipeline, with the wait for replicas or
+/// disk behind them on the same connection. What a server refused before it began is sent again while time allows;
+/// what is of unknown outcome is not.
+pub(super) async fn store(shared: &Shared, nodes: &Nodes, lane: usize, pending: &mut Pending) {
+    let deadline = Instant::now() + nodes.settings().timeout;
+    let mut open = calls(&pending.items);
+    let mut pause = Duration::from_millis(5);
+    loop {
+        let (mut groups, mut again) = (BTreeMap::<(String, bool), Vec<Call>>::new(), Vec::new());
+        for mut call in open {
+            let asking = call.ask.is_some();
+            let address = match call.ask.take() {
+                Some(address) => Ok(address),
+                None => nodes.route(shared.keys.all()[call.partition].slot).await,
+            };
+            match address {
+                Ok(address) => groups.entry((address, asking)).or_default().push(call),
+                Err(failure) => again.push((call, failure)),
+            }
+        }
+        let items = &pending.items;
+        let sent = groups
+            .into_iter()
+            .map(|((address, asking), calls)| send(shared, nodes, address, asking, lane, calls, items));
+        for (call, result) in join_all(sent).await.into_iter().flatten() {
+            match result {
+                Ok(outcomes) => {
+                    for (item, outcome) in call.items.iter().zip(outcomes) {
+                        pending.items[*item].outcome = outcome;
+                    }
+                }
+                Err(failure) => again.push((call, failure)),
+            }
+        }
+        let expired = Instant::now() >= deadline;
+        open = Vec::new();
+        for (mut call, failure) in again {
+            if expired || !failure.may_repeat() {
+                let text: Arc<str> = failure.text().into();
+                for item in call.items {
+                    pending.items[item].outcome = Outcome::Failed(Arc::clone(&text));
+                }
+            } else {
+                if let Failure::Refused { ask, .. } = failure {
+                    call.ask = ask;
+                }
+                open.push(call);
+            }
+        }
+        if open.is_empty() {
+            return;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}
+
+fn calls(items: &[Item]) -> Vec<Call> {
+    let mut partitions = BTreeMap::<usize, Vec<usize>>::new();
+    for (at, item) in items.iter().enumerate() {
+        partitions.entry(item.partition).or_default().push(at);
+    }
+    let chunks = partitions
+        .iter()
+        .flat_map(|(partition, items)| items.chunks(SENSORS).map(move |part| (partition, part)));
+    chunks.map(|(&partition, items)| Call { partition, items: items.to_vec(), ask: None }).collect()
+}
+
+type Sent = Vec<(Call, Result<Vec<Outcome>, Failure>)>;
+
+async fn send(
+    shared: &Shared,
+    nodes: &Nodes,
+    address: String,
+    asking: bool,
+    lane: usize,
+    calls: Vec<Call>,
+    items: &[Item],
+) -> Sent {
+    let all = |calls: Vec<Call>, failure: &Failure| -> Sent {
+        calls.into_iter().map(|call| (call, Err(failure.clone()))).collect()
+    };
+    let connection = match nodes.connection(&address, Lane::Write(lane)).await {
+        Ok(connection) => connection,
+        Err(failure) => return all(calls, &failure),
+    };
+    let mut pipeline = redis::pipe();
+    for call in &calls {
+        if asking {
+            pipeline.cmd("ASKING");
+        }
+        pipeline.add_command(append(
+            shared,
+            &shared.keys.all()[call.partition],
+            call.items.iter().map(|at| &items[*at]),
+        ));
+    }
+    let wait = wait(nodes);
+    let waits = wait.is_some();
+    if let Some(wait) = wait {
+        pipeline.add_command(wait);
+    }
+    let mut values = match nodes.run(&connection, "EVALSHA", &pipeline).await {
+        Ok(values) => values,
+        Err(failure) => return all(calls, &failure),
+    };
+    let acknowledged = if waits { values.pop().map_or(Err(unreadable()), acknowledged) } else { Ok(()) };
+    let answers = values.into_iter().skip(usize::from(asking)).step_by(1 + usize::from(asking));
+    let mut sent = Sent::new();
+    for (call, value) in calls.into_iter().zip(answers) {
+        let result = match Failure::check(value) {
+            Ok(value) => acknowledged.clone().and_then(|()| read(shared, &value, call.items.len())),
+            Err(failure) => {
+                nodes.heed(&connection, &failure).await;
+                Err(failure)
+            }
+        };
+        sent.push((call, result));
+    }
+    sent
+}
+
+/// A script call; without items it only forgets idle sensors and counts.
+pub(super) fn append<'a>(
+    shared: &Shared,
+    partition: &Partition,
+    items: impl ExactSizeIterator<Item = &'a Item> + Clone,
+) -> Cmd {
+    let mut keys = vec![partition.statistics(), partition.index(), partition.names(), partition.meta()];
+    keys.extend(items.clone().map(|item| partition.stream(&item.id)));
+    let mut call = APPEND.call(keys.iter().map(String::as_str));
+    let share = |limit: usize| (limit / shared.keys.all().len()).max(1) as f64;
+    let limits = &shared.limits;
+    let bounds = [
+        limits.readings_per_sensor as f64,
+        share(limits.sensors),
+        share(limits.readings),
+        shared.idle,
+        partition.stream_prefix() as f64,
+    ];
+    call.arg(bounds.map(f64::to_le_bytes).as_flattened());
+    let mut readings = Vec::new();
+    for item in items {
+        readings.clear();
+        readings.extend(item.readings());
+        let Summary { count, mean, m2, min, max } = Summary::of(&readings);
+        call.arg([count as f64, mean, m2, min, max].map(f64::to_le_bytes).as_flattened())
+            .arg(&item.packed[..]);
+    }
+    call
+}
+
+/// Waits for what this connection has written so far.
+fn wait(nodes: &Nodes) -> Option<Cmd> {
+    let limit = u64::try_from(wait_limit(nodes.settings()).as_millis()).unwrap_or(u64::MAX);
+    match nodes.settings().acknowledge {
+        Acknowledge::Primary => None,
+        Acknowledge::Replica => Some(redis::cmd("WAIT").arg(1).arg(limit).take()),
+        Acknowledge::Fsync => Some(redis::cmd("WAITAOF").arg(1).arg(0).arg(limit).take()),
+    }
+}
+
+fn acknowledged(value: Value) -> Result<(), Failure> {
+    let reached = match Failure::check(value)? {
+        Value::Int(reached) => reached,
+        Value::Array(reached) => match reached.first() {
+            Some(Value::Int(reached)) => *reached,
+            _ => return Err(unreadable()),
+        },
+        _ => return Err(unreadable()),
+    };
+    if reached > 0 {
+        Ok(())
+    } else {
+        Err(Failure::Unknown("the readings did not reach a replica or disk in time".to_owned()))
+    }
+}
+
+fn read(shared: &Shared, value: &Value, count: usize) -> Result<Vec<Outcome>, Failure> {
+    let Value::BulkString(bytes) = value else { return Err(unreadable()) };
+    let mut bytes = &bytes[..];
+    let totals = totals(&mut bytes).ok_or_else(unreadable)?;
+    shared.counters.forgotten.fetch_add(totals.forgotten, Relaxed);
+    shared.counters.expired.fetch_add(totals.expired, Relaxed);
+    let outcomes: Option<Vec<_>> = (0..count).map(|_| outcome(&mut bytes)).collect();
+    let outcomes = outcomes.ok_or_else(unreadable)?;
+    for outcome in &outcomes {
+        if let Outcome::Stored { evicted, .. } = outcome {
+            shared.counters.evicted.fetch_add(*evicted, Relaxed);
+        }
+    }
+    Ok(outcomes)
+}
+
+/// What a partition holds, and what went in this call.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Totals {
+    pub(super) sensors: u64,
+    pub(super) readings: u64,
+    pub(super) forgotten: u64,
+    pub(super) expired: u64,
+}
+
+/// Takes the totals off an answer.
+pub(super) fn totals(bytes: &mut &[u8]) -> Option<Totals> {
+    let mut number = || Some(whole(f64::from_le_bytes(take(bytes)?)));
+    Some(Totals { sensors: number()?, readings: number()?, forgotten: number()?, expired: number()? })
+}
+
+fn outcome(bytes: &mut &[u8]) -> Option<Outcome> {
+    let [code, state] = take(bytes)?;
+    let before = whole(f64::from_le_bytes(take(bytes)?));
+    let evicted = whole(f64::from_le_bytes(take(bytes)?));
+    match code {
+        0 => Some(Outcome::Stored { before, evicted, state }),
+        1 => Some(Outcome::Refused(Refusal::TooManySensors)),
+        2 => Some(Outcome::Refused(Refusal::Full)),
+        _ => None,
+    }
+}
+
+fn unreadable() -> Failure {
+    Failure::Unknown("the answer of the append script cannot be read".to_owned())
+}

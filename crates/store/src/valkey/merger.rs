@@ -1,0 +1,108 @@
+use std::{
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{Notify, Semaphore, oneshot},
+    time::sleep,
+};
+
+use super::{
+    Shared, alerts,
+    alerts::Histories,
+    flush,
+    nodes::Nodes,
+    pending::{Pending, Settled},
+};
+use crate::Batch;
+
+/// How long readings wait for others while a flush is under way.
+const WAIT: Duration = Duration::from_millis(10);
+/// As many readings are not kept waiting.
+const ENOUGH: usize = 16 * 1024;
+/// Readings that wait or are under way at most; who brings more waits, and so slows its stream.
+const ROOM: usize = 128 * 1024;
+/// Flushes under way at most, each on its own connection where it waits for replicas or disk.
+const FLIGHTS: usize = 8;
+
+/// Merges the readings of all calls of a runtime into few script calls.
+#[derive(Debug)]
+pub(super) struct Merger {
+    pending: Mutex<Pending>,
+    room: Semaphore,
+    flights: Arc<Semaphore>,
+    /// There is something to send.
+    news: Notify,
+    /// A flush has come back, or so much is waiting that it must go.
+    go: Notify,
+}
+
+impl Merger {
+    pub(super) fn new() -> Self {
+        Self {
+            pending: Mutex::default(),
+            room: Semaphore::new(ROOM),
+            flights: Arc::new(Semaphore::new(FLIGHTS)),
+            news: Notify::new(),
+            go: Notify::new(),
+        }
+    }
+
+    /// Hands a batch over and waits until it is settled.
+    pub(super) async fn append(
+        &self,
+        shared: &Shared,
+        batch: &Batch,
+    ) -> Result<Settled, oneshot::error::RecvError> {
+        let room = u32::try_from(batch.len().min(ROOM)).unwrap_or(u32::MAX);
+        let _room = self.room.acquire_many(room).await.expect("the room is never closed");
+        let (settled, full) = {
+            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            (pending.add(&shared.keys, batch), pending.readings >= ENOUGH)
+        };
+        self.news.notify_one();
+        if full {
+            self.go.notify_one();
+        }
+        settled.await
+    }
+
+    /// Sends what is pending, for ever: at once when nothing is under way.
+    pub(super) async fn run(self: Arc<Self>, shared: Arc<Shared>, nodes: Arc<Nodes>) {
+        let histories = Arc::new(Histories::default());
+        let mut lanes = (0..FLIGHTS).cycle();
+        loop {
+            self.news.notified().await;
+            let since = Instant::now();
+            while self.flights.available_permits() < FLIGHTS && !self.is_full() && since.elapsed() < WAIT {
+                tokio::select! {
+                    () = self.go.notified() => {}
+                    () = sleep(WAIT.saturating_sub(since.elapsed())) => {}
+                }
+            }
+            let flight = Arc::clone(&self.flights).acquire_owned().await.expect("flights are never closed");
+            let mut pending = mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+            if pending.items.is_empty() {
+                continue;
+            }
+            let lane = lanes.next().unwrap_or_default();
+            let lane = if nodes.settings().acknowledge == super::Acknowledge::Primary { 0 } else { lane };
+            let (merger, shared, nodes, histories) =
+                (Arc::clone(&self), Arc::clone(&shared), Arc::clone(&nodes), Arc::clone(&histories));
+            tokio::spawn(async move {
+                flush::store(&shared, &nodes, lane, &mut pending).await;
+                shared.note(pending.failure());
+                alerts::find(&shared, &nodes, &histories, &mut pending).await;
+                pending.settle();
+                drop(flight);
+                merger.go.notify_one();
+            });
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).readings >= ENOUGH
+    }
+}

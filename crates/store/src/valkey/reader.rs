@@ -1,0 +1,209 @@
+use std::time::Duration;
+
+use redis::Value;
+use tokio::time::sleep;
+
+use super::{
+    ValkeyStore,
+    news::Follower,
+    record::{READING, Record, unpack},
+    text,
+};
+use crate::{Query, Reading, StoreError};
+
+/// A follower looks by itself this often: news is a hint that may get lost.
+const LOOK: Duration = Duration::from_secs(1);
+/// Bytes of readings aimed at in one answer.
+const ANSWER: usize = 128 * 1024;
+/// Stream entries asked for at most in one answer, and at first.
+const ENTRIES: (usize, usize) = (4096, 16);
+
+/// Reads a sensor's stream by ranges of sequence numbers; the first reading ever has 1.
+#[derive(Debug)]
+pub(crate) struct ValkeyReader {
+    store: ValkeyStore,
+    id: String,
+    since: i64,
+    until: Option<i64>,
+    /// When the sensor that is being read was first seen.
+    born: Option<f64>,
+    next: u64,
+    /// The last one wanted.
+    end: Option<u64>,
+    entries: usize,
+    missed: u64,
+    follower: Option<Follower>,
+}
+
+/// What was found, and how far it was looked.
+struct Found {
+    record: Record,
+    entries: Vec<(u64, Vec<u8>)>,
+}
+
+impl ValkeyReader {
+    pub(crate) async fn new(store: &ValkeyStore, sensor_id: &str, query: &Query) -> Result<Self, StoreError> {
+        let follower = query.follow.then(|| store.news.follow(sensor_id));
+        let mut reader = Self {
+            store: store.clone(),
+            id: sensor_id.to_owned(),
+            since: query.since.unwrap_or(i64::MIN),
+            until: query.until,
+            born: None,
+            next: 1,
+            end: Some(0),
+            entries: ENTRIES.1,
+            missed: 0,
+            follower,
+        };
+        if let Some(record) = reader.record().await? {
+            reader.born = Some(record.born);
+            reader.next = record.count - record.held + 1;
+            reader.end = Some(record.count);
+            if let Some(limit) = query.limit {
+                reader.next = reader.start(&record, limit).await?;
+            }
+        }
+        if query.follow {
+            reader.end = None;
+        }
+        Ok(reader)
+    }
+
+    pub(crate) async fn next(&mut self, out: &mut Vec<Reading>) -> Result<bool, StoreError> {
+        loop {
+            // Told before looking, so that what comes in between is not slept through.
+            let mut news = self.follower.as_ref().map(|follower| Box::pin(follower.news().notified_owned()));
+            if let Some(news) = &mut news {
+                news.as_mut().enable();
+            }
+            if self.end.is_some_and(|end| self.next > end) {
+                return Ok(false);
+            }
+            let before = out.len();
+            let looked = self.step(out).await?;
+            if out.len() > before {
+                return Ok(true);
+            }
+            match (looked, news) {
+                (true, _) => {}
+                (false, None) => return Ok(false),
+                (false, Some(news)) => {
+                    tokio::select! {
+                        () = news => {}
+                        () = sleep(LOOK) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    /// Gives out one answer's readings; false if there was nothing to look at.
+    async fn step(&mut self, out: &mut Vec<Reading>) -> Result<bool, StoreError> {
+        let Some(Found { record, entries }) = self.find().await? else { return Ok(false) };
+        if self.born != Some(record.born) {
+            if self.follower.is_none() {
+                return Ok(false);
+            }
+            // It was forgotten, or never known, and came (back) while being followed.
+            (self.born, self.next) = (Some(record.born), 1);
+            return Ok(true);
+        }
+        self.skip_to(record.count - record.held + 1);
+        if entries.is_empty() {
+            // What was there is cut off by now.
+            self.skip_to(self.end.map_or(self.next, |end| end + 1));
+            return Ok(false);
+        }
+        let bytes: usize = entries.iter().map(|(_, packed)| packed.len()).sum();
+        self.entries = (entries.len() * ANSWER / bytes.max(1)).clamp(1, ENTRIES.0);
+        for (last, packed) in entries {
+            let first = last + 1 - (packed.len() / READING) as u64;
+            self.skip_to(first);
+            let known = usize::try_from(self.next - first).unwrap_or(usize::MAX);
+            out.extend(unpack(&packed).skip(known).filter(|reading| self.wants(reading)));
+            self.next = self.next.max(last + 1);
+        }
+        Ok(true)
+    }
+
+    /// What lies before `first` is gone.
+    fn skip_to(&mut self, first: u64) {
+        let first = self.end.map_or(first, |end| first.min(end + 1));
+        self.missed += first.saturating_sub(self.next);
+        self.next = self.next.max(first);
+    }
+
+    fn wants(&self, reading: &Reading) -> bool {
+        reading.timestamp >= self.since && self.until.is_none_or(|until| reading.timestamp < until)
+    }
+
+    async fn record(&self) -> Result<Option<Record>, StoreError> {
+        let partition = self.store.shared.keys.of(&self.id);
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("HGET").arg(partition.statistics()).arg(&self.id);
+        let answer = self.store.ask(partition.slot, "HGET", &pipeline).await?;
+        Ok(self.store.shared.record(answer.first()))
+    }
+
+    async fn find(&self) -> Result<Option<Found>, StoreError> {
+        let end = self.end.map_or("+".to_owned(), |end| end.to_string());
+        let (record, entries) = self.range("XRANGE", &self.next.to_string(), &end, self.entries).await?;
+        Ok(record.map(|record| Found { record, entries }))
+    }
+
+    /// A sensor's record and stream entries, each with the number of its last reading.
+    async fn range(
+        &self,
+        command: &'static str,
+        from: &str,
+        to: &str,
+        count: usize,
+    ) -> Result<(Option<Record>, Vec<(u64, Vec<u8>)>), StoreError> {
+        let partition = self.store.shared.keys.of(&self.id);
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("HGET").arg(partition.statistics()).arg(&self.id);
+        pipeline.cmd(command).arg(partition.stream(&self.id)).arg(from).arg(to).arg("COUNT").arg(count);
+        let mut answer = self.store.ask(partition.slot, command, &pipeline).await?;
+        let entries = match answer.pop() {
+            Some(Value::Array(entries)) => entries.into_iter().filter_map(entry).collect(),
+            _ => Vec::new(),
+        };
+        Ok((self.store.shared.record(answer.first()), entries))
+    }
+
+    /// Where to begin for the newest `limit` readings that are wanted.
+    async fn start(&self, record: &Record, limit: u64) -> Result<u64, StoreError> {
+        let first = record.count - record.held + 1;
+        if self.since == i64::MIN && self.until.is_none() {
+            return Ok(first.max((record.count + 1).saturating_sub(limit)));
+        }
+        let (mut at, mut wanted) = (record.count + 1, 0);
+        while at > first && wanted < limit {
+            let (_, entries) = self.range("XREVRANGE", &(at - 1).to_string(), "-", ENTRIES.1).await?;
+            if entries.is_empty() {
+                break;
+            }
+            for reading in entries.iter().flat_map(|(_, packed)| unpack(packed).rev()) {
+                if at == first || wanted == limit {
+                    break;
+                }
+                at -= 1;
+                wanted += u64::from(self.wants(&reading));
+            }
+        }
+        Ok(at)
+    }
+}
+
+fn entry(entry: Value) -> Option<(u64, Vec<u8>)> {
+    let Value::Array(entry) = entry else { return None };
+    let [name, Value::Array(fields)] = <[Value; 2]>::try_from(entry).ok()? else { return None };
+    let last = text(&name)?.split('-').next()?.parse().ok()?;
+    let [_, Value::BulkString(packed)] = <[Value; 2]>::try_from(fields).ok()? else { return None };
+    Some((last, packed))
+}

