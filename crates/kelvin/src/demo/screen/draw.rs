@@ -185,7 +185,7 @@ mod tests {
             "unary-1                 21.50    20.25        42       3 ▁█",
             "more",
             "Sent.SensorService.SendSingleReading   client  10.00 ms ━",
-            "└ Recv.SensorService.SendSingleReading server   6.00 ms     ━",
+            "└ Recv.SensorService.SendSingleReading server   6.00 ms      ━━━",
             "grpcurl -cacert /tmp/kelvin-1234/ca.crt -H \"authorization: t\" \\",
             "  127.0.0.1:50051 list",
             "WARN something",
