@@ -40,7 +40,8 @@ kelvin_app::settings! {
         pub reload_interval: Duration = "10s",
         /// How many sensors are simulated.
         pub sensors: u32 = "10",
-        /// What the names of the sensors begin with, such as `unary-`. Empty: the kind of call; `server-streaming` reads those of `unary`.
+        /// What the names of the sensors begin with, such as `unary-`. Empty: the kind of call;
+        /// `server-streaming` reads those of `unary`.
         pub sensor_prefix: Option<String> = "",
         /// The shortest time from one reading to the next, or from one reading call to the next.
         pub interval_min: Duration = "500ms",
@@ -50,9 +51,11 @@ kelvin_app::settings! {
         pub seed: Option<u64> = "",
         /// How long a call may take; of a stream, how long an answer may.
         pub deadline: Duration = "10s",
-        /// After how long a stream is ended and another begun, give or take a fifth. Shorter than the server's own limit.
+        /// After how long a stream is ended and another begun, give or take a fifth. Shorter than the server's own
+        /// limit.
         pub stream_length: Duration = "1m",
-        /// `server-streaming` only: keeps each call open for `KELVIN_STREAM_LENGTH` and gets what is new as it arrives.
+        /// `server-streaming` only: keeps each call open for `KELVIN_STREAM_LENGTH` and gets what is new as it
+        /// arrives.
         pub follow: bool = "false",
         /// How many readings wait for a server that is away; then the oldest are dropped.
         pub backlog: usize = "10000",

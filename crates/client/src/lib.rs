@@ -17,14 +17,12 @@ mod session;
 mod simulation;
 mod verdict;
 
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
-use kelvin_app::health::Health;
+use kelvin_app::{SettingsError, health::Health};
 use kelvin_telemetry::Telemetry;
-use kelvin_tls::TlsError;
 use opentelemetry::metrics::MeterProvider as _;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::rustls::pki_types::InvalidDnsNameError;
 use tokio_util::sync::CancellationToken;
 
 pub use channel::{Channel, Client};
@@ -40,17 +38,9 @@ use simulation::Simulation;
 /// Why a client cannot start. Once it runs, it runs until it is told to end.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Certificates, keys or the token file are not usable.
-    #[error(transparent)]
-    Files(#[from] TlsError),
-    /// No certificate can be for this name.
-    #[error("{name:?} cannot be the name in a certificate: set KELVIN_TLS_SERVER_NAME")]
-    ServerName {
-        /// From the settings.
-        name: String,
-        /// What is wrong with it.
-        source: InvalidDnsNameError,
-    },
+    /// Settings that cannot work, such as files that cannot be read.
+    #[error("{0}")]
+    Settings(#[from] SettingsError),
 }
 
 /// Runs one client until `shutdown`; then delivers what was measured, within `KELVIN_DRAIN_TIMEOUT`.
@@ -64,15 +54,15 @@ pub async fn run(
 ) -> Result<(), ClientError> {
     let metrics = Metrics::new(&telemetry.meter_provider().meter(env!("CARGO_PKG_NAME")), config.client_rpc);
     let closing = CancellationToken::new();
-    let session = Arc::new(Session {
+    let session = Session {
         channel: Channel::open(&config, telemetry)?,
         outbox: Outbox::new(config.backlog, metrics.clone()),
         progress: Progress::new(health.clone(), closing.clone(), config.token_file.clone()),
         closing,
         metrics,
         config,
-    });
-    let mut calls = std::pin::pin!(drive(session.clone()));
+    };
+    let mut calls = std::pin::pin!(drive(&session));
     tokio::select! {
         () = &mut calls => {}
         () = measure(&session) => {}
@@ -88,7 +78,7 @@ pub async fn run(
     Ok(())
 }
 
-async fn drive(session: Arc<Session>) {
+async fn drive(session: &Session) {
     match session.config.client_rpc {
         Rpc::Unary => session.drive(Unary).await,
         Rpc::ClientStreaming => session.drive(ClientStreaming).await,

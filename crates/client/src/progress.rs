@@ -74,7 +74,7 @@ impl Progress {
             state.told = Some((code, now));
             self.tell(status);
         } else {
-            tracing::debug!(%code, reason = status.message(), "the call failed again");
+            tracing::debug!(?code, reason = status.message(), "the call failed again");
         }
         if refused { jitter(REFUSED_WAIT) } else { state.backoff.next() }
     }
@@ -83,17 +83,19 @@ impl Progress {
         let (code, reason) = (status.code(), status.message());
         match &self.token_file {
             _ if !is_refusal(status) => {
-                tracing::warn!(%code, reason, "the call failed; trying again for ever, less and less often");
+                tracing::warn!(?code, reason, "the call failed; trying again for ever, less and less often");
             }
             Some(file) => tracing::error!(
-                %code, reason, file = %file.display(),
+                ?code, reason, file = %file.display(),
                 "the server refuses our token: put the right one into the file, it is read again by itself; \
                  until then we try every {} s", REFUSED_WAIT.as_secs()
             ),
             None => tracing::error!(
-                %code, reason,
+                ?code,
+                reason,
                 "the server wants a token or a certificate: set KELVIN_TOKEN_FILE, or KELVIN_TLS_CERT and KELVIN_TLS_KEY; \
-                 we try every {} s", REFUSED_WAIT.as_secs()
+                 we try every {} s",
+                REFUSED_WAIT.as_secs()
             ),
         }
     }

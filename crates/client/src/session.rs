@@ -1,6 +1,6 @@
 //! What every kind of client has: the channel, the readings to send, and how calls are begun.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
@@ -13,6 +13,7 @@ use crate::{
     metrics::Metrics,
     outbox::Outbox,
     progress::{Progress, is_refusal},
+    verdict::Verdict,
 };
 
 /// How often the token is compared with the one that was refused.
@@ -32,11 +33,11 @@ pub(crate) struct Session {
 
 impl Session {
     /// Makes one call of `kind` after the other, until the end is asked for and nothing is left to deliver.
-    pub(crate) async fn drive(self: Arc<Self>, mut kind: impl Kind) {
+    pub(crate) async fn drive(&self, mut kind: impl Kind) {
         // After a failure, and at first, a short call shows soon whether it works.
         let mut trial = true;
         while !self.closing.is_cancelled() || self.outbox.len() > 0 {
-            let result = kind.call(&self, trial).await;
+            let result = kind.call(self, trial).await;
             self.outbox.retry();
             trial = result.is_err();
             match result {
@@ -56,6 +57,15 @@ impl Session {
         } else {
             wait.await;
         }
+    }
+
+    /// Takes from the outbox what the server has stored or will not have, as `status` says. It is no failure where
+    /// only readings were at fault: the next call goes on behind them.
+    pub(crate) fn settle(&self, status: Status) -> Result<(), Status> {
+        let verdict = Verdict::of(&status, self.outbox.in_flight());
+        self.outbox.acknowledge(verdict.stored);
+        self.outbox.reject(verdict.unwanted, status.message());
+        if verdict.unwanted > 0 { Ok(()) } else { Err(status) }
     }
 
     pub(crate) fn client(&self) -> Client {

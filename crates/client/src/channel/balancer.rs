@@ -17,7 +17,10 @@ use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::client::conn::http2::SendRequest;
 use kelvin_app::error_chain;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
 use tonic::{Code, Status, body::Body};
 use tower::Service;
 
@@ -155,7 +158,17 @@ impl fmt::Display for Known {
 
 /// The service over all connections. Whatever goes wrong is a gRPC status in the response.
 #[derive(Debug, Clone)]
-pub(super) struct Balancer(pub(super) Peers);
+pub(super) struct Balancer {
+    peers: Peers,
+    /// What keeps the addresses connected; ends with the last clone.
+    _tasks: Arc<JoinSet<()>>,
+}
+
+impl Balancer {
+    pub(super) fn new(peers: Peers, tasks: JoinSet<()>) -> Self {
+        Self { peers, _tasks: Arc::new(tasks) }
+    }
+}
 
 impl Service<Request<Body>> for Balancer {
     type Response = Response<Body>;
@@ -167,7 +180,7 @@ impl Service<Request<Body>> for Balancer {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let peers = self.0.clone();
+        let peers = self.peers.clone();
         Box::pin(async move { Ok(send(&peers, request).await.unwrap_or_else(Status::into_http)) })
     }
 }

@@ -22,8 +22,9 @@ use tonic::body::Body;
 use super::balancer::Peers;
 use crate::backoff::Backoff;
 
-/// A connection that lasted so long was a good one.
-const GOOD: Duration = Duration::from_secs(10);
+/// A connection that lasted so long was a good one. A server that refuses our certificate ends it sooner: with
+/// TLS 1.3 that is after the handshake.
+const GOOD: Duration = Duration::from_secs(1);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// A peer that answers nothing, not even TCP, is given up after so long. The kernel asks, not HTTP/2: servers in

@@ -4,6 +4,7 @@
 mod addresses;
 mod balancer;
 mod connection;
+mod credentials;
 mod deadline;
 mod retry;
 
@@ -11,21 +12,21 @@ use std::{future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use grpc_otel::GrpcOtel;
-use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
+use http::{Request, Response};
 use kelvin_app::BoxError;
 use kelvin_proto::sensor_service_client::SensorServiceClient;
 use kelvin_telemetry::Telemetry;
-use kelvin_tls::{ClientFiles, ClientTls, Tokens};
-use opentelemetry::metrics::{Meter, MeterProvider as _};
+use kelvin_tls::Tokens;
+use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tokio::{net::lookup_host, task::JoinSet, time::sleep};
-use tokio_rustls::rustls::pki_types::ServerName;
 use tonic::{Status, body::Body};
 use tower::{Layer as _, ServiceExt as _, util::BoxCloneSyncService};
 
 use crate::{ClientError, Config};
 use balancer::{Balancer, Peers};
-use connection::{Connector, Tls};
+use connection::Connector;
+use credentials::{Credentials, authorize};
 use deadline::Bounded;
 use retry::Retry;
 
@@ -38,13 +39,12 @@ type Service = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
 /// The stub for calls over a [`Channel`].
 pub type Client = SensorServiceClient<Service>;
 
-/// All connections to the server's name. The last clone takes them with it.
+/// All connections to the server's name. They go with the last clone and the last stub.
 #[derive(Debug, Clone)]
 pub struct Channel {
     client: Client,
     peers: Peers,
     tokens: Option<Arc<Tokens>>,
-    _tasks: Arc<JoinSet<()>>,
 }
 
 impl Channel {
@@ -67,27 +67,25 @@ impl Channel {
     {
         let meter = telemetry.meter_provider().meter(env!("CARGO_PKG_NAME"));
         let mut tasks = JoinSet::new();
-        let tokens = tokens(config, &meter, &mut tasks)?;
+        let Credentials { tls, tokens } = Credentials::load(config, &meter, &mut tasks)?;
         let peers = Peers::default();
-        let connector = Connector {
-            tls: tls(config, &meter, &mut tasks)?,
-            limit: config.deadline,
-            reload_interval: config.reload_interval,
-        };
+        let connector = Connector { tls, limit: config.deadline, reload_interval: config.reload_interval };
         tasks.spawn(addresses::follow(lookup, config.dns_refresh, Arc::new(connector), peers.clone()));
 
         let otel = GrpcOtel::builder()
             .meter_provider(&telemetry.meter_provider())
             .tracer_provider(&telemetry.tracer_provider())
             .propagator(TraceContextPropagator::new())
+            .retry_metrics(true)
             .build();
         let target = config.server.to_string();
-        let attempts = boxed(otel.client_attempt_layer(&target).layer(Bounded(Balancer(peers.clone()))));
+        let attempts =
+            boxed(otel.client_attempt_layer(&target).layer(Bounded(Balancer::new(peers.clone(), tasks))));
         let credentials = tokens.clone();
         let retries = Retry(attempts).map_request(move |request| authorize(request, credentials.as_deref()));
         let calls = boxed(otel.client_call_layer(&target).layer(retries));
         let client = SensorServiceClient::with_origin(calls, config.origin());
-        Ok(Self { client, peers, tokens, _tasks: Arc::new(tasks) })
+        Ok(Self { client, peers, tokens })
     }
 
     /// A stub to call with; cheap to clone.
@@ -120,40 +118,4 @@ where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     Service::new(service.map_response(|response| response.map(Body::new)).map_err(Status::from_error))
-}
-
-/// Puts in the token of this moment, as it stands in the file.
-fn authorize(mut request: Request<Body>, tokens: Option<&Tokens>) -> Request<Body> {
-    if let Some(tokens) = tokens {
-        let token = HeaderValue::try_from(tokens.first());
-        let mut token = token.expect("tokens are visible ASCII, or they are not loaded");
-        token.set_sensitive(true);
-        request.headers_mut().insert(AUTHORIZATION, token);
-    }
-    request
-}
-
-fn tls(config: &Config, meter: &Meter, tasks: &mut JoinSet<()>) -> Result<Tls, ClientError> {
-    let Some(ca) = config.tls_ca.clone().filter(|_| config.tls()) else {
-        tracing::warn!("readings and the token go to the server in plain text: KELVIN_SERVER is not https");
-        return Ok(None);
-    };
-    let files = ClientFiles { ca, cert: config.tls_cert.clone(), key: config.tls_key.clone() };
-    let tls = ClientTls::load(files)?;
-    tasks.spawn(tls.watch(config.reload_interval, meter));
-    let name = config.tls_server_name.as_deref().unwrap_or(config.host_and_port().0).to_owned();
-    let name =
-        ServerName::try_from(name.clone()).map_err(|source| ClientError::ServerName { name, source })?;
-    Ok(Some((tls, name)))
-}
-
-fn tokens(
-    config: &Config,
-    meter: &Meter,
-    tasks: &mut JoinSet<()>,
-) -> Result<Option<Arc<Tokens>>, ClientError> {
-    let Some(path) = &config.token_file else { return Ok(None) };
-    let tokens = Tokens::load(path)?;
-    tasks.spawn(tokens.watch(config.reload_interval, meter));
-    Ok(Some(tokens))
 }

@@ -5,7 +5,7 @@ use tokio::time::sleep;
 use tonic::Status;
 
 use super::Kind;
-use crate::{session::Session, verdict::Verdict};
+use crate::session::Session;
 
 /// Sends readings as they are measured, and ends the stream now and then to hear how many are stored.
 #[derive(Debug)]
@@ -26,13 +26,7 @@ impl Kind for ClientStreaming {
                 outbox.acknowledge(accepted.map_or(all, |n| usize::try_from(n).unwrap_or(all)));
                 Ok(())
             }
-            Err(status) => {
-                let verdict = Verdict::of(&status, outbox.in_flight());
-                outbox.acknowledge(verdict.stored);
-                outbox.reject(verdict.unwanted, status.message());
-                // With the bad one left out, the next stream goes on as if nothing had happened.
-                if verdict.unwanted > 0 { Ok(()) } else { Err(status) }
-            }
+            Err(status) => session.settle(status),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::Status;
 
 use super::Kind;
-use crate::{session::Session, verdict::Verdict};
+use crate::session::Session;
 
 /// Sends one reading a call.
 #[derive(Debug)]
@@ -21,8 +21,7 @@ impl Kind for Unary {
             Ok(Some(0)) => outbox.reject(1, "the server stored nothing"),
             // A server that knows no `accepted` has stored it.
             Ok(_) => outbox.acknowledge(1),
-            Err(status) if Verdict::of(&status, 1).unwanted > 0 => outbox.reject(1, status.message()),
-            Err(status) => return Err(status),
+            Err(status) => return session.settle(status),
         }
         Ok(())
     }

@@ -74,7 +74,7 @@ async fn a_call_says_what_is_wrong_with_each_address() {
     let server = setup.server(&[]);
     let address = server.address;
     server.stop().await;
-    let (_channel, mut client) = setup.stub(address);
+    let mut client = setup.stub(address);
     let started = std::time::Instant::now();
     let status = client.send_single_reading(SensorReading::default()).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unavailable);

@@ -18,7 +18,7 @@ async fn a_wrong_token_is_told_once_and_the_right_one_taken_up() {
     setup.write("client-token", "the-token\n");
     until("it is taken up", || client.health.is_ready()).await;
     client.stop().await;
-    let errors = logs.lines(Level::ERROR, "");
+    let errors = logs.lines(Level::ERROR, "token");
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].contains("client-token") && !errors[0].contains("another-token"), "{errors:?}");
     assert_eq!(logs.lines(Level::INFO, "calls succeed again").len(), 1);

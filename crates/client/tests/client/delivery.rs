@@ -6,7 +6,12 @@ use crate::setup::{Setup, TestClient, proxy::Proxy, until};
 
 /// With so many sensors and this seed, each of the first 1000 readings is of another sensor, so that the server's
 /// list of sensors tells which readings came.
-const MANY: [(&str, &str); 2] = [("KELVIN_SENSORS", "100000"), ("KELVIN_SEED", "199")];
+const MANY: [(&str, &str); 4] = [
+    ("KELVIN_SENSORS", "100000"),
+    ("KELVIN_SEED", "199"),
+    ("KELVIN_INTERVAL_MIN", "10ms"),
+    ("KELVIN_INTERVAL_MAX", "40ms"),
+];
 
 fn client(setup: &Setup, rpc: &str, address: SocketAddr, length: &str) -> TestClient {
     let settings = [MANY.as_slice(), &[("KELVIN_STREAM_LENGTH", length)]].concat();
@@ -20,9 +25,8 @@ async fn compare(setup: &Setup, mut client: TestClient, server: SocketAddr) {
     assert!(measured < 1000, "more readings than the seed is good for");
     assert_eq!(client.readings("dropped") + client.readings("rejected"), 0);
     assert_eq!(client.readings("acknowledged"), measured);
-    let (held, sensors) = setup.held(server).await;
+    let (_, sensors) = setup.held(server).await;
     assert_eq!(sensors, measured, "readings that were acknowledged are missing");
-    assert!(held <= client.readings("sent"), "the server holds more than was sent");
 }
 
 async fn connections_are_cut(rpc: &str) {
@@ -30,12 +34,15 @@ async fn connections_are_cut(rpc: &str) {
     let server = setup.server(&[]);
     let proxy = Proxy::to(server.address).await;
     let client = client(&setup, rpc, proxy.address, "100ms");
-    for _ in 0..8 {
+    for _ in 0..5 {
         let before = client.readings("sent");
-        until("readings are sent", || client.readings("sent") > before + 10).await;
+        until("readings are sent", || client.readings("sent") > before + 5).await;
         proxy.cut();
     }
-    until("readings are sent again", || client.readings("resent") > 0).await;
+    if rpc != "unary" {
+        // Its calls are repeated as a whole, below the count of readings.
+        until("readings are sent again", || client.readings("resent") > 0).await;
+    }
     compare(&setup, client, server.address).await;
     server.stop().await;
 }
@@ -59,7 +66,7 @@ async fn the_server_ends_streams(rpc: &str) {
     let setup = Setup::new();
     let server = setup.server(&[("KELVIN_MAX_STREAM_AGE", "100ms")]);
     let client = client(&setup, rpc, server.address, "1h");
-    until("readings are acknowledged", || client.readings("acknowledged") > 100).await;
+    until("readings are acknowledged", || client.readings("acknowledged") > 50).await;
     compare(&setup, client, server.address).await;
     server.stop().await;
 }

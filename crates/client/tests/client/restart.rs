@@ -17,9 +17,11 @@ async fn clients_go_on_when_the_server_is_back() {
     let listen = address.to_string();
     let server = setup.server(&[("KELVIN_LISTEN", &listen)]);
     until("all are ready again", || clients.iter().all(|client| client.health.is_ready())).await;
-    for (mut client, name) in clients.into_iter().zip(["sent", "sent", "received", "sent"]) {
+    for (client, name) in clients.iter().zip(["sent", "sent", "received", "sent"]) {
         let before = client.readings(name);
         until("it goes on", || client.readings(name) > before + 20).await;
+    }
+    for mut client in clients {
         client.stop().await;
         assert_eq!(client.readings("acknowledged"), client.readings("measured"));
     }

@@ -122,14 +122,13 @@ impl Setup {
     }
 
     /// A stub for calls of the test's own.
-    pub fn stub(&self, server: SocketAddr) -> (Channel, Client) {
-        let channel = Channel::open(&self.config("unary", server, &[]), &telemetry(None)).unwrap();
-        (channel.clone(), channel.client())
+    pub fn stub(&self, server: SocketAddr) -> Client {
+        Channel::open(&self.config("unary", server, &[]), &telemetry(None)).unwrap().client()
     }
 
     /// How many readings `server` holds of how many sensors.
     pub async fn held(&self, server: SocketAddr) -> (u64, u64) {
-        let (_channel, mut stub) = self.stub(server);
+        let mut stub = self.stub(server);
         let (mut readings, mut sensors, mut page_token) = (0, 0, String::new());
         loop {
             let page = stub.list_sensors(ListSensorsRequest { page_size: 1000, page_token }).await.unwrap();

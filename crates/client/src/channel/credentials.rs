@@ -1,0 +1,83 @@
+//! What a client shows, and what it checks the server with; kept up to date with the files.
+
+use std::{path::PathBuf, sync::Arc};
+
+use http::{HeaderValue, Request, header::AUTHORIZATION};
+use kelvin_app::{SettingsError, error_chain};
+use kelvin_tls::{ClientFiles, ClientTls, TlsError, Tokens};
+use opentelemetry::metrics::Meter;
+use tokio::task::JoinSet;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tonic::body::Body;
+
+use super::connection::Tls;
+use crate::Config;
+
+pub(super) struct Credentials {
+    pub(super) tls: Tls,
+    pub(super) tokens: Option<Arc<Tokens>>,
+}
+
+impl Credentials {
+    /// Reads the files; `tasks` go on looking at them. Files that cannot be used are wrong settings.
+    pub(super) fn load(
+        config: &Config,
+        meter: &Meter,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Self, SettingsError> {
+        let mut error = SettingsError::default();
+        let tls = match config.tls_ca.clone().filter(|_| config.tls()) {
+            Some(ca) => tls(config, ca, &mut error),
+            None => {
+                tracing::warn!(
+                    "readings and tokens cross the network in the clear: KELVIN_SERVER is not https"
+                );
+                None
+            }
+        };
+        let tokens = config.token_file.as_ref().and_then(|path| {
+            Tokens::load(path).map_err(|cause| error.push("KELVIN_TOKEN_FILE", error_chain(&cause))).ok()
+        });
+        if !error.is_empty() {
+            return Err(error);
+        }
+        if let Some((tls, _)) = &tls {
+            tasks.spawn(tls.watch(config.reload_interval, meter));
+        }
+        if let Some(tokens) = &tokens {
+            tasks.spawn(tokens.watch(config.reload_interval, meter));
+        }
+        Ok(Self { tls, tokens })
+    }
+}
+
+fn tls(config: &Config, ca: PathBuf, error: &mut SettingsError) -> Tls {
+    let name = config.tls_server_name.as_deref().unwrap_or(config.host_and_port().0).to_owned();
+    let name = ServerName::try_from(name)
+        .map_err(|_| error.push("KELVIN_TLS_SERVER_NAME", "must be a name that can stand in a certificate"));
+    let files = ClientFiles { ca, cert: config.tls_cert.clone(), key: config.tls_key.clone() };
+    let tls =
+        ClientTls::load(files).map_err(|cause| error.push(variable(config, &cause), error_chain(&cause)));
+    Some((tls.ok()?, name.ok()?))
+}
+
+/// The setting that a file at fault comes from.
+fn variable(config: &Config, cause: &TlsError) -> &'static str {
+    match cause {
+        TlsError::File { path, .. } if config.tls_ca.as_ref() == Some(path) => "KELVIN_TLS_CA",
+        TlsError::File { path, .. } if config.tls_key.as_ref() == Some(path) => "KELVIN_TLS_KEY",
+        TlsError::Mismatch { .. } => "KELVIN_TLS_KEY",
+        _ => "KELVIN_TLS_CERT",
+    }
+}
+
+/// Puts in the token of this moment, as it stands in the file.
+pub(super) fn authorize(mut request: Request<Body>, tokens: Option<&Tokens>) -> Request<Body> {
+    if let Some(tokens) = tokens {
+        let token = HeaderValue::try_from(tokens.first());
+        let mut token = token.expect("tokens are visible ASCII, or they are not loaded");
+        token.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, token);
+    }
+    request
+}
