@@ -17,19 +17,20 @@ use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{FilterExt, dynamic_filter_fn, filter_fn},
     fmt::{FmtContext, FormatEvent, FormatFields, format, format::Writer},
-    layer::SubscriberExt,
+    layer::{self, SubscriberExt},
     registry::LookupSpan,
 };
 
 /// What the exporters are made of. Their own log lines would feed the exporter that they come from.
 const TRANSPORTS: [&str; 6] = ["h2", "hyper", "hyper_util", "opentelemetry", "tonic", "tower"];
 
-/// A collector that is away would otherwise be told of every second.
-const EXPORT_ERRORS: Duration = Duration::from_mins(1);
+/// How often the SDK may say the same thing. A collector that is away would be told of every second.
+const REPEAT: Duration = Duration::from_mins(1);
 
 /// Makes log lines go to stdout and, if there is one, to `provider`, at the levels of `RUST_LOG` (`info`
-/// where it is not set). Panics become log lines. The first call in a process stands.
-pub(crate) fn init(provider: Option<&SdkLoggerProvider>) {
+/// where it is not set). Panics become log lines. The first call in a process stands. `measured` says
+/// whether anything reads metrics: the SDK takes it for an error when an instrument is made in vain.
+pub(crate) fn init(provider: Option<&SdkLoggerProvider>, measured: bool) {
     let terminal = io::stdout().is_terminal();
     let colours = terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = tracing_subscriber::fmt::layer();
@@ -43,9 +44,8 @@ pub(crate) fn init(provider: Option<&SdkLoggerProvider>) {
         let others = filter_fn(|metadata| !of_transports(metadata)).with_max_level_hint(LevelFilter::TRACE);
         OpenTelemetryTracingBridge::new(provider).with_filter(levels().and(others))
     });
-    let now_and_then = export_errors_now_and_then();
-    let subscriber =
-        tracing_subscriber::registry().with(lines.with_filter(levels().and(now_and_then))).with(bridge);
+    let sdk = sdk_now_and_then(measured);
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(levels().and(sdk))).with(bridge);
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panicked")));
     }
@@ -61,17 +61,18 @@ fn of_transports(metadata: &Metadata<'_>) -> bool {
 }
 
 /// Lets the SDK repeat itself only now and then.
-fn export_errors_now_and_then<S: Subscriber>()
--> impl tracing_subscriber::layer::Filter<S> + Send + Sync + 'static {
+fn sdk_now_and_then<S: Subscriber>(measured: bool) -> impl layer::Filter<S> + Send + Sync + 'static {
     let last = Mutex::new(HashMap::<Identifier, Instant>::new());
-    dynamic_filter_fn(move |metadata: &Metadata<'_>, _: &tracing_subscriber::layer::Context<'_, S>| {
+    dynamic_filter_fn(move |metadata: &Metadata<'_>, _: &layer::Context<'_, S>| {
         if !metadata.target().starts_with("opentelemetry") {
             return true;
         }
+        if !measured && metadata.name() == "InstrumentCreationFailed" {
+            return false;
+        }
         let now = Instant::now();
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        let due =
-            last.get(&metadata.callsite()).is_none_or(|last| now.duration_since(*last) >= EXPORT_ERRORS);
+        let due = last.get(&metadata.callsite()).is_none_or(|last| now.duration_since(*last) >= REPEAT);
         if due {
             last.insert(metadata.callsite(), now);
         }

@@ -24,6 +24,7 @@ pub struct Telemetry {
     traces: SdkTracerProvider,
     metrics: SdkMeterProvider,
     logs: SdkLoggerProvider,
+    measured: bool,
     export_logs: bool,
     environment: Environment,
     _transports: Option<Transports>,
@@ -36,6 +37,7 @@ pub struct Builder {
     environment: Environment,
     traces: TracerProviderBuilder,
     metrics: MeterProviderBuilder,
+    measured: bool,
     with_logs: bool,
 }
 
@@ -49,6 +51,7 @@ impl Telemetry {
             environment: Environment::from_process(),
             traces: SdkTracerProvider::builder(),
             metrics: SdkMeterProvider::builder(),
+            measured: false,
             with_logs: true,
         }
     }
@@ -75,7 +78,7 @@ impl Telemetry {
     /// the current trace and span, at the levels of `RUST_LOG`. Panics become log lines. What is set up
     /// is global, and the first call in a process stands.
     pub fn init_logs(&self) {
-        logs::init(self.export_logs.then_some(&self.logs));
+        logs::init(self.export_logs.then_some(&self.logs), self.measured);
         for propagator in propagation::propagator(&self.environment).1 {
             tracing::warn!(propagator, "OTEL_PROPAGATORS names one there is not, left out");
         }
@@ -129,6 +132,7 @@ impl Builder {
     #[must_use]
     pub fn metric_reader<E: PushMetricExporter>(mut self, reader: PeriodicReader<E>) -> Self {
         self.metrics = self.metrics.with_reader(reader);
+        self.measured = true;
         self
     }
 
@@ -143,7 +147,7 @@ impl Builder {
     /// and nothing waits for a collector. The SDK's metrics on itself (`otel.sdk.*`) go to the meter
     /// provider built last.
     pub fn build(self) -> Result<Telemetry, TelemetryError> {
-        let Self { service, version, environment, mut traces, mut metrics, with_logs } = self;
+        let Self { service, version, environment, mut traces, mut metrics, mut measured, with_logs } = self;
         let resource = resource(service, version, &environment);
         let span_target = environment.target(Signal::Traces)?;
         let metric_target = environment.target(Signal::Metrics)?;
@@ -153,6 +157,7 @@ impl Builder {
 
         if let Some((target, transports)) = metric_target.zip(transports.as_ref()) {
             metrics = metrics.with_reader(PeriodicReader::builder(transports.metrics(&target)?).build());
+            measured = true;
         }
         let metrics = metrics.with_resource(resource.clone()).build();
         process::observe(&metrics.meter("kelvin-telemetry"));
@@ -171,6 +176,7 @@ impl Builder {
             traces: traces.with_resource(resource).build(),
             metrics,
             logs: logs.build(),
+            measured,
             export_logs,
             environment,
             _transports: transports,
