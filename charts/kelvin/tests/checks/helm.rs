@@ -32,8 +32,7 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A tool, or nothing if it is not installed: then the test that asks for it is not run and says so past the capture of
-/// the test harness. In CI it fails.
+/// A tool, or nothing if it is not installed: then the test that asks for it is not run and says so. In CI it fails.
 pub(crate) fn tool(name: &str) -> Option<Command> {
     let found =
         env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(name).is_file());
@@ -47,11 +46,16 @@ pub(crate) fn tool(name: &str) -> Option<Command> {
         "promtool" => "it comes with Prometheus: https://prometheus.io/download",
         _ => panic!("nobody knows where {name} is to be had"),
     };
-    let test = thread::current().name().unwrap_or("a test").to_owned();
-    let message = format!("NOT RUN: {test}: {name} is not installed; get it: {get}");
-    assert!(env::var_os("CI").is_none(), "{message}");
-    writeln!(io::stderr(), "{message}").expect("standard error can be written");
+    let reason = format!("{name} is not installed; get it: {get}");
+    assert!(env::var_os("CI").is_none(), "{reason}");
+    not_run(&reason);
     None
+}
+
+/// Says that a test is not run, past the capture of the test harness.
+pub(crate) fn not_run(reason: &str) {
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    writeln!(io::stderr(), "NOT RUN: {test}: {reason}").expect("standard error can be written");
 }
 
 /// Runs a command that must succeed.
