@@ -93,7 +93,7 @@ kelvin_app::settings! {
         pub max_concurrent_streams: NonZeroU32 = "1000",
         /// Connections at a time; further ones are closed at once.
         pub max_connections: NonZeroUsize = "10000",
-        /// How long a TLS handshake may take.
+        /// How long a TLS handshake may take, and then the first words of HTTP/2.
         pub handshake_timeout: Duration = "5s",
         /// Age, give or take a tenth, at which a client is asked to connect anew.
         pub max_connection_age: Duration = "30m",

@@ -22,6 +22,7 @@ use tower::{Layer as _, Service as _};
 use crate::{
     config::Config,
     metrics::Metrics,
+    preface::Prefaced,
     rpc::{Authenticate, Core, Gate, Rpc, jittered},
     throttle::Throttle,
 };
@@ -68,23 +69,35 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, core: Arc<Core
     };
     // Without this small answers wait for the acknowledgement of others.
     let _ = stream.set_nodelay(true);
-    let Some(tls) = &shared.tls else { return http2(stream, false, &shared, core).await };
+    let Some(tls) = &shared.tls else { return begin(stream, false, &shared, core).await };
     let acceptor = TlsAcceptor::from(tls.config());
     match timeout(shared.config.handshake_timeout, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
             let certified = certificate.is_some_and(peer_may_authenticate);
-            http2(stream, certified, &shared, core).await;
+            begin(stream, certified, &shared, core).await;
         }
-        Ok(Err(error)) => refuse_handshake(&shared, "handshake", &error),
-        Err(elapsed) => refuse_handshake(&shared, "handshake_timeout", &elapsed),
+        Ok(Err(error)) => refuse(&shared, "handshake", &error),
+        Err(elapsed) => refuse(&shared, "handshake_timeout", &elapsed),
     }
 }
 
-fn refuse_handshake(shared: &Shared, reason: &'static str, error: &dyn std::error::Error) {
+/// Waits for the first words of HTTP/2.
+async fn begin<I>(io: I, certified: bool, shared: &Shared, core: Arc<Core>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match timeout(shared.config.handshake_timeout, Prefaced::read(io)).await {
+        Ok(Ok(io)) => http2(io, certified, shared, core).await,
+        Ok(Err(error)) => refuse(shared, "no_http2", &error),
+        Err(elapsed) => refuse(shared, "no_http2_timeout", &elapsed),
+    }
+}
+
+fn refuse(shared: &Shared, reason: &'static str, error: &dyn std::error::Error) {
     shared.metrics.connection_refused(reason);
     if let Some(connections) = HANDSHAKE_LOG.count() {
-        tracing::info!(connections, %error, "TLS handshakes failed; this is why the last one did");
+        tracing::info!(connections, reason, %error, "connections ended before their first call; this is why the last one did");
     }
 }
 
@@ -106,9 +119,12 @@ where
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = end => {
-            // GOAWAY: calls that are open go on, new ones go elsewhere.
+            // GOAWAY: calls that are open go on until they end or their age ends them, new ones go elsewhere. A caller
+            // who does not read what it asked for can put that off, but not for ever.
             connection.as_mut().graceful_shutdown();
-            connection.await
+            let longest = 2 * shared.config.max_stream_age;
+            let Ok(result) = timeout(longest, connection).await else { return };
+            result
         }
     };
     if let Err(error) = result {

@@ -11,6 +11,7 @@ mod error;
 pub mod healthcheck;
 mod listen;
 mod metrics;
+mod preface;
 mod rpc;
 mod server;
 mod status;

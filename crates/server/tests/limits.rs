@@ -12,7 +12,12 @@ use http::{HeaderMap, Response, StatusCode};
 use kelvin_proto::{SensorReading, SensorStatsRequest};
 use prost::Message as _;
 use support::{PATIENCE, TOKEN, TestServer, client, connect, connect_by, eventually, reading};
-use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{
     Code,
@@ -116,11 +121,20 @@ async fn connections_beyond_the_limit_are_closed_and_make_room_again() {
 }
 
 #[tokio::test]
-async fn who_does_not_shake_hands_is_cut_off() {
+async fn who_has_nothing_to_say_is_cut_off() {
     let server = TestServer::start(&[("KELVIN_HANDSHAKE_TIMEOUT", "100ms")]).await;
-    let mut silent = TcpStream::connect(server.address).await.unwrap();
-    let read = timeout(PATIENCE, silent.read(&mut [0; 1])).await.expect("the server hangs up");
-    assert!(matches!(read, Ok(0) | Err(_)));
+    let silent = TcpStream::connect(server.address).await.unwrap();
+    hung_up(silent).await;
+    // Here TLS is done, but nothing is said in it.
+    let tls = TlsConnector::from(server.files.client_tls(None).config());
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    hung_up(tls.connect("localhost".try_into().unwrap(), stream).await.unwrap()).await;
+}
+
+async fn hung_up(mut stream: impl AsyncRead + Unpin) {
+    let mut rest = Vec::new();
+    let read = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the server hangs up");
+    assert!(matches!(read, Ok(0) | Err(_)), "{rest:?}");
 }
 
 /// Readings one by one, each in a DATA frame of its own as grpcio sends them, counted as they go.

@@ -167,3 +167,14 @@ async fn ask<B: RequestBody>(
         Err(ending) => Err(status::ended(ending, None)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_costs_its_call_only() {
+        let reply = run(async { panic!("a mistake in a handler") }).await.unwrap();
+        assert_eq!(reply.headers()["grpc-status"], "13");
+    }
+}

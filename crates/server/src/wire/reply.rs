@@ -131,3 +131,48 @@ impl Body for ReplyBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    async fn next(body: &mut ReplyBody) -> Option<Frame<Bytes>> {
+        poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await.transpose().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_ends_its_stream_with_a_status() {
+        let mut body = stream(async |mut out| {
+            out.room(10).await.put_stored(1, 1);
+            out.flush().await;
+            panic!("a mistake in a handler");
+        })
+        .into_body();
+        assert!(next(&mut body).await.unwrap().is_data());
+        let trailers = next(&mut body).await.unwrap().into_trailers().unwrap();
+        assert_eq!(trailers["grpc-status"], "13");
+        assert!(next(&mut body).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn one_frame_waits_and_the_handler_with_it() {
+        let written = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counter = std::sync::Arc::clone(&written);
+        let mut body = stream(async move |mut out| {
+            for _ in 0..3 {
+                out.room(10).await.put_stored(1, 1);
+                out.flush().await;
+                counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+            ok()
+        })
+        .into_body();
+        for taken in 1..=3 {
+            assert!(next(&mut body).await.unwrap().is_data());
+            assert!(written.load(std::sync::atomic::Ordering::Relaxed) <= taken);
+        }
+        assert_eq!(next(&mut body).await.unwrap().into_trailers().unwrap()["grpc-status"], "0");
+    }
+}

@@ -98,10 +98,18 @@ impl TestServer {
     }
 
     pub(crate) async fn start_with(files: Files, settings: &[(&str, &str)]) -> Self {
+        let telemetry = Telemetry::builder("kelvin-server", "test").build().unwrap();
+        Self::start_observed(files, settings, &telemetry).await
+    }
+
+    pub(crate) async fn start_observed(
+        files: Files,
+        settings: &[(&str, &str)],
+        telemetry: &Telemetry,
+    ) -> Self {
         let extra = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let config = Config::from_pairs(files.settings().into_iter().chain(extra)).unwrap();
-        let telemetry = Telemetry::builder("kelvin-server", "test").build().unwrap();
-        let server = Server::build(config, &telemetry).unwrap();
+        let server = Server::build(config, telemetry).unwrap();
         let (address, health) = (server.local_addr(), server.health_addr().unwrap());
         let (shutdown, asked) = oneshot::channel();
         let running = tokio::spawn(server.run(async {

@@ -1,0 +1,72 @@
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+
+/// What every HTTP/2 client sends first (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connection whose peer has begun to speak HTTP/2. hyper waits for that without a time limit.
+#[derive(Debug)]
+pub(crate) struct Prefaced<I> {
+    io: I,
+    /// What hyper has not read again yet.
+    preface: &'static [u8],
+}
+
+impl<I: AsyncRead + Unpin> Prefaced<I> {
+    /// Waits for the preface.
+    pub(crate) async fn read(mut io: I) -> io::Result<Self> {
+        let mut bytes = [0; PREFACE.len()];
+        io.read_exact(&mut bytes).await?;
+        if bytes != PREFACE {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the peer speaks no HTTP/2"));
+        }
+        Ok(Self { io, preface: PREFACE })
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Prefaced<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.preface.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buffer);
+        }
+        let (now, later) = self.preface.split_at(buffer.remaining().min(self.preface.len()));
+        buffer.put_slice(now);
+        self.preface = later;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Prefaced<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, data)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, data)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

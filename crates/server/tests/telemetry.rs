@@ -1,0 +1,132 @@
+//! What a collector gets to know of the calls, against one in this process.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use kelvin_proto::SensorReading;
+use kelvin_telemetry::{
+    Telemetry,
+    receiver::{
+        Received, Receiver,
+        proto::metrics::v1::{metric::Data, number_data_point::Value},
+        text,
+    },
+};
+use support::{Files, TestServer, eventually, reading};
+use tokio::sync::mpsc;
+use tokio_stream::{StreamExt as _, iter, wrappers::ReceiverStream};
+use tonic::Request;
+
+/// The last values of a counter by the text of one attribute; how many calls, for a histogram.
+fn values(received: &Received, metric: &str, key: &str) -> BTreeMap<String, u64> {
+    let Some((_, metric)) = received.metrics().filter(|(_, known)| known.name == metric).last() else {
+        return BTreeMap::new();
+    };
+    let label = |attributes| text(attributes, key).unwrap_or_default().to_owned();
+    match metric.data.as_ref().unwrap() {
+        Data::Sum(sum) => sum
+            .data_points
+            .iter()
+            .map(|point| match point.value {
+                Some(Value::AsInt(value)) => (label(&point.attributes), value.cast_unsigned()),
+                _ => panic!("{metric:?}"),
+            })
+            .collect(),
+        Data::Histogram(histogram) => {
+            let mut counts = BTreeMap::new();
+            for point in &histogram.data_points {
+                *counts.entry(label(&point.attributes)).or_default() += point.count;
+            }
+            counts
+        }
+        _ => panic!("{metric:?}"),
+    }
+}
+
+fn counts<const N: usize>(pairs: [(&str, u64); N]) -> BTreeMap<String, u64> {
+    pairs.map(|(label, count)| (label.to_owned(), count)).into()
+}
+
+fn readings(count: i64) -> impl Iterator<Item = SensorReading> {
+    (0..count).map(|n| reading("cellar", 20.0, n))
+}
+
+#[tokio::test]
+async fn calls_readings_alerts_and_breaks_are_counted() {
+    let receiver = Receiver::start().await.unwrap();
+    let telemetry = Telemetry::builder("kelvin-server", "test")
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint())
+        .with_logs(false)
+        .build()
+        .unwrap();
+    let settings = [("KELVIN_MAX_SENSORS", "1"), ("KELVIN_ALERT_HIGH", "30")];
+    let server = TestServer::start_observed(Files::new(), &settings, &telemetry).await;
+    let mut client = server.client().await;
+
+    let mut traced = Request::new(reading("cellar", 31.0, 1));
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01").parse().unwrap();
+    traced.metadata_mut().insert("traceparent", parent);
+    client.send_single_reading(traced).await.unwrap();
+    client.send_single_reading(reading("", 20.0, 1)).await.unwrap_err();
+    client.send_single_reading(reading("attic", 20.0, 1)).await.unwrap_err();
+    client.stream_sensor_readings(iter(readings(100).collect::<Vec<_>>())).await.unwrap();
+    let chat = client.sensor_chat(iter(readings(10).collect::<Vec<_>>())).await.unwrap().into_inner();
+    assert_eq!(chat.map(Result::unwrap).collect::<Vec<_>>().await.len(), 10);
+    support::client(server.connect().await, "wrong")
+        .send_single_reading(reading("x", 1.0, 1))
+        .await
+        .unwrap_err();
+
+    // A caller that goes away in the middle of its stream.
+    let (sender, receiving) = mpsc::channel(16);
+    let mut leaving = client.clone();
+    let call =
+        tokio::spawn(async move { leaving.stream_sensor_readings(ReceiverStream::new(receiving)).await });
+    sender.send(reading("cellar", 20.0, 1)).await.unwrap();
+    let stats = kelvin_proto::SensorStatsRequest { sensor_id: "cellar".into() };
+    eventually("the reading is stored", || {
+        let (mut client, stats) = (client.clone(), stats.clone());
+        async move { client.get_sensor_stats(stats).await.ok().filter(|stats| stats.get_ref().count == 112) }
+    })
+    .await;
+    call.abort();
+    eventually("the break is counted", || async {
+        let provider = telemetry.meter_provider();
+        tokio::task::spawn_blocking(move || provider.force_flush()).await.unwrap().unwrap();
+        receiver.look(|received| {
+            let broken = values(received, "kelvin.streams.broken", "rpc.method");
+            (broken == counts([("SensorService/StreamSensorReadings", 1)])).then_some(())
+        })
+    })
+    .await;
+
+    let provider = telemetry.tracer_provider();
+    tokio::task::spawn_blocking(move || provider.force_flush()).await.unwrap().unwrap();
+    receiver.look(|received| {
+        let of = |metric, key| values(received, metric, key);
+        assert_eq!(of("kelvin.readings.accepted", ""), counts([("", 112)]));
+        let rejected = counts([("invalid_sensor_id", 1), ("too_many_sensors", 1)]);
+        assert_eq!(of("kelvin.readings.rejected", "reason"), rejected);
+        assert_eq!(of("kelvin.alerts", "kind"), counts([("high", 1)]));
+        assert_eq!(of("kelvin.calls.unauthenticated", "reason"), counts([("wrong_token", 1)]));
+        let started = of("grpc.server.call.started", "grpc.method");
+        assert_eq!(started["SensorService/SendSingleReading"], 4);
+        assert_eq!(started["SensorService/StreamSensorReadings"], 2);
+        assert_eq!(started["SensorService/SensorChat"], 1);
+        let ended = of("grpc.server.call.duration", "grpc.status");
+        assert_eq!(ended["UNAUTHENTICATED"], 1);
+        assert_eq!((ended["INVALID_ARGUMENT"], ended["RESOURCE_EXHAUSTED"]), (1, 1));
+        assert_eq!(ended["CANCELLED"], 1);
+
+        let spans = received.spans().map(|(_, span)| span);
+        let spans: Vec<_> =
+            spans.filter(|span| span.name == "Recv.SensorService.SendSingleReading").collect();
+        assert_eq!(spans.len(), 4);
+        let of_caller: Vec<_> = spans.iter().filter(|span| !span.parent_span_id.is_empty()).collect();
+        assert_eq!(of_caller.len(), 1);
+        assert_eq!(of_caller[0].trace_id, u128::from_str_radix(trace, 16).unwrap().to_be_bytes());
+        assert_eq!(of_caller[0].parent_span_id, 0x00f0_67aa_0ba9_02b7_u64.to_be_bytes());
+    });
+}
