@@ -80,15 +80,12 @@ impl CallSpan {
     #[cfg(feature = "tracing")]
     pub(crate) fn bridged(self, method: &'static str) -> Self {
         let Some(context) = &self.context else { return self };
-        let span = context.span();
-        let identity = span.span_context();
         let bridge = tracing::info_span!(
             "rpc",
             rpc.method = method,
-            trace_id = %identity.trace_id(),
-            span_id = %identity.span_id(),
+            trace_id = %context.span().span_context().trace_id(),
+            span_id = %context.span().span_context().span_id(),
         );
-        drop(span);
         Self { bridge, ..self }
     }
 

@@ -1,4 +1,4 @@
-//! OpenCensus' binary trace context.
+//! The binary trace context of `OpenCensus`.
 
 use base64::{
     Engine as _,
@@ -21,7 +21,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// Version, then three fields, each with its number before it (gRFC A72).
 const LENGTH: usize = 29;
 
-/// Carries the trace context in `grpc-trace-bin`, as gRPC with OpenCensus did.
+/// Carries the trace context in `grpc-trace-bin`, as gRPC with `OpenCensus` did.
 ///
 /// gRFC A72 keeps it for the time of migration only: combine it with `TraceContextPropagator` in a
 /// `TextMapCompositePropagator`, and drop it when the last peer speaks W3C.

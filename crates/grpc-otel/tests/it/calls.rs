@@ -5,7 +5,8 @@ use tonic::{Code, codec::CompressionEncoding};
 
 use crate::{
     greeter::{HelloReply, greeter_client::GreeterClient},
-    support::{Observed, client, hello, serve},
+    observed::Observed,
+    support::{client, hello, serve},
 };
 
 const SENT: &str = "grpc.server.call.sent_total_compressed_message_size";

@@ -5,7 +5,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt as _;
 
-use crate::support::{Client, Observed, client, hello, serve};
+use crate::{
+    observed::Observed,
+    support::{Client, client, hello, serve},
+};
 
 const TASKS: u64 = 32;
 const CALLS: u64 = 50;

@@ -9,7 +9,10 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 
-use crate::support::{Observed, client, hello, serve};
+use crate::{
+    observed::Observed,
+    support::{client, hello, serve},
+};
 
 #[tokio::test]
 async fn trace_and_baggage_reach_the_handler() {

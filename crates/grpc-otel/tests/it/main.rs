@@ -7,6 +7,8 @@ mod context;
 mod generated;
 #[path = "../../examples/greeter/mod.rs"]
 mod greeter;
+mod hello;
+mod observed;
 mod retries;
 mod spans;
 mod support;

@@ -13,7 +13,8 @@ use tower::{
 
 use crate::{
     greeter::greeter_client::GreeterClient,
-    support::{Observed, TARGET, hello, serve},
+    observed::Observed,
+    support::{TARGET, hello, serve},
 };
 
 /// Tries so many times while the server says it is unavailable.

@@ -5,7 +5,10 @@ use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry_sdk::trace::{Sampler, SpanData};
 use tokio_stream::StreamExt as _;
 
-use crate::support::{Observed, client, hello, serve};
+use crate::{
+    observed::Observed,
+    support::{client, hello, serve},
+};
 
 fn attribute(span: &SpanData, key: &str) -> Option<String> {
     span.attributes.iter().find(|pair| pair.key.as_str() == key).map(|pair| pair.value.to_string())

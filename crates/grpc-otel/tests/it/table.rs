@@ -3,7 +3,10 @@
 use grpc_otel::DurationMetrics;
 use tonic::Request;
 
-use crate::support::{Observed, Series, client, hello, serve};
+use crate::{
+    observed::{Observed, Series},
+    support::{client, hello, serve},
+};
 
 const LATENCY: &str = "0, 0.00001, 0.00005, 0.0001, 0.0003, 0.0006, 0.0008, 0.001, 0.002, 0.003, 0.004, 0.005, \
     0.006, 0.008, 0.01, 0.013, 0.016, 0.02, 0.025, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, \

@@ -1,0 +1,261 @@
+// Runs script.json through grpc-go with its OpenTelemetry plugin, the reference for gRFC A66, and prints the metrics
+// of server and client as JSON.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	_ "google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/stats/opentelemetry"
+	"google.golang.org/grpc/status"
+)
+
+const retryPolicy = `{"methodConfig": [{"name": [{"service": "diff.Test", "method": "Retry"}], "retryPolicy": {
+	"maxAttempts": 4, "initialBackoff": "0.01s", "maxBackoff": "0.01s", "backoffMultiplier": 1,
+	"retryableStatusCodes": ["UNAVAILABLE"]}}]}`
+
+type call struct {
+	Scenario    string `json:"scenario"`
+	Kind        string `json:"kind"`
+	Requests    []int  `json:"requests"`
+	Replies     []int  `json:"replies"`
+	Status      uint32 `json:"status"`
+	Wait        bool   `json:"wait"`
+	Gzip        bool   `json:"gzip"`
+	TimeoutMs   int    `json:"timeout_ms"`
+	CancelAfter *int   `json:"cancel_after"`
+	FailFirst   int    `json:"fail_first"`
+}
+
+// Messages are bytes of zero; both sides send them as they are.
+type rawCodec struct{}
+
+func (rawCodec) Marshal(v any) ([]byte, error)      { return *v.(*[]byte), nil }
+func (rawCodec) Unmarshal(data []byte, v any) error { *v.(*[]byte) = data; return nil }
+func (rawCodec) Name() string                       { return "proto" }
+
+var (
+	attempts      = map[string]int{}
+	attemptsMutex sync.Mutex
+)
+
+func serve(_ any, stream grpc.ServerStream) error {
+	incoming, _ := metadata.FromIncomingContext(stream.Context())
+	var told call
+	if err := json.Unmarshal([]byte(incoming.Get("x-script")[0]), &told); err != nil {
+		return err
+	}
+	for {
+		var request []byte
+		if err := stream.RecvMsg(&request); err == io.EOF {
+			break
+		} else if err != nil {
+			return err
+		}
+	}
+	attemptsMutex.Lock()
+	attempts[told.Scenario]++
+	attempt := attempts[told.Scenario]
+	attemptsMutex.Unlock()
+	if attempt <= told.FailFirst {
+		return status.Error(codes.Unavailable, "not yet")
+	}
+	for _, size := range told.Replies {
+		reply := make([]byte, size)
+		if err := stream.SendMsg(&reply); err != nil {
+			return err
+		}
+	}
+	if told.Wait {
+		<-stream.Context().Done()
+		return status.FromContextError(stream.Context().Err()).Err()
+	}
+	return status.Error(codes.Code(told.Status), "as told")
+}
+
+func run(channel *grpc.ClientConn, told call) error {
+	script, _ := json.Marshal(told)
+	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(context.Background(), "x-script", string(script)))
+	defer cancel()
+	if told.TimeoutMs > 0 {
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(told.TimeoutMs)*time.Millisecond)
+		defer cancel()
+	}
+	options := []grpc.CallOption{grpc.StaticMethod()}
+	if told.Gzip {
+		options = append(options, grpc.UseCompressor("gzip"))
+	}
+	method := "/diff.Test/" + told.Scenario
+	if told.CancelAfter != nil && *told.CancelAfter == 0 {
+		// The server is to have the call before it ends.
+		time.AfterFunc(100*time.Millisecond, cancel)
+	}
+	if told.Kind == "unary" {
+		request, reply := make([]byte, told.Requests[0]), []byte{}
+		return channel.Invoke(ctx, method, &request, &reply, options...)
+	}
+	description := grpc.StreamDesc{
+		ClientStreams: told.Kind != "server-streaming",
+		ServerStreams: told.Kind != "client-streaming",
+	}
+	stream, err := channel.NewStream(ctx, &description, method, options...)
+	if err != nil {
+		return err
+	}
+	for _, size := range told.Requests {
+		request := make([]byte, size)
+		if err := stream.SendMsg(&request); err != nil {
+			return err
+		}
+	}
+	if err := stream.CloseSend(); err != nil {
+		return err
+	}
+	for received := 0; ; received++ {
+		if told.CancelAfter != nil && *told.CancelAfter == received {
+			cancel()
+		}
+		var reply []byte
+		if err := stream.RecvMsg(&reply); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if !description.ServerStreams {
+			return nil
+		}
+	}
+}
+
+type series struct {
+	Name       string            `json:"name"`
+	Unit       string            `json:"unit"`
+	Kind       string            `json:"kind"`
+	Attributes map[string]string `json:"attributes"`
+	Count      uint64            `json:"count"`
+	Sum        float64           `json:"sum"`
+	Bounds     []float64         `json:"bounds"`
+}
+
+func collect(reader metric.Reader) []series {
+	var all metricdata.ResourceMetrics
+	if err := reader.Collect(context.Background(), &all); err != nil {
+		log.Fatal(err)
+	}
+	found := []series{}
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			add := func(kind string, attributes attribute.Set, count uint64, sum float64, bounds []float64) {
+				named := map[string]string{}
+				for _, pair := range attributes.ToSlice() {
+					named[string(pair.Key)] = pair.Value.Emit()
+				}
+				found = append(found, series{m.Name, m.Unit, kind, named, count, sum, bounds})
+			}
+			switch data := m.Data.(type) {
+			case metricdata.Sum[int64]:
+				for _, point := range data.DataPoints {
+					add("counter", point.Attributes, uint64(point.Value), 0, []float64{})
+				}
+			case metricdata.Histogram[int64]:
+				for _, point := range data.DataPoints {
+					add("histogram", point.Attributes, point.Count, float64(point.Sum), point.Bounds)
+				}
+			case metricdata.Histogram[float64]:
+				for _, point := range data.DataPoints {
+					add("histogram", point.Attributes, point.Count, point.Sum, point.Bounds)
+				}
+			}
+		}
+	}
+	return found
+}
+
+// How many calls the server has begun, and ended.
+func progress(reader metric.Reader) (started, ended uint64) {
+	for _, one := range collect(reader) {
+		switch one.Name {
+		case "grpc.server.call.started":
+			// grpc-go never tells its plugin the end of a call to an unregistered method.
+			if one.Attributes["grpc.method"] != "other" {
+				started += one.Count
+			}
+		case "grpc.server.call.duration":
+			ended += one.Count
+		}
+	}
+	return
+}
+
+func options(reader metric.Reader) opentelemetry.Options {
+	provider := metric.NewMeterProvider(metric.WithReader(reader))
+	return opentelemetry.Options{MetricsOptions: opentelemetry.MetricsOptions{MeterProvider: provider}}
+}
+
+func main() {
+	source, err := os.ReadFile(os.Args[1])
+	if err != nil {
+		log.Fatal(err)
+	}
+	var script []call
+	if err := json.Unmarshal(source, &script); err != nil {
+		log.Fatal(err)
+	}
+
+	serverReader, clientReader := metric.NewManualReader(), metric.NewManualReader()
+	server := grpc.NewServer(opentelemetry.ServerOption(options(serverReader)), grpc.ForceServerCodec(rawCodec{}))
+	service := grpc.ServiceDesc{ServiceName: "diff.Test", HandlerType: (*any)(nil)}
+	for _, told := range script {
+		if told.Scenario != "Unregistered" {
+			service.Streams = append(service.Streams, grpc.StreamDesc{
+				StreamName: told.Scenario, Handler: serve, ClientStreams: true, ServerStreams: true,
+			})
+		}
+	}
+	server.RegisterService(&service, nil)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go server.Serve(listener)
+
+	channel, err := grpc.NewClient(
+		listener.Addr().String(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{})),
+		grpc.WithDefaultServiceConfig(retryPolicy),
+		opentelemetry.DialOption(options(clientReader)),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, told := range script {
+		if err := run(channel, told); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", told.Scenario, err)
+		}
+	}
+	for patience := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if started, ended := progress(serverReader); started == ended {
+			break
+		} else if time.Now().After(patience) {
+			log.Fatalf("of %d calls of the server only %d ended", started, ended)
+		}
+	}
+	result, _ := json.Marshal(map[string][]series{"server": collect(serverReader), "client": collect(clientReader)})
+	fmt.Println(string(result))
+}

@@ -1,0 +1,192 @@
+//! The script through tonic and this crate.
+
+use std::{collections::BTreeMap, error::Error, time::Duration};
+
+use bytes::Bytes;
+use grpc_otel::{BoxError, DeadlineLayer, GrpcOtel, Methods};
+use http_body_util::{BodyExt as _, Full};
+use tokio::net::TcpListener;
+use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};
+use tonic::{
+    GrpcMethod, Request, Status,
+    body::Body,
+    client::{Grpc, GrpcService},
+    codec::CompressionEncoding,
+    transport::{Channel, Endpoint, Server},
+};
+use tower::{ServiceBuilder, ServiceExt as _, retry};
+
+use crate::{
+    Call, Series,
+    observed::{self, Observed},
+    server::{Raw, Told},
+};
+
+/// What server and client have measured.
+pub(crate) async fn run(script: &[Call]) -> Result<BTreeMap<&'static str, Vec<Series>>, Box<dyn Error>> {
+    let (server, client) = (Observed::new(), Observed::new());
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    let methods: Vec<_> = script
+        .iter()
+        .filter(|call| call.scenario != "Unregistered")
+        .map(|call| format!("diff.Test/{}", call.scenario))
+        .collect();
+    let told = Told {
+        methods: methods.iter().cloned().collect::<std::collections::BTreeSet<_>>().into(),
+        attempts: std::sync::Arc::default(),
+    };
+    let layers = ServiceBuilder::new()
+        .layer(server.builder().build().server_layer(methods.into_iter().collect::<Methods>()))
+        .layer(DeadlineLayer::new());
+    tokio::spawn(
+        Server::builder()
+            .layer(layers)
+            .add_service(told)
+            .serve_with_incoming(TcpListenerStream::new(listener)),
+    );
+
+    let channel = Endpoint::try_from(format!("http://{address}"))?.connect().await?;
+    let otel = client.builder().build();
+    let source = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/differential/script.json"))?;
+    let texts: Vec<serde_json::Value> = serde_json::from_slice(&source)?;
+    for (told, text) in script.iter().zip(texts) {
+        let result = if told.fail_first > 0 {
+            call(retrying(&otel, &address, channel.clone()), told, &text.to_string()).await
+        } else {
+            let channel = ServiceBuilder::new().layer(otel.client_layer(&address)).service(channel.clone());
+            call(channel, told, &text.to_string()).await
+        };
+        if let Err(status) = result {
+            eprintln!("{}: {status}", told.scenario);
+        }
+    }
+    server
+        .until("every call of the server ends", |server| {
+            server.count("grpc.server.call.started", &[]) == server.count("grpc.server.call.duration", &[])
+        })
+        .await;
+    Ok(BTreeMap::from([("server", series(&server)), ("client", series(&client))]))
+}
+
+fn series(observed: &Observed) -> Vec<Series> {
+    let convert = |series: observed::Series| Series {
+        name: series.name,
+        unit: series.unit,
+        kind: series.kind.split(' ').next().unwrap_or_default().to_owned(),
+        attributes: series.attributes,
+        count: series.count,
+        sum: series.sum,
+        bounds: series.bounds,
+    };
+    observed.series().into_iter().map(convert).collect()
+}
+
+async fn call<T>(channel: T, told: &Call, script: &str) -> Result<(), Status>
+where
+    T: GrpcService<Body>,
+    T::ResponseBody: http_body::Body<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as http_body::Body>::Error: Into<BoxError>,
+{
+    let mut grpc = Grpc::new(channel);
+    if told.gzip {
+        grpc = grpc.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
+    }
+    grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+    let calling = exchange(&mut grpc, told, script);
+    match told.cancel_after {
+        // The server is to have the call before it ends.
+        Some(0) => tokio::time::timeout(Duration::from_millis(100), calling)
+            .await
+            .unwrap_or_else(|_| Err(Status::cancelled("by the caller"))),
+        _ => calling.await,
+    }
+}
+
+async fn exchange<T>(grpc: &mut Grpc<T>, told: &Call, script: &str) -> Result<(), Status>
+where
+    T: GrpcService<Body>,
+    T::ResponseBody: http_body::Body<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as http_body::Body>::Error: Into<BoxError>,
+{
+    let path =
+        http::uri::PathAndQuery::try_from(format!("/diff.Test/{}", told.scenario)).expect("plain names");
+    let messages: Vec<_> = told.requests.iter().map(|size| Bytes::from(vec![0; *size])).collect();
+    let only = || messages.first().cloned().unwrap_or_default();
+    let mut replies = match told.kind.as_str() {
+        "unary" => return grpc.unary(request(only(), told, script), path, Raw).await.map(drop),
+        "client-streaming" => {
+            let messages = tokio_stream::iter(messages);
+            return grpc.client_streaming(request(messages, told, script), path, Raw).await.map(drop);
+        }
+        "server-streaming" => {
+            grpc.server_streaming(request(only(), told, script), path, Raw).await?.into_inner()
+        }
+        _ => {
+            let messages = tokio_stream::iter(messages);
+            grpc.streaming(request(messages, told, script), path, Raw).await?.into_inner()
+        }
+    };
+    let mut received = 0;
+    while told.cancel_after != Some(received) {
+        match replies.next().await {
+            Some(reply) => received += usize::from(reply.is_ok()),
+            None => return Ok(()),
+        }
+    }
+    Err(Status::cancelled("by the caller"))
+}
+
+fn request<M>(message: M, told: &Call, script: &str) -> Request<M> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("x-script", script.parse().expect("JSON is ASCII here"));
+    if let Some(millis) = told.timeout_ms {
+        request.set_timeout(Duration::from_millis(millis));
+    }
+    // Generated code has this as a constant.
+    let method: &'static str = Box::leak(told.scenario.clone().into_boxed_str());
+    request.extensions_mut().insert(GrpcMethod::new("diff.Test", method));
+    request
+}
+
+/// A channel that calls again while the server says UNAVAILABLE.
+fn retrying(
+    otel: &GrpcOtel,
+    target: &str,
+    channel: Channel,
+) -> impl GrpcService<Body, ResponseBody: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static> + use<>
+{
+    let attempts = ServiceBuilder::new()
+        .layer(retry::RetryLayer::new(WhileUnavailable))
+        .layer(otel.client_attempt_layer(target))
+        .service(channel);
+    let buffered = tower::service_fn(move |request: http::Request<Body>| {
+        let attempts = attempts.clone();
+        async move {
+            let (head, body) = request.into_parts();
+            let body = Full::new(body.collect().await?.to_bytes());
+            attempts.oneshot(http::Request::from_parts(head, body)).await
+        }
+    });
+    ServiceBuilder::new().layer(otel.client_call_layer(target)).service(buffered)
+}
+
+#[derive(Clone)]
+struct WhileUnavailable;
+
+impl<B> retry::Policy<http::Request<Full<Bytes>>, http::Response<B>, BoxError> for WhileUnavailable {
+    type Future = tokio::time::Sleep;
+
+    fn retry(
+        &mut self,
+        _: &mut http::Request<Full<Bytes>>,
+        result: &mut Result<http::Response<B>, BoxError>,
+    ) -> Option<Self::Future> {
+        let status = Status::from_header_map(result.as_ref().ok()?.headers())?;
+        (status.code() == tonic::Code::Unavailable).then(|| tokio::time::sleep(Duration::from_millis(10)))
+    }
+
+    fn clone_request(&mut self, request: &http::Request<Full<Bytes>>) -> Option<http::Request<Full<Bytes>>> {
+        Some(request.clone())
+    }
+}
