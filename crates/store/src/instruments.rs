@@ -64,8 +64,7 @@ pub(crate) fn duration(meter: &Meter) -> Histogram<f64> {
 
 pub(crate) fn up(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGauge<u64>, u64> {
     meter
-        .u64_observable_gauge("kelvin.store.up")
-        .with_unit("1")
+        .u64_observable_gauge("kelvin.store.up") // no unit: Prometheus would add _ratio for "1"
         .with_description("1 while the shared store answers this server, 0 while it does not.")
 }
 
