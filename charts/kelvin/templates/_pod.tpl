@@ -96,6 +96,9 @@ spec:
         timeoutSeconds: 3
       readinessProbe:
         httpGet: {path: /readyz, port: health}
+        {{- if eq .name "client" }}
+        initialDelaySeconds: 5 # after an installation it is there before the server
+        {{- end }}
         periodSeconds: 3
         timeoutSeconds: 2
         failureThreshold: 2
