@@ -10,12 +10,14 @@ use kelvin_app::health::Health;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
-use crate::backoff::{Backoff, jitter};
+use crate::backoff::Backoff;
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// After a refusal only somebody who puts the right token into the file can help.
-const REFUSED_WAIT: Duration = Duration::from_secs(30);
+/// After a refusal: soon at first, for the server may be about to read the token that we have read already; then
+/// slowly, for only somebody who puts the right token into the file can help.
+const FIRST_REFUSED_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_REFUSED_WAIT: Duration = Duration::from_secs(30);
 /// What goes on failing is said again after so long.
 const REMIND: Duration = Duration::from_mins(1);
 
@@ -32,6 +34,9 @@ pub(crate) struct Progress {
 #[derive(Debug)]
 struct State {
     backoff: Backoff,
+    refused_backoff: Backoff,
+    /// A call has succeeded at some time.
+    worked: bool,
     failures: u32,
     since: Instant,
     /// What was last said of the failures, and when.
@@ -40,8 +45,14 @@ struct State {
 
 impl Progress {
     pub(crate) fn new(health: Health, closing: CancellationToken, token_file: Option<PathBuf>) -> Self {
-        let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-        let state = State { backoff, failures: 0, since: Instant::now(), told: None };
+        let state = State {
+            backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
+            refused_backoff: Backoff::new(FIRST_REFUSED_WAIT, LONGEST_REFUSED_WAIT),
+            worked: false,
+            failures: 0,
+            since: Instant::now(),
+            told: None,
+        };
         Self { health, closing, token_file, state: Mutex::new(state) }
     }
 
@@ -51,11 +62,15 @@ impl Progress {
         if !self.closing.is_cancelled() {
             self.health.set_ready(true);
         }
+        if !std::mem::replace(&mut state.worked, true) {
+            tracing::info!("calls succeed");
+        }
         if state.failures > 0 {
             tracing::info!(failures = state.failures, after = ?state.since.elapsed(), "calls succeed again");
             state.failures = 0;
             state.told = None;
             state.backoff.reset();
+            state.refused_backoff.reset();
         }
     }
 
@@ -76,7 +91,7 @@ impl Progress {
         } else {
             tracing::debug!(?code, reason = status.message(), "the call failed again");
         }
-        if refused { jitter(REFUSED_WAIT) } else { state.backoff.next() }
+        if refused { state.refused_backoff.next() } else { state.backoff.next() }
     }
 
     fn tell(&self, status: &Status) {
@@ -88,14 +103,13 @@ impl Progress {
             Some(file) => tracing::error!(
                 ?code, reason, file = %file.display(),
                 "the server refuses our token: put the right one into the file, it is read again by itself; \
-                 until then we try every {} s", REFUSED_WAIT.as_secs()
+                 until then we try slowly"
             ),
             None => tracing::error!(
                 ?code,
                 reason,
-                "the server wants a token or a certificate: set KELVIN_TOKEN_FILE, or KELVIN_TLS_CERT and KELVIN_TLS_KEY; \
-                 we try every {} s",
-                REFUSED_WAIT.as_secs()
+                "the server wants a token or a certificate: set KELVIN_TOKEN_FILE, or KELVIN_TLS_CERT and \
+                 KELVIN_TLS_KEY; we try slowly"
             ),
         }
     }

@@ -26,14 +26,11 @@ impl Credentials {
         tasks: &mut JoinSet<()>,
     ) -> Result<Self, SettingsError> {
         let mut error = SettingsError::default();
-        let tls = match config.tls_ca.clone().filter(|_| config.tls()) {
-            Some(ca) => tls(config, ca, &mut error),
-            None => {
-                tracing::warn!(
-                    "readings and tokens cross the network in the clear: KELVIN_SERVER is not https"
-                );
-                None
-            }
+        let tls = if let Some(ca) = config.tls_ca.clone().filter(|_| config.tls()) {
+            tls(config, ca, &mut error)
+        } else {
+            tracing::warn!("readings and tokens cross the network in the clear: KELVIN_SERVER is not https");
+            None
         };
         let tokens = config.token_file.as_ref().and_then(|path| {
             Tokens::load(path).map_err(|cause| error.push("KELVIN_TOKEN_FILE", error_chain(&cause))).ok()

@@ -18,7 +18,6 @@ use kelvin_proto::sensor_service_client::SensorServiceClient;
 use kelvin_telemetry::Telemetry;
 use kelvin_tls::Tokens;
 use opentelemetry::metrics::MeterProvider as _;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tokio::{net::lookup_host, task::JoinSet, time::sleep};
 use tonic::{Status, body::Body};
 use tower::{Layer as _, ServiceExt as _, util::BoxCloneSyncService};
@@ -75,7 +74,7 @@ impl Channel {
         let otel = GrpcOtel::builder()
             .meter_provider(&telemetry.meter_provider())
             .tracer_provider(&telemetry.tracer_provider())
-            .propagator(TraceContextPropagator::new())
+            .propagator(telemetry.propagator())
             .retry_metrics(true)
             .build();
         let target = config.server.to_string();

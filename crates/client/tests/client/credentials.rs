@@ -1,9 +1,11 @@
 //! Tokens and certificates that are wrong, or change.
 
+use kelvin_client::Channel;
+use kelvin_proto::ListSensorsRequest;
 use kelvin_tls::ca::LocalCa;
 use tracing::Level;
 
-use crate::setup::{Setup, logs::Logs, proxy::Proxy, until};
+use crate::setup::{Setup, logs::Logs, proxy::Proxy, telemetry, until, until_ok};
 
 #[tokio::test]
 async fn a_wrong_token_is_told_once_and_the_right_one_taken_up() {
@@ -64,7 +66,17 @@ async fn certificates_cas_and_tokens_change_without_a_failed_call() {
     let before = proxy.accepted();
     setup.issue(&new);
     until("all connect anew", || proxy.accepted() >= before + clients.len()).await;
+    // The server accepts both tokens before clients have the new one.
     setup.write("tokens", "the-token\nnext-token\n");
+    setup.write("next-token", "next-token");
+    let next = setup.path("next-token");
+    let next = [certificate.as_slice(), &[("KELVIN_TOKEN_FILE", next.to_str().unwrap())]].concat();
+    let mut stub =
+        Channel::open(&setup.config("unary", server.address, &next), &telemetry(None)).unwrap().client();
+    until_ok("the server knows the next token", async || {
+        stub.list_sensors(ListSensorsRequest::default()).await
+    })
+    .await;
     setup.write("client-token", "next-token\n");
     setup.write("ca.pem", &new.pem());
     for client in &clients {

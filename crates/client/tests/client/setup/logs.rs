@@ -7,18 +7,18 @@ use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt as _, regis
 
 /// The lines logged so far.
 #[derive(Clone, Default)]
-pub struct Logs(Arc<Mutex<Vec<(Level, String)>>>);
+pub(crate) struct Logs(Arc<Mutex<Vec<(Level, String)>>>);
 
 impl Logs {
     /// Begins to collect; until the guard is dropped.
-    pub fn collect() -> (Self, DefaultGuard) {
+    pub(crate) fn collect() -> (Self, DefaultGuard) {
         let logs = Self::default();
         let guard = tracing::subscriber::set_default(Registry::default().with(logs.clone()));
         (logs, guard)
     }
 
     /// The lines of `level` that contain `text`.
-    pub fn lines(&self, level: Level, text: &str) -> Vec<String> {
+    pub(crate) fn lines(&self, level: Level, text: &str) -> Vec<String> {
         let lines = self.0.lock().unwrap();
         lines
             .iter()

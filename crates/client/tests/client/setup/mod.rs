@@ -1,7 +1,7 @@
 //! Certificates, servers and clients for the tests.
 
-pub mod logs;
-pub mod proxy;
+pub(crate) mod logs;
+pub(crate) mod proxy;
 
 use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use kelvin_telemetry::Telemetry;
 use kelvin_tls::ca::{LocalCa, Usage};
 use opentelemetry_sdk::metrics::{
     InMemoryMetricExporter, PeriodicReader,
-    data::{AggregatedMetrics, MetricData},
+    data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics, SumDataPoint},
 };
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
@@ -22,7 +22,7 @@ use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Polls until `condition` holds.
-pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let held = timeout(LIMIT, async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -31,13 +31,23 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     held.await.unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"));
 }
 
+/// Repeats `call` until it is answered well.
+pub(crate) async fn until_ok<T>(what: &str, mut call: impl AsyncFnMut() -> Result<T, tonic::Status>) {
+    let answered = timeout(LIMIT, async {
+        while call().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    answered.await.unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"));
+}
+
 /// A folder with a CA, certificates for both sides, and a token.
-pub struct Setup {
+pub(crate) struct Setup {
     folder: TempDir,
 }
 
 impl Setup {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let setup = Self { folder: TempDir::new().unwrap() };
         let ca = LocalCa::generate().unwrap();
         setup.write("ca.pem", &ca.pem());
@@ -48,18 +58,18 @@ impl Setup {
     }
 
     /// Puts new certificates of `ca` in place.
-    pub fn issue(&self, ca: &LocalCa) {
+    pub(crate) fn issue(&self, ca: &LocalCa) {
         for (name, usage) in [("server", Usage::Server), ("client", Usage::Client)] {
             let pair = ca.issue(usage, &["localhost", "127.0.0.1"]).unwrap();
             pair.write(&self.path(&format!("{name}.pem")), &self.path(&format!("{name}-key.pem"))).unwrap();
         }
     }
 
-    pub fn path(&self, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)
     }
 
-    pub fn write(&self, file: &str, text: &str) {
+    pub(crate) fn write(&self, file: &str, text: &str) {
         fs::write(self.path(file), text).unwrap();
     }
 
@@ -68,7 +78,7 @@ impl Setup {
     }
 
     /// A server of its own, with further settings on top.
-    pub fn server(&self, settings: &[(&str, &str)]) -> TestServer {
+    pub(crate) fn server(&self, settings: &[(&str, &str)]) -> TestServer {
         let files = [
             ("KELVIN_TLS_CERT", "server.pem"),
             ("KELVIN_TLS_KEY", "server-key.pem"),
@@ -91,7 +101,7 @@ impl Setup {
     }
 
     /// The settings of a client of `rpc`, as variables, with further ones on top.
-    pub fn variables(
+    pub(crate) fn variables(
         &self,
         rpc: &str,
         server: SocketAddr,
@@ -113,21 +123,21 @@ impl Setup {
         own.into_iter().chain(settings).map(|(variable, value)| (variable.to_owned(), value)).collect()
     }
 
-    pub fn config(&self, rpc: &str, server: SocketAddr, settings: &[(&str, &str)]) -> Config {
+    pub(crate) fn config(&self, rpc: &str, server: SocketAddr, settings: &[(&str, &str)]) -> Config {
         Config::from_pairs(self.variables(rpc, server, settings)).unwrap()
     }
 
-    pub fn client(&self, rpc: &str, server: SocketAddr, settings: &[(&str, &str)]) -> TestClient {
+    pub(crate) fn client(&self, rpc: &str, server: SocketAddr, settings: &[(&str, &str)]) -> TestClient {
         TestClient::start(self.config(rpc, server, settings))
     }
 
     /// A stub for calls of the test's own.
-    pub fn stub(&self, server: SocketAddr) -> Client {
+    pub(crate) fn stub(&self, server: SocketAddr) -> Client {
         Channel::open(&self.config("unary", server, &[]), &telemetry(None)).unwrap().client()
     }
 
     /// How many readings `server` holds of how many sensors.
-    pub async fn held(&self, server: SocketAddr) -> (u64, u64) {
+    pub(crate) async fn held(&self, server: SocketAddr) -> (u64, u64) {
         let mut stub = self.stub(server);
         let (mut readings, mut sensors, mut page_token) = (0, 0, String::new());
         loop {
@@ -144,8 +154,8 @@ impl Setup {
 }
 
 /// A server in this process.
-pub struct TestServer {
-    pub address: SocketAddr,
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
     stop: oneshot::Sender<()>,
     done: JoinHandle<Result<(), ServerError>>,
 }
@@ -161,15 +171,15 @@ impl TestServer {
         Self { address, stop, done }
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
         timeout(LIMIT, self.done).await.expect("the server drains").unwrap().unwrap();
     }
 }
 
 /// A client in this process, and what it counts.
-pub struct TestClient {
-    pub health: Health,
+pub(crate) struct TestClient {
+    pub(crate) health: Health,
     telemetry: Arc<Telemetry>,
     exported: InMemoryMetricExporter,
     stop: Option<oneshot::Sender<()>>,
@@ -177,7 +187,7 @@ pub struct TestClient {
 }
 
 impl TestClient {
-    pub fn start(config: Config) -> Self {
+    pub(crate) fn start(config: Config) -> Self {
         let exported = InMemoryMetricExporter::default();
         let telemetry = Arc::new(telemetry(Some(exported.clone())));
         let health = Health::new();
@@ -195,20 +205,21 @@ impl TestClient {
     }
 
     /// The value of `kelvin.client.readings.{name}` at this moment.
-    pub fn readings(&self, name: &str) -> u64 {
+    pub(crate) fn readings(&self, name: &str) -> u64 {
         self.sum(&format!("kelvin.client.readings.{name}"))
     }
 
-    pub fn sum(&self, name: &str) -> u64 {
+    pub(crate) fn sum(&self, name: &str) -> u64 {
         self.exported.reset();
         self.telemetry.meter_provider().force_flush().unwrap();
         let exported = self.exported.get_finished_metrics().unwrap();
-        let metrics = exported.iter().flat_map(|resource| resource.scope_metrics()).flat_map(|s| s.metrics());
+        let metrics =
+            exported.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(ScopeMetrics::metrics);
         metrics
             .filter(|metric| metric.name() == name)
             .map(|metric| match metric.data() {
                 AggregatedMetrics::U64(MetricData::Sum(sum)) => {
-                    sum.data_points().map(|point| point.value()).sum::<u64>()
+                    sum.data_points().map(SumDataPoint::value).sum::<u64>()
                 }
                 other => panic!("{name} is no counter: {other:?}"),
             })
@@ -216,14 +227,14 @@ impl TestClient {
     }
 
     /// Ends it in good order.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
         timeout(LIMIT, &mut self.done).await.expect("the client drains").unwrap().unwrap();
     }
 }
 
 /// Telemetry that goes nowhere, or metrics to `exporter`.
-pub fn telemetry(exporter: Option<InMemoryMetricExporter>) -> Telemetry {
+pub(crate) fn telemetry(exporter: Option<InMemoryMetricExporter>) -> Telemetry {
     let builder = Telemetry::builder("kelvin-client", "0");
     match exporter {
         Some(exporter) => builder.metric_reader(PeriodicReader::builder(exporter).build()).build().unwrap(),

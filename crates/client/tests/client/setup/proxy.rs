@@ -16,15 +16,15 @@ use tokio::{
 };
 
 /// Passes connections on to a server.
-pub struct Proxy {
-    pub address: SocketAddr,
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
     connections: Arc<Mutex<JoinSet<()>>>,
     accepted: Arc<AtomicUsize>,
     _accepting: JoinSet<()>,
 }
 
 impl Proxy {
-    pub async fn to(server: SocketAddr) -> Self {
+    pub(crate) async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::<Mutex<JoinSet<()>>>::default();
@@ -41,12 +41,12 @@ impl Proxy {
     }
 
     /// Resets all connections, as a server that is killed does.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.connections.lock().unwrap().abort_all();
     }
 
     /// How many connections there were.
-    pub fn accepted(&self) -> usize {
+    pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
     }
 }
