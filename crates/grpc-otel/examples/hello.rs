@@ -14,9 +14,9 @@ use opentelemetry_sdk::{
     metrics::SdkMeterProvider, propagation::TraceContextPropagator, trace::SdkTracerProvider,
 };
 use tokio::net::TcpListener;
-use tokio_stream::{Stream, wrappers::TcpListenerStream};
+use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
-    Request, Response, Status, Streaming,
+    Request, Response, Status,
     transport::{Channel, Server},
 };
 use tower::ServiceBuilder;
@@ -51,31 +51,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 struct MyGreeter;
 
-type Replies = Box<dyn Stream<Item = Result<HelloReply, Status>> + Send + Unpin>;
-
 #[tonic::async_trait]
 impl Greeter for MyGreeter {
     async fn say_hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
         let message = format!("Hello {}!", request.into_inner().name);
         Ok(Response::new(HelloReply { message }))
-    }
-
-    type LotsOfRepliesStream = Replies;
-
-    async fn lots_of_replies(&self, _: Request<HelloRequest>) -> Result<Response<Replies>, Status> {
-        Err(Status::unimplemented("not in this example"))
-    }
-
-    async fn lots_of_greetings(
-        &self,
-        _: Request<Streaming<HelloRequest>>,
-    ) -> Result<Response<HelloReply>, Status> {
-        Err(Status::unimplemented("not in this example"))
-    }
-
-    type BidiHelloStream = Replies;
-
-    async fn bidi_hello(&self, _: Request<Streaming<HelloRequest>>) -> Result<Response<Replies>, Status> {
-        Err(Status::unimplemented("not in this example"))
     }
 }

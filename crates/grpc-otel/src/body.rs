@@ -6,7 +6,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -33,15 +32,15 @@ impl<B> RequestBody<B> {
 }
 
 impl<B: Body> Body for RequestBody<B> {
-    type Data = Bytes;
+    type Data = B::Data;
     type Error = B::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
-        let frame = ready!(this.inner.poll_frame(cx)).map(|frame| frame.map(to_bytes));
+        let frame = ready!(this.inner.poll_frame(cx));
         if let (Some(call), Some(Ok(frame))) = (this.call, &frame)
             && let Some(data) = frame.data_ref()
         {
@@ -85,18 +84,17 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    type Data = Bytes;
+    type Data = B::Data;
     type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let mut this = self.project();
         let frame = ready!(this.guard.run(|| this.inner.as_mut().poll_frame(cx)));
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
-                let frame = to_bytes(frame);
                 if let Some(trailers) = frame.trailers_ref() {
                     this.guard.end_by_headers(trailers);
                 } else if let (Some(call), Some(data)) = (this.guard.call(), frame.data_ref()) {
@@ -122,9 +120,4 @@ where
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
-}
-
-/// Without a copy if the data is `Bytes` already, as it is in tonic and hyper.
-fn to_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
-    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
 }

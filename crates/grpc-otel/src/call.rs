@@ -1,6 +1,7 @@
 //! One RPC, or one attempt at it, from its start to its end.
 
 use std::{
+    io::IoSlice,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -8,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
+use bytes::Buf;
 use http::{HeaderMap, StatusCode};
 use tonic::Code;
 
@@ -64,7 +65,7 @@ impl Meter {
     }
 
     /// Takes the next part of the body.
-    pub(crate) fn data(&mut self, call: &Call, data: &Bytes) {
+    pub(crate) fn data(&mut self, call: &Call, data: &impl Buf) {
         let flow = match self.direction {
             Direction::Request => &call.request,
             Direction::Response => &call.response,
@@ -72,13 +73,26 @@ impl Meter {
         #[cfg(feature = "trace")]
         if call.span.is_recording() {
             let outbound = call.recorder.side.sends(self.direction);
-            self.parser.push(data, |message| call.span.message(outbound, message, &flow.unrecorded));
+            each_chunk(data, |chunk| {
+                self.parser.push(chunk, |message| call.span.message(outbound, message, &flow.unrecorded));
+            });
             flow.bytes.store(self.parser.bytes(), Relaxed);
             return;
         }
-        self.parser.push(data, |_| {});
+        each_chunk(data, |chunk| self.parser.push(chunk, |_| {}));
         flow.bytes.store(self.parser.bytes(), Relaxed);
     }
+}
+
+/// Most data is one piece; one of more tells them by `chunks_vectored`.
+fn each_chunk(data: &impl Buf, mut see: impl FnMut(&[u8])) {
+    let first = data.chunk();
+    if first.len() == data.remaining() {
+        return see(first);
+    }
+    let mut chunks = [IoSlice::new(&[]); 64];
+    let count = data.chunks_vectored(&mut chunks);
+    chunks[..count].iter().for_each(|chunk| see(chunk));
 }
 
 /// Ends its call exactly once, at the latest when it is dropped.

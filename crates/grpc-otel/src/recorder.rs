@@ -1,6 +1,7 @@
 //! What is ready for the calls of one method before the first of them comes.
 
 use std::{
+    cmp::Ordering,
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -50,7 +51,8 @@ pub(crate) struct Recorders {
     target: Option<Target>,
     shared: Arc<Shared>,
     unregistered: Methods,
-    known: HashMap<Box<str>, Arc<Recorder>>,
+    /// Sorted by length, then by bytes: mostly lengths are compared.
+    known: Box<[(Box<str>, Arc<Recorder>)]>,
     /// Met later: a client's methods, and unregistered ones a server is to name.
     met: RwLock<HashMap<Box<str>, Arc<Recorder>>>,
     other: Arc<Recorder>,
@@ -59,10 +61,25 @@ pub(crate) struct Recorders {
 impl Recorders {
     pub(crate) fn server(shared: &Arc<Shared>, methods: Methods) -> Self {
         let mut this = Self::client(shared, Side::Server, None);
-        this.known =
-            methods.names.iter().map(|name| (format!("/{name}").into(), this.recorder(name))).collect();
+        let path = |name: &String| (format!("/{name}").into_boxed_str(), this.recorder(name));
+        let mut known: Box<[_]> = methods.names.iter().map(path).collect();
+        known.sort_unstable_by(|(a, _), (b, _)| by_length(a, b));
+        this.known = known;
         this.unregistered = methods;
         this
+    }
+
+    /// Whether anything is recorded or handed on at all.
+    pub(crate) fn enabled(&self) -> bool {
+        #[cfg(feature = "metrics")]
+        let metrics = self.shared.metrics.meter.is_some();
+        #[cfg(not(feature = "metrics"))]
+        let metrics = false;
+        #[cfg(feature = "trace")]
+        let trace = self.shared.tracing.enabled();
+        #[cfg(not(feature = "trace"))]
+        let trace = false;
+        metrics || trace
     }
 
     pub(crate) fn client(shared: &Arc<Shared>, side: Side, target: Option<Target>) -> Self {
@@ -71,7 +88,7 @@ impl Recorders {
             target,
             shared: shared.clone(),
             unregistered: Methods::default(),
-            known: HashMap::new(),
+            known: Box::default(),
             met: RwLock::default(),
             other: Arc::new(Recorder::new(shared, side, target, OTHER)),
         }
@@ -79,8 +96,8 @@ impl Recorders {
 
     /// The recorder of the method a server is asked for.
     pub(crate) fn of_path(&self, path: &str) -> Arc<Recorder> {
-        if let Some(known) = self.known.get(path) {
-            return known.clone();
+        if let Ok(place) = self.known.binary_search_by(|(known, _)| by_length(known, path)) {
+            return self.known[place].1.clone();
         }
         match (&self.unregistered.unregistered, path.strip_prefix('/')) {
             (Some(accept), Some(name)) if accept(name) => self.met(path, || name.to_owned()),
@@ -109,6 +126,10 @@ impl Recorders {
     fn recorder(&self, method: &str) -> Arc<Recorder> {
         Arc::new(Recorder::new(&self.shared, self.side, self.target, method))
     }
+}
+
+fn by_length(a: &str, b: &str) -> Ordering {
+    (a.len(), a).cmp(&(b.len(), b))
 }
 
 impl Recorder {

@@ -59,9 +59,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let call = start(&self.recorders, &request);
-        let guard = Guard::new(Some(call.clone()));
-        let request = request.map(|body| RequestBody::new(body, Some(call)));
+        let call = self.recorders.enabled().then(|| start(&self.recorders, &request));
+        let guard = Guard::new(call.clone());
+        let request = request.map(|body| RequestBody::new(body, call));
         let response = guard.run(|| self.inner.call(request));
         ResponseFuture::new(response, guard)
     }

@@ -198,34 +198,33 @@ pub mod greeter_server {
         async fn say_hello(
             &self,
             request: tonic::Request<super::HelloRequest>,
-        ) -> std::result::Result<tonic::Response<super::HelloReply>, tonic::Status>;
-        /// Server streaming response type for the LotsOfReplies method.
-        type LotsOfRepliesStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::HelloReply, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        ) -> std::result::Result<tonic::Response<super::HelloReply>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn lots_of_replies(
             &self,
             request: tonic::Request<super::HelloRequest>,
         ) -> std::result::Result<
-            tonic::Response<Self::LotsOfRepliesStream>,
+            tonic::Response<BoxStream<super::HelloReply>>,
             tonic::Status,
-        >;
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn lots_of_greetings(
             &self,
             request: tonic::Request<tonic::Streaming<super::HelloRequest>>,
-        ) -> std::result::Result<tonic::Response<super::HelloReply>, tonic::Status>;
-        /// Server streaming response type for the BidiHello method.
-        type BidiHelloStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::HelloReply, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
+        ) -> std::result::Result<tonic::Response<super::HelloReply>, tonic::Status> {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
         async fn bidi_hello(
             &self,
             request: tonic::Request<tonic::Streaming<super::HelloRequest>>,
-        ) -> std::result::Result<tonic::Response<Self::BidiHelloStream>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<BoxStream<super::HelloReply>>,
+            tonic::Status,
+        > {
+            Err(tonic::Status::unimplemented("Not yet implemented"))
+        }
     }
     /// The service of gRPC's introduction, with a call of each kind.
     #[derive(Debug)]
@@ -355,7 +354,7 @@ pub mod greeter_server {
                     > tonic::server::ServerStreamingService<super::HelloRequest>
                     for LotsOfRepliesSvc<T> {
                         type Response = super::HelloReply;
-                        type ResponseStream = T::LotsOfRepliesStream;
+                        type ResponseStream = BoxStream<super::HelloReply>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,
@@ -446,7 +445,7 @@ pub mod greeter_server {
                     impl<T: Greeter> tonic::server::StreamingService<super::HelloRequest>
                     for BidiHelloSvc<T> {
                         type Response = super::HelloReply;
-                        type ResponseStream = T::BidiHelloStream;
+                        type ResponseStream = BoxStream<super::HelloReply>;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
                             tonic::Status,

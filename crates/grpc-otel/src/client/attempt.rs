@@ -64,9 +64,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let call = start(&self.recorders, &mut request);
-        let guard = Guard::new(Some(call.clone()));
-        let request = request.map(|body| tonic::body::Body::new(RequestBody::new(body, Some(call))));
+        let call = self.recorders.enabled().then(|| start(&self.recorders, &mut request));
+        let guard = Guard::new(call.clone());
+        let request = request.map(|body| tonic::body::Body::new(RequestBody::new(body, call)));
         let response = self.inner.call(request);
         ResponseFuture::new(response, guard)
     }

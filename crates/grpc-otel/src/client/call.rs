@@ -68,12 +68,21 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let recorder = self.layer.recorders.of_request(&request);
-        let attempts = self.layer.retries.then(Arc::<Attempts>::default);
+        let enabled = self.layer.recorders.enabled();
+        let guard = Guard::new(enabled.then(|| self.layer.start(&mut request)));
+        let response = guard.run(|| self.inner.call(request));
+        ResponseFuture::new(response, guard)
+    }
+}
+
+impl ClientCallLayer {
+    fn start<B>(&self, request: &mut Request<B>) -> Arc<Call> {
+        let recorder = self.recorders.of_request(request);
+        let attempts = self.retries.then(Arc::<Attempts>::default);
         if let Some(attempts) = &attempts {
             request.extensions_mut().insert(attempts.clone());
         }
-        let call = Arc::new(Call {
+        Arc::new(Call {
             started: Instant::now(),
             timeout: timeout::from_headers(request.headers()),
             request: Flow::default(),
@@ -82,9 +91,6 @@ where
             #[cfg(feature = "trace")]
             span: recorder.shared.tracing.call_span(&recorder.span),
             recorder,
-        });
-        let guard = Guard::new(Some(call));
-        let response = guard.run(|| self.inner.call(request));
-        ResponseFuture::new(response, guard)
+        })
     }
 }

@@ -123,6 +123,10 @@ impl SpanTemplate {
 }
 
 impl Tracing {
+    pub(crate) fn enabled(&self) -> bool {
+        self.tracer.is_some() || self.propagator.is_some()
+    }
+
     /// The span of a server's call, in the context that came with it.
     pub(crate) fn server_span<B>(&self, template: &SpanTemplate, request: &Request<B>) -> CallSpan {
         let span = self.unbridged_server_span(template, request);
@@ -134,7 +138,7 @@ impl Tracing {
     }
 
     fn unbridged_server_span<B>(&self, template: &SpanTemplate, request: &Request<B>) -> CallSpan {
-        if self.propagator.is_none() && self.tracer.is_none() {
+        if !self.enabled() {
             return CallSpan::none();
         }
         let parent = match &self.propagator {

@@ -13,6 +13,7 @@ fn examples_use_the_current_proto() {
     fs::write(out.path().join("helloworld.bin"), descriptors.encode_to_vec()).unwrap();
     tonic_prost_build::configure()
         .emit_rerun_if_changed(false)
+        .generate_default_stubs(true)
         .out_dir(out.path())
         .compile_fds(descriptors)
         .unwrap();

@@ -4,10 +4,10 @@ mod calls;
 mod cancel;
 mod concurrency;
 mod context;
+mod examples;
 mod generated;
 #[path = "../../examples/greeter/mod.rs"]
 mod greeter;
-mod hello;
 mod observed;
 mod retries;
 mod spans;

@@ -132,8 +132,6 @@ impl Greeter for Told {
         obey(&request.get_ref().name).await.map(Response::new)
     }
 
-    type LotsOfRepliesStream = Replies;
-
     /// One reply for each name between commas.
     async fn lots_of_replies(&self, request: Request<HelloRequest>) -> Result<Response<Replies>, Status> {
         let names: Vec<_> = request.get_ref().name.split(',').map(str::to_owned).collect();
@@ -153,8 +151,6 @@ impl Greeter for Told {
         }
         Ok(Response::new(HelloReply { message: count.to_string() }))
     }
-
-    type BidiHelloStream = Replies;
 
     async fn bidi_hello(
         &self,

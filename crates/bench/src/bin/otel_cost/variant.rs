@@ -52,7 +52,8 @@ impl Variant {
                 return Ok({ server }.add_service(service).serve_with_incoming(incoming).await?);
             }
             Self::NoOp => {
-                otel.meter_provider(&NoopMeterProvider::new()).tracer_provider(&NoopTracerProvider::new())
+                let meters = NoopMeterProvider::new();
+                GrpcOtel::builder().meter_provider(&meters).tracer_provider(&NoopTracerProvider::new())
             }
             Self::Metrics => GrpcOtel::builder().meter_provider(&meters()),
             Self::Spans10 => otel.meter_provider(&meters()).tracer_provider(&tracers(0.1)),
@@ -126,8 +127,8 @@ impl SensorService for Service {
         request: Request<SensorRequest>,
     ) -> Result<Response<Self::GetSensorReadingsStream>, Status> {
         let request = request.into_inner();
-        let reading = SensorReading { sensor_id: request.sensor_id, temperature: 20.0, timestamp: 1 };
         let count = usize::try_from(request.limit()).unwrap_or(usize::MAX);
+        let reading = SensorReading { sensor_id: request.sensor_id, temperature: 20.0, timestamp: 1 };
         Ok(Response::new(tokio_stream::iter(vec![Ok(reading); count])))
     }
 

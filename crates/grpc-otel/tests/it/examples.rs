@@ -1,0 +1,37 @@
+//! The examples run, and leave what the README says they leave.
+
+use std::process::Command;
+
+fn run(example: &str, expected: &[&str]) {
+    let output = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--example", example])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for expected in expected {
+        assert!(printed.contains(expected), "no {expected} in {printed}");
+    }
+}
+
+#[test]
+fn hello_world_is_observed() {
+    run(
+        "hello",
+        &[
+            "Hello Tonic!",
+            "Sent.helloworld.Greeter.SayHello",
+            "Attempt.helloworld.Greeter.SayHello",
+            "Recv.helloworld.Greeter.SayHello",
+            "grpc.server.call.duration",
+            "grpc.client.call.duration",
+            "grpc.client.attempt.started",
+        ],
+    );
+}
+
+#[test]
+fn retries_are_observed() {
+    run("retry", &["Hello Tonic!", "previous-rpc-attempts: Int(2)", "grpc.client.call.retries"]);
+}
