@@ -1,5 +1,5 @@
 //! Sends some of everything: `emit [LOOPS]`. Says on stderr how long the loops and the shutdown took, in
-//! milliseconds. Where it goes is up to the `OTEL_*` variables.
+//! milliseconds, and how much memory was taken on top, in KiB. Where it goes is up to the `OTEL_*` variables.
 
 use std::{
     error::Error,
@@ -26,6 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let count = meter.u64_counter("emit.count").with_unit("{loop}").build();
     let size = meter.f64_histogram("emit.size").with_unit("By").with_boundaries(vec![0.0, 1.5, 1e9]).build();
 
+    let memory = peak_memory();
     let start = Instant::now();
     for number in 0..loops {
         tracer.in_span("outer", |_| {
@@ -37,6 +38,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let emitted = start.elapsed();
     let start = Instant::now();
     telemetry.shutdown(SHUTDOWN_LIMIT).await;
-    eprintln!("{} {}", emitted.as_millis(), start.elapsed().as_millis());
+    let shutdown = start.elapsed();
+    eprintln!("{} {} {}", emitted.as_millis(), shutdown.as_millis(), peak_memory() - memory);
     Ok(())
+}
+
+/// The most physical memory there was at any time, in KiB; 0 where there is no `/proc`.
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    peak.split_whitespace().next().and_then(|kib| kib.parse().ok()).unwrap_or_default()
 }

@@ -16,7 +16,7 @@ use tracing::{Event, Metadata, Subscriber, callsite::Identifier, level_filters::
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{FilterExt, dynamic_filter_fn, filter_fn},
-    fmt::{FmtContext, FormatEvent, FormatFields, format, format::Writer},
+    fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format, format::Writer},
     layer::{self, SubscriberExt},
     registry::LookupSpan,
 };
@@ -33,13 +33,7 @@ const REPEAT: Duration = Duration::from_mins(1);
 pub(crate) fn init(provider: Option<&SdkLoggerProvider>, measured: bool) {
     let terminal = io::stdout().is_terminal();
     let colours = terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let lines = tracing_subscriber::fmt::layer();
-    let lines = if terminal {
-        lines.event_format(WithTrace { format: format().with_ansi(colours), json: false }).boxed()
-    } else {
-        let format = format().json().flatten_event(true);
-        lines.json().event_format(WithTrace { format, json: true }).boxed()
-    };
+    let lines = lines(terminal, colours, io::stdout);
     let bridge = provider.map(|provider| {
         let others = filter_fn(|metadata| !of_transports(metadata)).with_max_level_hint(LevelFilter::TRACE);
         OpenTelemetryTracingBridge::new(provider).with_filter(levels().and(others))
@@ -48,6 +42,22 @@ pub(crate) fn init(provider: Option<&SdkLoggerProvider>, measured: bool) {
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(levels().and(sdk))).with(bridge);
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panicked")));
+    }
+}
+
+/// Text for a terminal, else JSON.
+fn lines<S, W>(terminal: bool, colours: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    if terminal {
+        let format = format().with_ansi(colours);
+        lines.with_ansi(colours).event_format(WithTrace { format, json: false }).boxed()
+    } else {
+        let format = format().json().flatten_event(true);
+        lines.json().event_format(WithTrace { format, json: true }).boxed()
     }
 }
 
@@ -113,5 +123,75 @@ where
             }
             _ => writeln!(writer, "{line} trace_id={trace} span_id={span}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
+    use tracing::subscriber::with_default;
+
+    use super::*;
+
+    const IDS: &str = "trace_id=000000000000000000000000000000ab span_id=00000000000000cd";
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A line logged in a span and one outside.
+    fn logged(terminal: bool, colours: bool) -> [String; 2] {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let subscriber =
+            tracing_subscriber::registry().with(lines(terminal, colours, move || writer.clone()));
+        let (trace, span) = (TraceId::from(0xab_u128), SpanId::from(0xcd_u64));
+        let span = SpanContext::new(trace, span, TraceFlags::SAMPLED, true, TraceState::NONE);
+        with_default(subscriber, || {
+            let inside = Context::new().with_remote_span_context(span).attach();
+            tracing::warn!(answer = 42, "inside");
+            drop(inside);
+            tracing::warn!("outside");
+        });
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = text.lines().map(ToOwned::to_owned).collect();
+        lines.try_into().unwrap()
+    }
+
+    #[test]
+    fn a_terminal_gets_text_with_ids_at_the_end() {
+        let [inside, outside] = logged(true, false);
+        assert!(inside.ends_with(&format!("inside answer=42 {IDS}")), "{inside}");
+        assert!(outside.ends_with("outside"), "{outside}");
+        assert!(!inside.contains('\u{1b}') && logged(true, true)[0].contains('\u{1b}'));
+    }
+
+    #[test]
+    fn everything_else_gets_json_without_colours() {
+        let [inside, outside] = logged(false, true);
+        assert!(!inside.contains('\u{1b}'), "{inside}");
+        let inside: serde_json::Value = serde_json::from_str(&inside).unwrap();
+        assert_eq!((&inside["message"], &inside["answer"]), (&"inside".into(), &42.into()));
+        assert_eq!(
+            format!("trace_id={} span_id={}", text(&inside["trace_id"]), text(&inside["span_id"])),
+            IDS
+        );
+        let outside: serde_json::Value = serde_json::from_str(&outside).unwrap();
+        assert_eq!(outside["trace_id"], serde_json::Value::Null);
+    }
+
+    fn text(value: &serde_json::Value) -> &str {
+        value.as_str().unwrap()
     }
 }

@@ -141,11 +141,16 @@ async fn the_environment_names_the_service() {
 }
 
 #[tokio::test]
-async fn the_runtime_is_measured() {
+async fn the_runtime_and_the_sdk_are_measured() {
     let receiver = Receiver::start().await.unwrap();
     run(emit(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint())])).await;
     let names = units(&receiver);
-    for metric in [("kelvin.runtime.busy", "s"), ("kelvin.runtime.tasks", "{task}")] {
+    for metric in [
+        ("kelvin.runtime.busy", "s"),
+        ("kelvin.runtime.tasks", "{task}"),
+        ("otel.sdk.processor.span.processed", "{span}"),
+        ("otel.sdk.processor.log.processed", "{log_record}"),
+    ] {
         assert!(names.contains(&(metric.0.into(), metric.1.into())), "{metric:?} is not in {names:?}");
     }
 }
