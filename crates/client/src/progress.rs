@@ -13,7 +13,8 @@ use tonic::{Code, Status};
 use crate::backoff::Backoff;
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Short, for without a connection a call fails before it costs anything.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// After a refusal: soon at first, for the server may be about to read the token that we have read already; then
 /// slowly, for only somebody who puts the right token into the file can help.
 const FIRST_REFUSED_WAIT: Duration = Duration::from_secs(1);

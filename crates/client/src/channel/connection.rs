@@ -11,7 +11,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     task::JoinHandle,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_rustls::{
     TlsConnector,
@@ -26,7 +26,7 @@ use crate::backoff::Backoff;
 /// TLS 1.3 that is after the handshake.
 const GOOD: Duration = Duration::from_secs(1);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
 /// A peer that answers nothing, not even TCP, is given up after so long. The kernel asks, not HTTP/2: servers in
 /// the field end connections that ping more often than every five minutes.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -48,6 +48,16 @@ pub(super) struct Connector {
 /// With the name that the server's certificate must have; `None` is plain text.
 pub(super) type Tls = Option<(Arc<ClientTls>, ServerName<'static>)>;
 
+/// How a connection came to its end.
+enum End {
+    /// A new one shall take its place.
+    Outdated,
+    Lost {
+        good: bool,
+        error: String,
+    },
+}
+
 type Connection = (SendRequest<Body>, JoinHandle<hyper::Result<()>>);
 
 impl Connector {
@@ -60,27 +70,20 @@ impl Connector {
             let error = match timeout(self.limit, self.open(address, config.clone())).await {
                 Ok(Ok((sender, connection))) => {
                     peers.connected(address, sender);
-                    tracing::info!(%address, "connected");
-                    let opened = Instant::now();
-                    let end = tokio::select! {
-                        end = connection => end,
-                        () = self.changed(config.as_ref()) => {
+                    match self.hold(address, config.as_ref(), connection).await {
+                        End::Outdated => {
                             tracing::info!(%address, "certificates changed: connecting anew");
                             continue;
                         }
-                    };
-                    told = false;
-                    let error = match end {
-                        Ok(Err(error)) => error_chain(&error),
-                        _ => "the server ended the connection".to_owned(),
-                    };
-                    if opened.elapsed() >= GOOD {
-                        tracing::info!(%address, error, "disconnected");
-                        backoff.reset();
-                        peers.connecting(address);
-                        continue;
+                        End::Lost { good: true, error } => {
+                            tracing::info!(%address, error, "disconnected");
+                            told = false;
+                            backoff.reset();
+                            peers.connecting(address);
+                            continue;
+                        }
+                        End::Lost { good: false, error } => error,
                     }
-                    error
                 }
                 Ok(Err(error)) => error_chain(&*error),
                 Err(_) => format!("no connection within {:?}", self.limit),
@@ -93,6 +96,37 @@ impl Connector {
             }
             peers.failed(address, error);
             sleep(backoff.next()).await;
+        }
+    }
+
+    /// Waits for the end of a connection, or until a new one would be made with another configuration.
+    async fn hold(
+        &self,
+        address: SocketAddr,
+        config: Option<&Arc<ClientConfig>>,
+        mut connection: JoinHandle<hyper::Result<()>>,
+    ) -> End {
+        let mut good = false;
+        let mut proven = std::pin::pin!(sleep(GOOD));
+        let mut changed = std::pin::pin!(self.changed(config));
+        loop {
+            tokio::select! {
+                end = &mut connection => {
+                    let mut error = match end {
+                        Ok(Err(error)) => error_chain(&error),
+                        _ => "the server ended the connection".to_owned(),
+                    };
+                    if !good && self.tls.is_none() {
+                        error += " (we speak plain text: does KELVIN_SERVER want https?)";
+                    }
+                    return End::Lost { good, error };
+                }
+                () = &mut changed => return End::Outdated,
+                () = &mut proven, if !good => {
+                    tracing::info!(%address, "connected");
+                    good = true;
+                }
+            }
         }
     }
 
