@@ -1,4 +1,5 @@
 use redis::Value;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use super::{
     Acknowledge, ValkeySettings, connect,
@@ -25,6 +26,13 @@ pub(super) fn settings(settings: &ValkeySettings) -> Result<(), StoreError> {
     }
     if settings.timeout.is_zero() {
         return wrong("the time limit of the Valkey store must be longer than nothing".to_owned());
+    }
+    let credentials = settings.credentials.borrow().clone();
+    let mut certificates = credentials.tls.iter().flat_map(|tls| CertificateDer::pem_slice_iter(&tls.ca));
+    if credentials.tls.is_some() && certificates.next().is_none_or(|first| first.is_err()) {
+        return wrong(
+            "the TLS files for Valkey cannot be used: there is no certificate among its CAs".to_owned(),
+        );
     }
     connect::client(settings, &settings.addresses[0])
         .map_err(|error| StoreError::Settings(format!("the TLS files for Valkey cannot be used: {error}")))?;

@@ -7,6 +7,7 @@ use super::{
     ValkeyStore,
     news::Follower,
     record::{READING, Record, unpack},
+    scripts::{RANGE, TAIL},
     text,
 };
 use crate::{Query, Reading, StoreError};
@@ -35,10 +36,13 @@ pub(crate) struct ValkeyReader {
     follower: Option<Follower>,
 }
 
-/// What was found, and how far it was looked.
+/// One answer.
 struct Found {
     record: Record,
-    entries: Vec<(u64, Vec<u8>)>,
+    entries: usize,
+    /// The sequence number of the last reading.
+    last: u64,
+    packed: Vec<u8>,
 }
 
 impl ValkeyReader {
@@ -104,7 +108,7 @@ impl ValkeyReader {
 
     /// Gives out one answer's readings; false if there was nothing to look at.
     async fn step(&mut self, out: &mut Vec<Reading>) -> Result<bool, StoreError> {
-        let Some(Found { record, entries }) = self.find().await? else { return Ok(false) };
+        let Some(Found { record, entries, last, packed }) = self.find().await? else { return Ok(false) };
         if self.born != Some(record.born) {
             if self.follower.is_none() {
                 return Ok(false);
@@ -114,20 +118,17 @@ impl ValkeyReader {
             return Ok(true);
         }
         self.skip_to(record.count - record.held + 1);
-        if entries.is_empty() {
+        if entries == 0 {
             // What was there is cut off by now.
             self.skip_to(self.end.map_or(self.next, |end| end + 1));
             return Ok(false);
         }
-        let bytes: usize = entries.iter().map(|(_, packed)| packed.len()).sum();
-        self.entries = (entries.len() * ANSWER / bytes.max(1)).clamp(1, ENTRIES.0);
-        for (last, packed) in entries {
-            let first = last + 1 - (packed.len() / READING) as u64;
-            self.skip_to(first);
-            let known = usize::try_from(self.next - first).unwrap_or(usize::MAX);
-            out.extend(unpack(&packed).skip(known).filter(|reading| self.wants(reading)));
-            self.next = self.next.max(last + 1);
-        }
+        self.entries = (entries * ANSWER / packed.len().max(1)).clamp(1, ENTRIES.0);
+        let first = last + 1 - (packed.len() / READING) as u64;
+        self.skip_to(first);
+        let known = usize::try_from(self.next - first).unwrap_or(usize::MAX);
+        out.extend(unpack(&packed).skip(known).filter(|reading| self.wants(reading)));
+        self.next = self.next.max(last + 1);
         Ok(true)
     }
 
@@ -151,29 +152,30 @@ impl ValkeyReader {
     }
 
     async fn find(&self) -> Result<Option<Found>, StoreError> {
-        let end = self.end.map_or("+".to_owned(), |end| end.to_string());
-        let (record, entries) = self.range("XRANGE", &self.next.to_string(), &end, self.entries).await?;
-        Ok(record.map(|record| Found { record, entries }))
-    }
-
-    /// A sensor's record and stream entries, each with the number of its last reading.
-    async fn range(
-        &self,
-        command: &'static str,
-        from: &str,
-        to: &str,
-        count: usize,
-    ) -> Result<(Option<Record>, Vec<(u64, Vec<u8>)>), StoreError> {
         let partition = self.store.shared.keys.of(&self.id);
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("HGET").arg(partition.statistics()).arg(&self.id);
-        pipeline.cmd(command).arg(partition.stream(&self.id)).arg(from).arg(to).arg("COUNT").arg(count);
-        let mut answer = self.store.ask(partition.slot, command, &pipeline).await?;
-        let entries = match answer.pop() {
-            Some(Value::Array(entries)) => entries.into_iter().filter_map(entry).collect(),
-            _ => Vec::new(),
+        let (statistics, stream) = (partition.statistics(), partition.stream(&self.id));
+        let mut call = RANGE.call([statistics.as_str(), stream.as_str()].into_iter());
+        call.arg(&self.id).arg(self.next);
+        match self.end {
+            Some(end) => call.arg(end),
+            None => call.arg("+"),
         };
-        Ok((self.store.shared.record(answer.first()), entries))
+        call.arg(self.entries);
+        let answer = self.store.ask(partition.slot, "EVALSHA", redis::pipe().add_command(call)).await?;
+        let Some(Value::Array(answer)) = answer.into_iter().next() else { return Ok(None) };
+        let Ok([record, Value::Int(entries), name, Value::BulkString(packed)]) =
+            <[Value; 4]>::try_from(answer)
+        else {
+            return Ok(None);
+        };
+        let record = self.store.shared.record(Some(&record));
+        let last = text(&name).and_then(|name| name.split('-').next()?.parse().ok()).unwrap_or(0);
+        Ok(record.map(|record| Found {
+            record,
+            entries: usize::try_from(entries).unwrap_or(0),
+            last,
+            packed,
+        }))
     }
 
     /// Where to begin for the newest `limit` readings that are wanted.
@@ -184,11 +186,11 @@ impl ValkeyReader {
         }
         let (mut at, mut wanted) = (record.count + 1, 0);
         while at > first && wanted < limit {
-            let (_, entries) = self.range("XREVRANGE", &(at - 1).to_string(), "-", ENTRIES.1).await?;
-            if entries.is_empty() {
+            let packed = self.before(at).await?;
+            if packed.is_empty() {
                 break;
             }
-            for reading in entries.iter().flat_map(|(_, packed)| unpack(packed).rev()) {
+            for reading in unpack(&packed).rev() {
                 if at == first || wanted == limit {
                     break;
                 }
@@ -198,12 +200,20 @@ impl ValkeyReader {
         }
         Ok(at)
     }
-}
 
-fn entry(entry: Value) -> Option<(u64, Vec<u8>)> {
-    let Value::Array(entry) = entry else { return None };
-    let [name, Value::Array(fields)] = <[Value; 2]>::try_from(entry).ok()? else { return None };
-    let last = text(&name)?.split('-').next()?.parse().ok()?;
-    let [_, Value::BulkString(packed)] = <[Value; 2]>::try_from(fields).ok()? else { return None };
-    Some((last, packed))
+    /// Some of the readings before a sequence number.
+    async fn before(&self, at: u64) -> Result<Vec<u8>, StoreError> {
+        let partition = self.store.shared.keys.of(&self.id);
+        let (statistics, stream) = (partition.statistics(), partition.stream(&self.id));
+        let mut call = TAIL.call([statistics.as_str(), stream.as_str()].into_iter());
+        call.arg(ANSWER / READING).arg(partition.stream_prefix()).arg(at - 1);
+        let answer = self.store.ask(partition.slot, "EVALSHA", redis::pipe().add_command(call)).await?;
+        match answer.into_iter().next() {
+            Some(Value::Array(mut answer)) => match answer.pop() {
+                Some(Value::BulkString(packed)) => Ok(packed),
+                _ => Ok(Vec::new()),
+            },
+            _ => Ok(Vec::new()),
+        }
+    }
 }

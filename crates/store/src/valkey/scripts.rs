@@ -10,6 +10,7 @@ pub(super) struct Script {
 
 pub(super) static APPEND: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/append.lua")));
+pub(super) static RANGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/range.lua")));
 pub(super) static TAIL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/tail.lua")));
 pub(super) static ALERT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/alert.lua")));
 
@@ -32,7 +33,7 @@ impl Script {
 /// Makes a node know all scripts.
 pub(super) fn load() -> Pipeline {
     let mut pipeline = redis::pipe();
-    for script in [&APPEND, &TAIL, &ALERT] {
+    for script in [&APPEND, &RANGE, &TAIL, &ALERT] {
         pipeline.cmd("SCRIPT").arg("LOAD").arg(script.code);
     }
     pipeline

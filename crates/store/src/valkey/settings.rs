@@ -27,8 +27,9 @@ pub struct ValkeySettings {
 impl ValkeySettings {
     /// The usual [`prefix`](Self::prefix).
     pub const PREFIX: &str = "kelvin";
-    /// The usual number of [`partitions`](Self::partitions).
-    pub const PARTITIONS: u16 = 64;
+    /// The usual number of [`partitions`](Self::partitions): enough for a cluster of as many shards, each good for a
+    /// million readings a second, and few enough that a flush of some dozen readings has several in each call.
+    pub const PARTITIONS: u16 = 32;
 }
 
 /// When a write counts as stored.

@@ -24,7 +24,7 @@ impl Valkey {
     }
 
     pub(crate) async fn cluster() -> Self {
-        Self { nodes: cluster(3, 0).await, stores: AtomicUsize::new(0) }
+        Self { nodes: cluster(3, 0, &[]).await, stores: AtomicUsize::new(0) }
     }
 }
 

@@ -59,7 +59,11 @@ impl Server {
         command.args(["--repl-diskless-sync-delay", "0", "--port", &self.port.to_string()]);
         command.args(&self.arguments).stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().expect("valkey-server starts"));
-        until("the server answers", async || self.ask::<String>(&["PING"]).await.is_ok()).await;
+        let answers = async || match self.ask::<String>(&["PING"]).await {
+            Ok(_) => true,
+            Err(error) => error.code() == Some("NOAUTH"),
+        };
+        until("the server answers", answers).await;
     }
 
     pub(crate) fn kill(&mut self) {
@@ -70,9 +74,14 @@ impl Server {
 
     /// Stops the process (`STOP`), or lets it go on (`CONT`).
     pub(crate) fn signal(&self, signal: &str) {
-        let id = self.child.as_ref().expect("it runs").id().to_string();
+        let id = self.id().to_string();
         let done = Command::new("kill").args(["-s", signal, &id]).status().expect("kill runs");
         assert!(done.success());
+    }
+
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
     }
 
     pub(crate) async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
@@ -100,10 +109,11 @@ impl Drop for Server {
 }
 
 /// Starts a cluster of so many primaries, each with so many replicas.
-pub(crate) async fn cluster(primaries: usize, replicas: usize) -> Vec<Server> {
+pub(crate) async fn cluster(primaries: usize, replicas: usize, arguments: &[&str]) -> Vec<Server> {
+    let arguments = [&["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"], arguments].concat();
     let mut nodes = Vec::new();
     for _ in 0..primaries * (1 + replicas) {
-        nodes.push(Server::start(&["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]).await);
+        nodes.push(Server::start(&arguments).await);
     }
     for (at, node) in nodes.iter().enumerate() {
         node.tell(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]).await;

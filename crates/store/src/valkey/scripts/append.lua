@@ -5,8 +5,8 @@
 --       news), then one stream per item
 -- ARGV  bounds: readings a sensor, sensors and readings in this partition, idle time in ms, length of a stream key
 --       before the sensor's id; then per item its summary (count, mean, M2, min, max) and its readings of 16 bytes
--- Returns a packed string: sensors and readings held here, sensors forgotten and readings gone with them; then per
---       item 0 or why it was refused, the alert state, the readings before it, and how many older ones went
+-- Returns a packed string: sensors (counted if there are no items) and readings held here, sensors forgotten and
+--       readings gone with them; then per item 0 or why it was refused, the alert state, the readings before it, and how many older ones went
 --
 -- A stream entry is named after the sequence number of its last reading, so that the oldest are cut off by number.
 -- A record or meta may grow at its end in a later release: what follows the known fields is kept.
@@ -25,8 +25,14 @@ if meta then
   _, held, prune_at, at = struct.unpack(META, meta)
   meta_rest = string.sub(meta, at)
 end
-local sensors = redis.call('HLEN', statistics)
+local old_held, old_prune_at = held, prune_at
 local forgotten, expired = 0, 0
+-- Asked for when it is needed.
+local sensors
+local function count_sensors()
+  sensors = sensors or redis.call('HLEN', statistics)
+  return sensors
+end
 
 local function unpack_record(raw)
   local r, at = {}, nil
@@ -42,6 +48,7 @@ local function pack_record(r)
 end
 
 local function forget(id, key, r)
+  count_sensors()
   redis.call('UNLINK', key)
   redis.call('HDEL', statistics, id)
   redis.call('ZREM', index, id)
@@ -86,7 +93,7 @@ for i, id in ipairs(ids) do
   if not r then
     if held >= max_readings then
       refusal = FULL
-    elseif sensors >= max_sensors then
+    elseif count_sensors() >= max_sensors then
       refusal = TOO_MANY_SENSORS
     else
       -- What an eviction policy may have left of an earlier one of the same name.
@@ -132,5 +139,8 @@ if #stored > 0 then
   redis.call('HSET', statistics, unpack(fields))
   redis.call('SPUBLISH', meta_key, table.concat(stored, '\0'))
 end
-redis.call('SET', meta_key, struct.pack(META, 1, held, prune_at) .. meta_rest)
-return struct.pack('<dddd', sensors, held, forgotten, expired) .. table.concat(outcomes)
+if held ~= old_held or prune_at ~= old_prune_at then
+  redis.call('SET', meta_key, struct.pack(META, 1, held, prune_at) .. meta_rest)
+end
+if #ids == 0 then count_sensors() end
+return struct.pack('<dddd', sensors or 0, held, forgotten, expired) .. table.concat(outcomes)

@@ -1,0 +1,259 @@
+//! What only the shared store does: its settings, its secrets, its layout, and being away.
+
+#[path = "../processes/mod.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod processes;
+
+use std::{fs, path::Path, time::Duration};
+
+use kelvin_store::{
+    Acknowledge, AlertSettings, Batch, Credentials, Kind, Limits, Opener, Query, Reading, Report, Store,
+    StoreError, TlsPem, ValkeySettings,
+};
+use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::sync::watch;
+
+use processes::{Server, free_port, until};
+
+fn settings(address: String, credentials: watch::Receiver<Credentials>) -> ValkeySettings {
+    ValkeySettings {
+        addresses: vec![address],
+        cluster: false,
+        username: None,
+        acknowledge: Acknowledge::Primary,
+        prefix: ValkeySettings::PREFIX.to_owned(),
+        partitions: 4,
+        timeout: Duration::from_secs(1),
+        credentials,
+    }
+}
+
+fn plain(address: String) -> ValkeySettings {
+    settings(address, watch::channel(Credentials::default()).1)
+}
+
+fn opener(settings: ValkeySettings) -> Result<Opener, StoreError> {
+    let limits = Limits {
+        readings_per_sensor: 100,
+        sensors: 1000,
+        readings: 100_000,
+        idle: Duration::from_hours(1),
+        recent_window: 10,
+    };
+    let alerts = AlertSettings { low: None, high: Some(60.0), z_score: None };
+    let meter = NoopMeterProvider::new().meter("test");
+    Opener::new(Kind::Valkey(settings), limits, alerts, &meter)
+}
+
+async fn open(settings: ValkeySettings) -> Result<Store, StoreError> {
+    opener(settings)?.open().await
+}
+
+async fn append(store: &Store, temperatures: &[f64]) -> Result<Report, StoreError> {
+    let (mut batch, mut report) = (Batch::default(), Report::default());
+    for (timestamp, &temperature) in (0..).zip(temperatures) {
+        batch.push("a", Reading { temperature, timestamp });
+    }
+    store.append(&batch, &mut report).await.map(|()| report)
+}
+
+async fn count(store: &Store) -> u64 {
+    store.stats("a").await.expect("the store is there").map_or(0, |stats| stats.count)
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_opens_and_is_there_later() {
+    let mut server = Server::start(&[]).await;
+    server.kill();
+    let store = open(plain(server.address())).await.expect("it opens all the same");
+    let failed = append(&store, &[1.0]).await;
+    assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
+    assert!(matches!(store.stats("a").await, Err(StoreError::Unavailable(_))));
+    server.run().await;
+    until("the store takes readings", async || append(&store, &[1.0]).await.is_ok()).await;
+    assert_eq!(count(&store).await, 1, "what was refused is not stored");
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_refused_in_plain_words() {
+    let refused = |settings| match opener(settings) {
+        Err(StoreError::Settings(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    assert!(refused(plain("valkey".to_owned())).contains("expected host:port"));
+    assert!(
+        refused(ValkeySettings { addresses: Vec::new(), ..plain(String::new()) })
+            .contains("needs an address")
+    );
+    assert!(
+        refused(ValkeySettings { prefix: "{a}".to_owned(), ..plain("a:1".to_owned()) }).contains("braces")
+    );
+    let tls = Credentials { password: None, tls: Some(TlsPem { ca: b"no PEM".to_vec(), client: None }) };
+    assert!(refused(settings("a:1".to_owned(), watch::channel(tls).1)).contains("TLS"));
+}
+
+#[tokio::test]
+async fn fsync_needs_an_append_only_file() {
+    let fsync =
+        |server: &Server| ValkeySettings { acknowledge: Acknowledge::Fsync, ..plain(server.address()) };
+    let server = Server::start(&[]).await;
+    let refused = open(fsync(&server)).await;
+    assert!(
+        matches!(&refused, Err(StoreError::Settings(text)) if text.contains("appendonly")),
+        "{refused:?}"
+    );
+    let server = Server::start(&["--appendonly", "yes"]).await;
+    let store = open(fsync(&server)).await.expect("it opens");
+    assert_eq!(append(&store, &[1.0, 2.0]).await.expect("it reaches the disk").stored, 2);
+}
+
+#[tokio::test]
+async fn what_no_replica_has_is_not_acknowledged_and_not_repeated() {
+    let server = Server::start(&[]).await;
+    let store =
+        open(ValkeySettings { acknowledge: Acknowledge::Replica, ..plain(server.address()) }).await.unwrap();
+    let failed = append(&store, &[1.0]).await;
+    assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
+    assert_eq!(count(&store).await, 1, "it was written once");
+    let port = server.port.to_string();
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &port]).await;
+    until("the replica follows", async || replica.info("master_link_status").await == "up").await;
+    append(&store, &[2.0]).await.expect("the replica has it");
+    assert_eq!(
+        replica.ask::<usize>(&["DBSIZE"]).await.unwrap(),
+        server.ask::<usize>(&["DBSIZE"]).await.unwrap()
+    );
+}
+
+#[tokio::test]
+async fn another_number_of_partitions_is_refused() {
+    let server = Server::start(&[]).await;
+    open(plain(server.address())).await.expect("it opens");
+    let refused = open(ValkeySettings { partitions: 8, ..plain(server.address()) }).await;
+    assert!(
+        matches!(&refused, Err(StoreError::Settings(text)) if text.contains("4 partitions")),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_changed_password_takes_over() {
+    let server = Server::start(&["--requirepass", "old"]).await;
+    let password = |password: &str| Credentials { password: Some(password.to_owned()), tls: None };
+    let (change, credentials) = watch::channel(password("wrong"));
+    let store = open(settings(server.address(), credentials)).await.expect("it opens");
+    let Err(StoreError::Unavailable(text)) = append(&store, &[1.0]).await else {
+        panic!("it must not get in")
+    };
+    assert!(!text.contains("wrong"), "no secret in an error: {text}");
+    change.send_replace(password("old"));
+    until("the password is taken", async || append(&store, &[1.0]).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn tls_with_a_changed_authority_takes_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let [old, new] = [(); 2].map(|()| issue());
+    let files = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    write(folder.path(), &old);
+    let port_text = port.to_string();
+    let arguments = [
+        "--tls-port",
+        &port_text,
+        "--tls-auth-clients",
+        "no",
+        "--tls-cert-file",
+        &files("cert"),
+        "--tls-key-file",
+        &files("key"),
+        "--tls-ca-cert-file",
+        &files("ca"),
+    ];
+    let server = Server::start(&arguments).await;
+    let trust = |issued: &Issued| Credentials {
+        password: None,
+        tls: Some(TlsPem { ca: issued.ca.clone().into_bytes(), client: None }),
+    };
+    let (change, credentials) = watch::channel(trust(&new));
+    let store = open(settings(format!("localhost:{port}"), credentials)).await.expect("it opens");
+    let failed = append(&store, &[1.0]).await;
+    assert!(matches!(failed, Err(StoreError::Unavailable(_))), "another authority signed it: {failed:?}");
+    change.send_replace(trust(&old));
+    until("the authority is taken", async || append(&store, &[1.0]).await.is_ok()).await;
+    drop(server);
+}
+
+/// A neighbouring release may have put more behind the fields this one knows.
+#[tokio::test]
+async fn what_a_later_release_adds_is_kept() {
+    let server = Server::start(&[]).await;
+    let store = open(ValkeySettings { partitions: 1, ..plain(server.address()) }).await.unwrap();
+    append(&store, &[1.0, 2.0]).await.unwrap();
+    let keys: Vec<String> = server.ask(&["KEYS", "*"]).await.unwrap();
+    let statistics = keys.iter().find(|key| key.ends_with(":s")).expect("statistics");
+    let grow = "local raw = redis.call('HGET', KEYS[1], 'a')
+        return redis.call('HSET', KEYS[1], 'a', raw .. 'later')";
+    server.tell(&["EVAL", grow, "1", statistics]).await;
+    assert_eq!(count(&store).await, 2, "it is read");
+    let alerts = append(&store, &[61.0]).await.unwrap().alerts;
+    assert_eq!(alerts.len(), 1, "alerts are set in it");
+    append(&store, &[4.0]).await.unwrap();
+    assert_eq!(count(&store).await, 4);
+    let raw: Vec<u8> = server.ask(&["HGET", statistics, "a"]).await.unwrap();
+    assert!(raw.ends_with(b"later"), "and what is not known is kept");
+}
+
+/// Of two servers that see the same change one announces it.
+#[tokio::test]
+async fn one_server_announces_a_change() {
+    let server = Server::start(&[]).await;
+    let opener = opener(plain(server.address())).unwrap();
+    let (one, two) = (opener.open().await.unwrap(), opener.open().await.unwrap());
+    for _ in 0..20 {
+        let (begun, also) = tokio::join!(append(&one, &[70.0]), append(&two, &[71.0]));
+        assert_eq!(begun.unwrap().alerts.len() + also.unwrap().alerts.len(), 1, "it begins once");
+        let (ended, also) = tokio::join!(append(&one, &[20.0]), append(&two, &[21.0]));
+        assert_eq!(ended.unwrap().alerts.len() + also.unwrap().alerts.len(), 1, "it ends once");
+    }
+    let stats = one.stats("a").await.unwrap().unwrap();
+    assert_eq!((stats.alerts, stats.alerting), (20, false));
+}
+
+/// Sensors that lost their stream to an eviction policy, or got one from nowhere, do no harm.
+#[tokio::test]
+async fn a_lost_stream_is_missed_and_not_fatal() {
+    let server = Server::start(&[]).await;
+    let store = open(ValkeySettings { partitions: 1, ..plain(server.address()) }).await.unwrap();
+    append(&store, &[1.0, 2.0]).await.unwrap();
+    let keys: Vec<String> = server.ask(&["KEYS", "*"]).await.unwrap();
+    let stream = keys.iter().find(|key| key.ends_with(":d:a")).expect("a stream");
+    server.tell(&["DEL", stream]).await;
+    append(&store, &[3.0]).await.unwrap();
+    let mut reader = store.read("a", Query::default()).await.unwrap();
+    let mut out = Vec::new();
+    while reader.next(&mut out).await.unwrap() {}
+    assert_eq!((out.len(), reader.missed()), (1, 2));
+}
+
+struct Issued {
+    ca: String,
+    cert: String,
+    key: String,
+}
+
+fn issue() -> Issued {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let cert = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
+    Issued { ca: ca.pem(), cert: cert.pem(), key: key.serialize_pem() }
+}
+
+fn write(folder: &Path, issued: &Issued) {
+    for (name, text) in [("ca", &issued.ca), ("cert", &issued.cert), ("key", &issued.key)] {
+        fs::write(folder.join(name), text).unwrap();
+    }
+}
