@@ -70,14 +70,16 @@ fn of_transports(metadata: &Metadata<'_>) -> bool {
     TRANSPORTS.contains(&root) || root.starts_with("opentelemetry")
 }
 
-/// Lets the SDK repeat itself only now and then.
+/// Lets the SDK repeat itself only now and then, and not speak of what comes after the last export: the
+/// line that says that it failed.
 fn sdk_now_and_then<S: Subscriber>(measured: bool) -> impl layer::Filter<S> + Send + Sync + 'static {
     let last = Mutex::new(HashMap::<Identifier, Instant>::new());
     dynamic_filter_fn(move |metadata: &Metadata<'_>, _: &layer::Context<'_, S>| {
         if !metadata.target().starts_with("opentelemetry") {
             return true;
         }
-        if !measured && metadata.name() == "InstrumentCreationFailed" {
+        let in_vain = !measured && metadata.name() == "InstrumentCreationFailed";
+        if in_vain || metadata.name().ends_with(".AfterShutdown") {
             return false;
         }
         let now = Instant::now();

@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::HashSet;
 
-use common::{emit, identity, run};
+use common::{Identity, emit, run};
 use kelvin_telemetry::receiver::{
     Receiver,
     proto::{
@@ -94,14 +94,29 @@ async fn by_http() {
 
 #[tokio::test]
 async fn by_grpc_with_tls_and_gzip() {
-    let (identity, ca) = identity();
-    let mut server = Server::builder().tls_config(ServerTlsConfig::new().identity(identity)).unwrap();
-    let receiver = Receiver::start_with(&mut server).await.unwrap();
+    let identity = Identity::new();
+    let tls =
+        ServerTlsConfig::new().identity(tonic::transport::Identity::from_pem(&identity.cert, &identity.key));
+    let receiver = Receiver::start_with(&mut Server::builder().tls_config(tls).unwrap()).await.unwrap();
     let endpoint = receiver.grpc_endpoint().replace("http://127.0.0.1", "https://localhost");
     let done = run(emit(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", ca.path().to_str().unwrap()),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", identity.ca()),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+    ]))
+    .await;
+    check(&receiver, &done.stdout);
+}
+
+#[tokio::test]
+async fn by_http_with_tls() {
+    let identity = Identity::new();
+    let receiver = Receiver::start().await.unwrap();
+    let port = identity.terminate(receiver.http_endpoint().replace("http://", "")).await;
+    let done = run(emit(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("https://localhost:{port}")),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", identity.ca()),
     ]))
     .await;
     check(&receiver, &done.stdout);

@@ -84,6 +84,7 @@ async fn an_outage_is_told_once_in_a_while_and_only_on_stdout() {
     once.dedup_by_key(|line| line.split(r#""name":"#).nth(1).map(ToOwned::to_owned));
     assert!(!errors.is_empty(), "{}", done.stdout);
     assert_eq!(errors.len(), once.len(), "{errors:#?}");
+    assert!(done.stdout.lines().last().unwrap().contains("telemetry not fully exported"), "{}", done.stdout);
 }
 
 #[tokio::test]
