@@ -1,7 +1,7 @@
 use kelvin_store::{Batch, Report};
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Histogram, Meter, UpDownCounter},
+    metrics::{BoundCounter, BoundHistogram, Counter, Meter, UpDownCounter},
 };
 
 use crate::validate::Invalid;
@@ -15,10 +15,10 @@ const TEMPERATURES: [f64; 22] = [
 /// Kelvin's own metrics of the server. Labels are bounded: never a sensor.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    accepted: Counter<u64>,
+    accepted: BoundCounter<u64>,
     rejected: Counter<u64>,
     alerts: Counter<u64>,
-    temperature: Histogram<f64>,
+    temperature: BoundHistogram<f64>,
     broken: Counter<u64>,
     unauthenticated: Counter<u64>,
     connections: UpDownCounter<i64>,
@@ -31,7 +31,7 @@ impl Metrics {
             meter.u64_counter(name).with_unit(unit).with_description(description).build()
         };
         Self {
-            accepted: counter("kelvin.readings.accepted", "{reading}", "Readings stored"),
+            accepted: counter("kelvin.readings.accepted", "{reading}", "Readings stored").bind(&[]),
             rejected: counter("kelvin.readings.rejected", "{reading}", "Readings not stored, by reason"),
             alerts: counter("kelvin.alerts", "{alert}", "Alerts begun, by kind"),
             temperature: meter
@@ -39,7 +39,8 @@ impl Metrics {
                 .with_unit("Cel")
                 .with_description("Temperatures that arrive: the first of each batch")
                 .with_boundaries(TEMPERATURES.to_vec())
-                .build(),
+                .build()
+                .bind(&[]),
             broken: counter(
                 "kelvin.streams.broken",
                 "{stream}",
@@ -63,10 +64,10 @@ impl Metrics {
     pub(crate) fn appended(&self, batch: &Batch, report: &Report) {
         // One of a batch shows the spread; measuring each would cost as much as storing it.
         if let Some((_, reading)) = batch.iter().next() {
-            self.temperature.record(reading.temperature, &[]);
+            self.temperature.record(reading.temperature);
         }
         if report.stored > 0 {
-            self.accepted.add(report.stored as u64, &[]);
+            self.accepted.add(report.stored as u64);
         }
         for (_, refusal) in &report.refused {
             self.rejected.add(1, &[KeyValue::new("reason", refusal.label())]);

@@ -15,22 +15,25 @@ pub(crate) use auth::{Authenticate, Gate};
 pub(crate) use lifetime::{Bounded, Ending, jittered};
 pub(crate) use service::{Companion, Core, Rpc, panicked};
 
+use std::{future::poll_fn, pin::Pin};
+
 use tonic::Status;
 
 use crate::wire::{DecodeError, Deframer, RequestBody};
 
 /// The only message of a request.
-async fn single<T>(
-    mut body: impl RequestBody,
+async fn single<B: RequestBody, T>(
+    mut body: B,
     max_length: usize,
     read: impl Fn(&[u8]) -> Result<T, DecodeError>,
 ) -> Result<T, Status> {
     let mut deframer = Deframer::new(max_length);
     let mut only = None;
-    while let Some(frame) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await {
-        let frame =
-            frame.map_err(|error| Status::cancelled(format!("the request broke off: {}", error.into())))?;
-        let Ok(data) = frame.into_data() else { continue };
+    while !body.is_end_stream()
+        && let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
+    {
+        let broken = |error: B::Error| Status::cancelled(format!("the request broke off: {}", error.into()));
+        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         deframer.feed(&data, |message| {
             if only.is_some() {
                 return Err(Status::internal("this call takes one message, and there is a second"));

@@ -8,8 +8,11 @@ use super::{service::Core, single};
 use crate::{
     status,
     validate::{check_reading, latest_timestamp},
-    wire::{Reply, RequestBody, message, read_reading},
+    wire::{Reply, RequestBody, framed, message, read_reading},
 };
+
+/// The everyday answer, encoded: message `stored`, accepted 1.
+const STORED: &[u8] = b"\x00\x00\x00\x00\x0a\x0a\x06stored\x10\x01";
 
 /// Stores one reading.
 pub(super) async fn send_single_reading(core: Arc<Core>, body: impl RequestBody) -> Result<Reply, Status> {
@@ -33,6 +36,7 @@ pub(super) async fn send_single_reading(core: Arc<Core>, body: impl RequestBody)
     stored.map_err(|error| status::store_error(&error, Some(report.stored as u64)))?;
     match report.outcome(0) {
         Outcome::Refused(refusal) => Err(status::refused(refusal)),
+        Outcome::Stored(None) if report.evicted == 0 => Ok(framed(STORED)),
         Outcome::Stored(alert) => {
             Ok(message(&Ack { message: text(report.evicted, alert), accepted: Some(1) }))
         }
@@ -48,4 +52,18 @@ fn text(evicted: usize, alert: Option<Alert>) -> String {
         let _ = write!(text, "; {alert}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn the_everyday_answer_is_encoded_as_prost_encodes_it() {
+        let ack = Ack { message: text(0, None), accepted: Some(1) };
+        assert_eq!(STORED[..5], [0, 0, 0, 0, u8::try_from(ack.encoded_len()).unwrap()]);
+        assert_eq!(STORED[5..], ack.encode_to_vec());
+    }
 }

@@ -88,10 +88,10 @@ impl<B: RequestBody> Service<Request<B>> for Rpc {
             return Box::pin(std::future::ready(Ok(reply)));
         }
         let core = Arc::clone(&self.core);
-        let (age, drain) = (core.max_stream_age, core.drain.clone());
+        let age = core.max_stream_age;
         // Short calls are left to end by themselves in a drain, streams are ended.
         let short = || Lifetime::new(request.headers(), age, None);
-        let stream = || Lifetime::new(request.headers(), age, Some(&drain));
+        let stream = || Lifetime::new(request.headers(), age, Some(&self.core.drain));
         match request.uri().path() {
             "/SensorService/SendSingleReading" => {
                 let lifetime = short();

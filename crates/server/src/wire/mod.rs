@@ -8,7 +8,9 @@ mod reply;
 pub(crate) use deframer::{Deframer, FrameError};
 pub(crate) use outgoing::{Outgoing, ReadingStart};
 pub(crate) use reading::{DecodeError, read_reading};
-pub(crate) use reply::{BoxFuture, Reply, ReplyBody, RequestBody, failure, message, stream, trailers};
+pub(crate) use reply::{
+    BoxFuture, Reply, ReplyBody, RequestBody, failure, framed, message, stream, trailers,
+};
 
 /// A compressed flag and a big-endian length stand before every message.
 const PREFIX: usize = 5;

@@ -43,7 +43,16 @@ pub(crate) enum ReplyBody {
 pub(crate) fn message(message: &impl prost::Message) -> Reply {
     let mut buffer = Vec::with_capacity(message.encoded_len() + super::PREFIX);
     put(&mut buffer, message);
-    reply(ReplyBody::Single { message: Some(buffer.into()), trailers: Some(ok()) })
+    single(buffer.into())
+}
+
+/// A reply of one message that is encoded, with its prefix, and OK.
+pub(crate) fn framed(message: &'static [u8]) -> Reply {
+    single(Bytes::from_static(message))
+}
+
+fn single(message: Bytes) -> Reply {
+    reply(ReplyBody::Single { message: Some(message), trailers: Some(ok()) })
 }
 
 /// A reply without a message.
