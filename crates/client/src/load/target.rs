@@ -4,7 +4,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{HeaderMap, HeaderValue, Method, Request, Version, header};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, BufReader},
     net::TcpStream,
     task::JoinHandle,
     time::timeout,
@@ -37,6 +37,8 @@ pub struct Tls {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Read at once; rustls alone asks for 4 KiB at a time.
+const READ: usize = 128 << 10;
 /// Room for the answers of every stream, so that a server never waits for us.
 const STREAM_WINDOW: u32 = 16 << 20;
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
@@ -47,6 +49,7 @@ impl Target {
         let unreachable = |source| LoadError::Unreachable { address: self.address.clone(), source };
         let tcp = within(TcpStream::connect(&self.address)).await.map_err(unreachable)?;
         tcp.set_nodelay(true).map_err(unreachable)?;
+        let tcp = BufReader::with_capacity(READ, tcp);
         let Some(tls) = &self.tls else { return self.start(tcp).await };
         let connector = TlsConnector::from(tls.config.clone());
         let stream = within(connector.connect(tls.name.clone(), tcp))

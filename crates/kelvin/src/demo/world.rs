@@ -170,6 +170,8 @@ fn server_settings(folder: &Path, arguments: &Arguments) -> Settings {
         ("MTLS", "optional".into()),
         ("TOKEN_FILE", file("token")),
         ("REFLECTION", "true".into()),
+        // What Iglewicz and Hoaglin recommend (How to Detect and Handle Outliers, 1993): nobody waits long for an alert.
+        ("ALERT_Z_SCORE", "3.5".into()),
         ("STORE", store.get_name().into()),
         ("DRAIN_WAIT", "0s".into()),
         ("DRAIN_TIMEOUT", "2s".into()),
