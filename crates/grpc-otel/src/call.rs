@@ -109,6 +109,7 @@ impl Guard {
 
     /// Does some of the call's work, with the context of the call as the current one.
     #[inline]
+    #[cfg_attr(not(feature = "trace"), expect(clippy::unused_self, reason = "only spans need a context"))]
     pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> T {
         #[cfg(feature = "trace")]
         let _current = self.0.as_ref().and_then(|call| call.span.attach());

@@ -1,9 +1,11 @@
 //! How an RPC ended: its code, from trailers, headers, errors or the HTTP status.
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use tonic::{Code, Status, TimeoutExpired};
 
 use crate::BoxError;
+
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 #[cfg(feature = "metrics")]
 pub(crate) const CODES: usize = 17;
@@ -33,7 +35,7 @@ pub(crate) fn name(code: Code) -> &'static str {
 
 /// The code in trailers, or in headers of a trailers-only response.
 pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Code> {
-    Some(Code::from_bytes(headers.get(Status::GRPC_STATUS)?.as_bytes()))
+    Some(Code::from_bytes(headers.get(&GRPC_STATUS)?.as_bytes()))
 }
 
 /// The code of a response that ended without one (`doc/http-grpc-status-mapping.md`).

@@ -33,5 +33,5 @@ fn hello_world_is_observed() {
 
 #[test]
 fn retries_are_observed() {
-    run("retry", &["Hello Tonic!", "previous-rpc-attempts: Int(2)", "grpc.client.call.retries"]);
+    run("retry", &["Hello Tonic!", "previous-rpc-attempts: I64(2)", "grpc.client.call.retries"]);
 }

@@ -79,14 +79,18 @@ impl Load {
 
     /// The bytes of one call's requests.
     fn body(&self) -> Bytes {
-        let reading = SensorReading { sensor_id: "sensor-0001".into(), temperature: 20.5, timestamp: 1_700_000_000 };
+        let reading =
+            SensorReading { sensor_id: "sensor-0001".into(), temperature: 20.5, timestamp: 1_700_000_000 };
         let mut body = BytesMut::new();
         match self.case {
             Case::Unary => frame(&reading, &mut body),
             Case::ClientStreaming => (0..MESSAGES).for_each(|_| frame(&reading, &mut body)),
             Case::ServerStreaming => {
                 let limit = Some(MESSAGES as u64);
-                frame(&SensorRequest { sensor_id: "sensor-0001".into(), limit, ..SensorRequest::default() }, &mut body);
+                frame(
+                    &SensorRequest { sensor_id: "sensor-0001".into(), limit, ..SensorRequest::default() },
+                    &mut body,
+                );
             }
         }
         body.freeze()

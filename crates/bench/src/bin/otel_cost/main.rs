@@ -59,17 +59,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let (server_core, load_core) = machine::two_cores()?;
-    let peers =
-        Variant::value_variants().iter().map(|v| Peer::start(*v, server_core)).collect::<Result<Vec<_>, _>>()?;
+    let peers = Variant::value_variants()
+        .iter()
+        .map(|v| Peer::start(*v, server_core))
+        .collect::<Result<Vec<_>, _>>()?;
     machine::pin(load_core)?;
     println!("{:<18}{:<18}{:>14}{:>10}{:>10}", "call", "variant", "1/s per core", "ratio", "quartiles");
-    for case in Case::value_variants().iter().filter(|case| arguments.only.is_none_or(|only| only == **case)) {
+    for case in Case::value_variants().iter().filter(|case| arguments.only.is_none_or(|only| only == **case))
+    {
         let mut costs = vec![Vec::new(); peers.len()];
         for round in 0..=arguments.rounds {
             for turn in 0..peers.len() {
                 // Another one begins each time, as the first after a pause has it harder.
                 let turn = (turn + round) % peers.len();
-                let cost = runtime.block_on(peers[turn].measure(*case, Duration::from_millis(arguments.millis)))?;
+                let cost =
+                    runtime.block_on(peers[turn].measure(*case, Duration::from_millis(arguments.millis)))?;
                 if round > 0 {
                     costs[turn].push(cost);
                 }

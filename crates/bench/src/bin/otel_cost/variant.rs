@@ -5,14 +5,16 @@ use std::{error::Error, time::Duration, vec};
 use clap::ValueEnum;
 use grpc_otel::{GrpcOtel, Methods};
 use kelvin_proto::{
-    Ack, FILE_DESCRIPTOR_SET, ListSensorsRequest, ListSensorsResponse, SensorReading, SensorRequest, SensorStats,
-    SensorStatsRequest, ServerMessage,
+    Ack, FILE_DESCRIPTOR_SET, ListSensorsRequest, ListSensorsResponse, SensorReading, SensorRequest,
+    SensorStats, SensorStatsRequest, ServerMessage,
     sensor_service_server::{SensorService, SensorServiceServer},
 };
 use opentelemetry::{metrics::noop::NoopMeterProvider, trace::noop::NoopTracerProvider};
 use opentelemetry_sdk::{
     error::OTelSdkResult,
-    metrics::{PeriodicReader, SdkMeterProvider, Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
+    metrics::{
+        PeriodicReader, SdkMeterProvider, Temporality, data::ResourceMetrics, exporter::PushMetricExporter,
+    },
     propagation::TraceContextPropagator,
     trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter},
 };
@@ -141,11 +143,17 @@ impl SensorService for Service {
         Err(Status::unimplemented("not part of the comparison"))
     }
 
-    async fn get_sensor_stats(&self, _: Request<SensorStatsRequest>) -> Result<Response<SensorStats>, Status> {
+    async fn get_sensor_stats(
+        &self,
+        _: Request<SensorStatsRequest>,
+    ) -> Result<Response<SensorStats>, Status> {
         Err(Status::unimplemented("not part of the comparison"))
     }
 
-    async fn list_sensors(&self, _: Request<ListSensorsRequest>) -> Result<Response<ListSensorsResponse>, Status> {
+    async fn list_sensors(
+        &self,
+        _: Request<ListSensorsRequest>,
+    ) -> Result<Response<ListSensorsResponse>, Status> {
         Err(Status::unimplemented("not part of the comparison"))
     }
 }
