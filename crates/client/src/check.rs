@@ -15,9 +15,7 @@ const STREAMED: u64 = 3;
 
 /// Makes calls of each kind, and one without credentials, with the client's settings. Prints a line for each.
 pub async fn run(config: &Config, telemetry: &Telemetry) -> Result<(), BoxError> {
-    // Its connections are kept for as long as it is.
-    let channel = Channel::open(config, telemetry)?;
-    let client = channel.client();
+    let client = Channel::open(config, telemetry)?.client();
     let calls =
         Calls { client, config, started: now(), temperature: (fastrand::f64() * 1000.0).round() / 100.0 };
     let results = [

@@ -11,7 +11,7 @@ use std::{
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{balancer::Peers, connection::Connector};
+use super::{connection::Connector, peers::Peers};
 
 /// No look-up follows another sooner.
 const PAUSE: Duration = Duration::from_secs(1);

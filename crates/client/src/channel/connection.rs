@@ -19,7 +19,7 @@ use tokio_rustls::{
 };
 use tonic::body::Body;
 
-use super::balancer::Peers;
+use super::peers::Peers;
 use crate::backoff::Backoff;
 
 /// A connection that lasted so long was a good one. A server that refuses our certificate ends it sooner: with

@@ -6,6 +6,7 @@ mod balancer;
 mod connection;
 mod credentials;
 mod deadline;
+mod peers;
 mod retry;
 
 use std::{future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -23,10 +24,11 @@ use tonic::{Status, body::Body};
 use tower::{Layer as _, ServiceExt as _, util::BoxCloneSyncService};
 
 use crate::{ClientError, Config};
-use balancer::{Balancer, Peers};
+use balancer::Balancer;
 use connection::Connector;
 use credentials::{Credentials, authorize};
 use deadline::Bounded;
+use peers::Peers;
 use retry::Retry;
 
 pub(crate) use deadline::Deadline;
