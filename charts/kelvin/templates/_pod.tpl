@@ -160,7 +160,8 @@ ca: {{ . }}
   value: {{ $telemetry.log | quote }}
 {{- range $key, $value := .settings }}
 - name: KELVIN_{{ $key }}
-  value: {{ toString $value | quote }}
+  {{- /* A number of values.yaml is a float64, and a large one would become 5e+06. */}}
+  value: {{ if kindIs "float64" $value }}{{ toJson $value | quote }}{{ else }}{{ toString $value | quote }}{{ end }}
 {{- end }}
 {{- with $telemetry.endpoint }}
 - name: OTEL_EXPORTER_OTLP_ENDPOINT
