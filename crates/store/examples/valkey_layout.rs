@@ -47,8 +47,8 @@ return total";
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     println!(
-        "{:>7} {:>6} {:>12} {:>12} {:>16} {:>14}",
-        "layout", "batch", "commands/s", "readings/s", "bytes a reading", "held for 2000"
+        "{:>7} {:>6} {:>12} {:>12} {:>14} {:>16} {:>14}",
+        "layout", "batch", "commands/s", "readings/s", "CPU us a call", "bytes a reading", "held for 2000"
     );
     for batch in [1, 10, 100] {
         for (name, code) in [("stream", STREAM), ("ring", RING)] {
@@ -67,10 +67,11 @@ async fn measure(name: &str, code: &str, batch: usize) {
 
     // Full rings and a fifth more, so that cutting off is measured too.
     let rounds = CAP * 6 / 5 / batch;
-    let start = Instant::now();
+    let (start, used) = (Instant::now(), cpu(&server).await);
     let writers = (0..CONNECTIONS).map(|writer| write(&server, script.get_hash(), batch, rounds, writer));
     futures_util::future::join_all(writers).await;
     let seconds = start.elapsed().as_secs_f64();
+    let used = (cpu(&server).await - used) / (SENSORS * rounds) as f64 * 1e6;
 
     let after: usize = server.info("used_memory").await.parse().expect("a number");
     let held = if name == "stream" {
@@ -80,10 +81,8 @@ async fn measure(name: &str, code: &str, batch: usize) {
     };
     let commands = (SENSORS * rounds) as f64 / seconds;
     let bytes = (after - before) as f64 / (SENSORS * held) as f64;
-    println!(
-        "{name:>7} {batch:>6} {commands:>12.0} {:>12.0} {bytes:>16.1} {held:>14}",
-        commands * batch as f64
-    );
+    let readings = commands * batch as f64;
+    println!("{name:>7} {batch:>6} {commands:>12.0} {readings:>12.0} {used:>14.2} {bytes:>16.1} {held:>14}");
 }
 
 async fn write(server: &Server, digest: &str, batch: usize, rounds: usize, writer: usize) {
@@ -109,6 +108,13 @@ async fn write(server: &Server, digest: &str, batch: usize, rounds: usize, write
     if !pipeline.is_empty() {
         pipeline.exec_async(&mut connection).await.expect("the script runs");
     }
+}
+
+/// CPU seconds the server has used.
+async fn cpu(server: &Server) -> f64 {
+    let user: f64 = server.info("used_cpu_user").await.parse().expect("a number");
+    let system: f64 = server.info("used_cpu_sys").await.parse().expect("a number");
+    user + system
 }
 
 fn pin(process: u32, core: u32) {

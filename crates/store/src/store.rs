@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use opentelemetry::metrics::Meter;
+use opentelemetry::{global::ObjectSafeTracer, metrics::Meter};
 
 use crate::{
     AlertSettings, Batch, Limits, Page, Query, Reading, Report, Stats, StoreError, ValkeySettings,
@@ -37,6 +37,15 @@ impl Opener {
                 Ok(Self(Source::Valkey(Arc::new(Valkey::new(settings, limits, &alerts, meter)?))))
             }
         }
+    }
+
+    /// Makes spans for what a shared store does on behalf of sampled calls; memory makes none.
+    #[must_use]
+    pub fn traced(self, tracer: impl ObjectSafeTracer + Send + Sync + 'static) -> Self {
+        if let Source::Valkey(valkey) = &self.0 {
+            valkey.trace(tracer);
+        }
+        self
     }
 
     /// A store for the runtime this is called on.

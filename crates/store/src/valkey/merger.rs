@@ -4,6 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use opentelemetry::trace::{Span, SpanContext};
 use tokio::{
     sync::{Notify, Semaphore, oneshot},
     time::sleep,
@@ -15,6 +16,7 @@ use super::{
     flush,
     nodes::Nodes,
     pending::{Pending, Settled},
+    spans,
 };
 use crate::Batch;
 
@@ -55,11 +57,15 @@ impl Merger {
         &self,
         shared: &Shared,
         batch: &Batch,
+        sampled: Option<&SpanContext>,
     ) -> Result<Settled, oneshot::error::RecvError> {
         let room = u32::try_from(batch.len().min(ROOM)).unwrap_or(u32::MAX);
         let _room = self.room.acquire_many(room).await.expect("the room is never closed");
         let (settled, full) = {
             let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            if pending.sampled.is_none() {
+                pending.sampled = sampled.cloned();
+            }
             (pending.add(&shared.keys, batch), pending.readings >= ENOUGH)
         };
         self.news.notify_one();
@@ -92,10 +98,13 @@ impl Merger {
             let (merger, shared, nodes, histories) =
                 (Arc::clone(&self), Arc::clone(&shared), Arc::clone(&nodes), Arc::clone(&histories));
             tokio::spawn(async move {
+                let span = shared.spans.flush(pending.sampled.as_ref(), pending.readings);
                 flush::store(&shared, &nodes, lane, &mut pending).await;
                 shared.note(pending.failure());
                 alerts::find(&shared, &nodes, &histories, &mut pending).await;
-                pending.settle();
+                let flush = span.as_ref().map(|span| span.span_context().clone());
+                spans::end(span, pending.failure(), None);
+                pending.settle(flush);
                 drop(flight);
                 merger.go.notify_one();
             });

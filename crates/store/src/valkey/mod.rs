@@ -20,6 +20,7 @@ mod reader;
 mod record;
 mod scripts;
 mod settings;
+mod spans;
 mod topology;
 
 use std::{
@@ -32,7 +33,9 @@ use std::{
 
 use opentelemetry::{
     KeyValue,
+    global::ObjectSafeTracer,
     metrics::{Histogram, Meter},
+    trace::Span,
 };
 use redis::{Pipeline, Value};
 use tokio::task::JoinSet;
@@ -41,7 +44,7 @@ pub(crate) use self::reader::ValkeyReader;
 pub use self::settings::{Acknowledge, Credentials, TlsPem, ValkeySettings};
 use self::{
     failure::Failure, flush::Totals, gauges::Held, keys::Keys, merger::Merger, news::News, nodes::Nodes,
-    record::Record,
+    record::Record, spans::Spans,
 };
 use crate::{AlertSettings, Batch, Limits, Report, StoreError, detector::Rules, instruments};
 
@@ -64,6 +67,7 @@ struct Shared {
     counters: Counters,
     held: Held,
     up: AtomicBool,
+    spans: Spans,
     duration: Histogram<f64>,
 }
 
@@ -102,6 +106,7 @@ impl Valkey {
             counters: Counters::default(),
             held: Held::default(),
             up: AtomicBool::new(true),
+            spans: Spans::default(),
             duration: instruments::duration(meter),
         });
         gauges::observe(&shared, meter);
@@ -111,6 +116,10 @@ impl Valkey {
             counting: AtomicBool::new(false),
             commands: instruments::commands(meter),
         })
+    }
+
+    pub(crate) fn trace(&self, tracer: impl ObjectSafeTracer + Send + Sync + 'static) {
+        self.shared.spans.set(tracer);
     }
 
     /// Succeeds though Valkey may be away, but not if it is there and cannot do what is wanted.
@@ -137,13 +146,15 @@ impl ValkeyStore {
             return Ok(());
         }
         let start = Instant::now();
-        let settled = self.merger.append(&self.shared, batch).await;
+        let span = self.shared.spans.call(batch.len());
+        let settled = self.merger.append(&self.shared, batch, span.as_ref().map(Span::span_context)).await;
         self.shared.time("append", start);
-        let Ok((settled, failure)) = settled else {
+        let Ok(settled) = settled else {
             return Err(StoreError::Unavailable("the store is being closed".to_owned()));
         };
-        *report = settled;
-        match failure {
+        spans::end(span, settled.failure.as_deref(), settled.flush);
+        *report = settled.report;
+        match settled.failure {
             None => Ok(()),
             Some(text) => Err(StoreError::Unavailable(text.to_string())),
         }

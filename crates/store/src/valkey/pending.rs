@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use hashbrown::HashMap;
+use opentelemetry::trace::SpanContext;
 use tokio::sync::oneshot;
 
 use super::{
@@ -21,6 +22,8 @@ pub(super) struct Pending {
     open: HashMap<CompactString, usize>,
     jobs: Vec<Job>,
     pub(super) readings: usize,
+    /// The first sampled call.
+    pub(super) sampled: Option<SpanContext>,
 }
 
 /// Readings of one sensor.
@@ -52,8 +55,15 @@ pub(super) enum Outcome {
     Failed(Arc<str>),
 }
 
-/// What came of a call's batch, and why not all of it is known to be stored.
-pub(super) type Settled = (Report, Option<Arc<str>>);
+/// What came of a call's batch.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Settled {
+    pub(super) report: Report,
+    /// Why not all of it is known to be stored.
+    pub(super) failure: Option<Arc<str>>,
+    /// The span of the flush.
+    pub(super) flush: Option<SpanContext>,
+}
 
 #[derive(Debug)]
 struct Job {
@@ -101,16 +111,16 @@ impl Pending {
     }
 
     /// Tells every call what came of its readings.
-    pub(super) fn settle(self) {
-        let mut settled: Vec<Settled> = vec![Settled::default(); self.jobs.len()];
+    pub(super) fn settle(self, flush: Option<SpanContext>) {
+        let mut settled = vec![Settled { flush, ..Settled::default() }; self.jobs.len()];
         for item in self.items {
             item.settle(&mut settled);
         }
-        for (job, (mut report, failure)) in self.jobs.into_iter().zip(settled) {
-            report.refused.sort_unstable_by_key(|(place, _)| *place);
-            report.alerts.sort_unstable_by_key(|(place, _)| *place);
+        for (job, mut settled) in self.jobs.into_iter().zip(settled) {
+            settled.report.refused.sort_unstable_by_key(|(place, _)| *place);
+            settled.report.alerts.sort_unstable_by_key(|(place, _)| *place);
             // A call that has gone does not want to know.
-            let _ = job.reply.send((report, failure));
+            let _ = job.reply.send(settled);
         }
     }
 }
@@ -132,23 +142,24 @@ impl Item {
                 // Those that found no more room each made one go; the first bears what a lowered bound took besides.
                 let quiet = self.origins.len().saturating_sub(evicted);
                 for (at, (job, _)) in origins.clone().enumerate() {
-                    settled[job].0.stored += 1;
-                    settled[job].0.evicted += usize::from(at >= quiet);
+                    settled[job].report.stored += 1;
+                    settled[job].report.evicted += usize::from(at >= quiet);
                 }
-                settled[self.origins[0].0 as usize].0.evicted += evicted.saturating_sub(self.origins.len());
+                settled[self.origins[0].0 as usize].report.evicted +=
+                    evicted.saturating_sub(self.origins.len());
                 for (at, alert) in self.alerts {
                     let (job, place) = self.origins[at];
-                    settled[job as usize].0.alerts.push((place as usize, alert));
+                    settled[job as usize].report.alerts.push((place as usize, alert));
                 }
             }
             Outcome::Refused(refusal) => {
                 for (job, place) in origins {
-                    settled[job].0.refused.push((place, refusal));
+                    settled[job].report.refused.push((place, refusal));
                 }
             }
             Outcome::Failed(text) => {
                 for (job, _) in origins {
-                    settled[job].1 = Some(Arc::clone(&text));
+                    settled[job].failure = Some(Arc::clone(&text));
                 }
             }
             Outcome::Open => unreachable!("a flush settles every item"),

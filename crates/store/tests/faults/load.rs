@@ -38,6 +38,7 @@ pub(crate) struct Notes {
     /// Writer and number of each reading.
     pub(crate) stored: Mutex<HashSet<(u64, u64)>>,
     pub(crate) count: AtomicU64,
+    /// Calls of this process that were answered too late; the other is stopped and killed.
     pub(crate) late: AtomicU64,
     done: AtomicBool,
 }
@@ -82,14 +83,8 @@ impl Load {
         let notes = Arc::clone(&self.notes);
         self.writers.push(tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
-                match line.split_once(' ') {
-                    Some(("late", _)) => _ = notes.late.fetch_add(1, Relaxed),
-                    Some((from, to)) => {
-                        let (Ok(from), Ok(to)) = (from.parse(), to.parse::<u64>()) else { continue };
-                        notes.note(writer, from..to);
-                    }
-                    None => {}
-                }
+                let (from, to) = line.split_once(' ').expect("two numbers");
+                notes.note(writer, from.parse().expect("a number")..to.parse().expect("a number"));
             }
         }));
         self.process = Some(process);
@@ -194,7 +189,6 @@ async fn write(store: &Store, mode: Acknowledge, writer: u64, notes: &Notes, say
         let stored = store.append(&batch, &mut report).await.is_ok();
         if start.elapsed() > patience {
             notes.late.fetch_add(1, Relaxed);
-            say("late call".to_owned());
         }
         if stored && report.stored == batch.len() {
             say(format!("{} {}", numbers.start, numbers.end));

@@ -10,7 +10,13 @@ use kelvin_store::{
     Acknowledge, AlertSettings, Batch, Credentials, Kind, Limits, Opener, Query, Reading, Report, Store,
     StoreError, TlsPem, ValkeySettings,
 };
-use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
+use opentelemetry::{
+    Context, KeyValue,
+    context::FutureExt,
+    metrics::{MeterProvider, noop::NoopMeterProvider},
+    trace::{SpanKind, TraceContextExt, Tracer, TracerProvider},
+};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::sync::watch;
 
@@ -118,8 +124,8 @@ async fn what_no_replica_has_is_not_acknowledged_and_not_repeated() {
     assert_eq!(count(&store).await, 1, "it was written once");
     let port = server.port.to_string();
     let replica = Server::start(&["--replicaof", "127.0.0.1", &port]).await;
-    until("the replica follows", async || replica.info("master_link_status").await == "up").await;
-    append(&store, &[2.0]).await.expect("the replica has it");
+    until("the replica follows", async || server.info("slave0").await.contains("state=online")).await;
+    until("a replica has it", async || append(&store, &[2.0]).await.is_ok()).await;
     assert_eq!(
         replica.ask::<usize>(&["DBSIZE"]).await.unwrap(),
         server.ask::<usize>(&["DBSIZE"]).await.unwrap()
@@ -235,6 +241,30 @@ async fn a_lost_stream_is_missed_and_not_fatal() {
     let mut out = Vec::new();
     while reader.next(&mut out).await.unwrap() {}
     assert_eq!((out.len(), reader.missed()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_sampled_call_has_a_span_linked_to_its_flush() {
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    let tracer = provider.tracer("test");
+    let server = Server::start(&[]).await;
+    let opener = opener(plain(server.address())).unwrap().traced(tracer.clone());
+    let store = opener.open().await.unwrap();
+    append(&store, &[1.0]).await.unwrap();
+    assert_eq!(exporter.get_finished_spans().unwrap().len(), 0, "nobody asked for a span");
+    let call = Context::new().with_span(tracer.start("call"));
+    append(&store, &[1.0, 2.0]).with_context(call.clone()).await.unwrap();
+    let spans = exporter.get_finished_spans().unwrap();
+    let named = |name| spans.iter().find(|span| span.name == name).expect(name);
+    let (append, flush) = (named("append"), named("EVALSHA"));
+    assert_eq!(append.parent_span_id, call.span().span_context().span_id());
+    assert_eq!(append.links.iter().next().unwrap().span_context, flush.span_context);
+    for span in [append, flush] {
+        assert_eq!(span.span_kind, SpanKind::Client);
+        assert!(span.attributes.contains(&KeyValue::new("db.system.name", "valkey")));
+        assert!(span.attributes.contains(&KeyValue::new("db.operation.batch.size", 2)));
+    }
 }
 
 struct Issued {
