@@ -2,13 +2,14 @@
 //! text of `--help` and the table of the README.
 
 mod error;
+mod macros;
 mod parse;
+mod reader;
 mod table;
-
-use std::collections::BTreeMap;
 
 pub use error::SettingsError;
 pub use parse::{Bytes, Parse};
+pub use reader::{Reader, upper};
 pub use table::{help, markdown};
 
 /// What the name of every variable starts with.
@@ -41,158 +42,6 @@ pub trait Settings: Sized {
     }
 }
 
-/// Declares a struct of settings, each read from the `KELVIN_` variable of the field's name.
-///
-/// The doc comment of a field is its help text. The default is text in the same form as the variable's
-/// value and must be readable (`from_pairs` panics otherwise, so a test that reads no pairs finds it).
-/// `check` names a function that looks at the whole and pushes what does not go together.
-///
-/// ```
-/// use std::{net::SocketAddr, path::PathBuf, time::Duration};
-/// use kelvin_app::SettingsError;
-///
-/// kelvin_app::settings! {
-///     /// What this program can be told.
-///     pub struct Config {
-///         /// Where gRPC listens.
-///         pub listen: SocketAddr = "0.0.0.0:50051",
-///         /// How long a sensor may be silent before it is forgotten.
-///         pub idle: Duration = "24h",
-///         /// The certificate chain, PEM.
-///         pub tls_cert: Option<PathBuf> = "",
-///     }
-///     check = check;
-/// }
-///
-/// fn check(config: &Config, error: &mut SettingsError) {
-///     if config.idle.is_zero() {
-///         error.push("KELVIN_IDLE", "must be longer than nothing");
-///     }
-/// }
-///
-/// let config = Config::from_pairs([("KELVIN_IDLE", "5m")]).unwrap();
-/// assert_eq!(config.idle, Duration::from_secs(300));
-/// ```
-#[macro_export]
-macro_rules! settings {
-    (
-        $(#[$meta:meta])*
-        $vis:vis struct $name:ident {
-            $( $(#[doc = $doc:literal])+ $field_vis:vis $field:ident : $ty:ty = $default:literal ),* $(,)?
-        }
-        $( check = $check:path; )?
-    ) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone)]
-        $vis struct $name {
-            $( $(#[doc = $doc])+ $field_vis $field: $ty, )*
-        }
-
-        impl $crate::Settings for $name {
-            const SETTINGS: &'static [$crate::Setting] = &[$( $crate::Setting {
-                variable: {
-                    const NAME: &str = concat!("KELVIN_", stringify!($field));
-                    const UPPER: [u8; NAME.len()] = $crate::settings::upper(NAME);
-                    match ::core::str::from_utf8(&UPPER) {
-                        Ok(name) => name,
-                        Err(_) => panic!("names of fields are ASCII"),
-                    }
-                },
-                default: $default,
-                doc: concat!($($doc),+),
-            } ),*];
-
-            fn from_pairs<K: Into<String>, V: Into<String>>(
-                pairs: impl IntoIterator<Item = (K, V)>,
-            ) -> Result<Self, $crate::SettingsError> {
-                let mut reader = $crate::settings::Reader::new(Self::SETTINGS, pairs);
-                // The fields of a struct expression are evaluated in the order written.
-                let settings = Self { $( $field: reader.read(), )* };
-                $( $check(&settings, reader.error()); )?
-                reader.finish(settings)
-            }
-        }
-
-        #[allow(dead_code, reason = "not every program needs every one of them")]
-        impl $name {
-            /// All variables, in the order of the fields.
-            pub const SETTINGS: &'static [$crate::Setting] = <Self as $crate::Settings>::SETTINGS;
-
-            /// Reads the settings from the environment of this process.
-            pub fn from_env() -> Result<Self, $crate::SettingsError> {
-                <Self as $crate::Settings>::from_env()
-            }
-
-            /// Reads the settings from pairs of whole variable names and values.
-            pub fn from_pairs<K: Into<String>, V: Into<String>>(
-                pairs: impl IntoIterator<Item = (K, V)>,
-            ) -> Result<Self, $crate::SettingsError> {
-                <Self as $crate::Settings>::from_pairs(pairs)
-            }
-
-            /// The list of variables for `--help`.
-            #[must_use]
-            pub fn help() -> String {
-                $crate::settings::help(Self::SETTINGS)
-            }
-
-            /// The table of variables for the README.
-            #[must_use]
-            pub fn markdown() -> String {
-                $crate::settings::markdown(Self::SETTINGS)
-            }
-
-            /// Logs a warning for each `KELVIN_` variable in the environment that is none of these.
-            pub fn warn_unknown() {
-                $crate::settings::warn_unknown(Self::SETTINGS);
-            }
-        }
-    };
-}
-
-/// Declares an enum of words, as a setting takes them: the variants, their text and how to read them.
-///
-/// ```
-/// kelvin_app::words! {
-///     /// Where readings are kept.
-///     pub enum Store {
-///         /// In this process.
-///         Memory = "memory",
-///         /// In Valkey.
-///         Valkey = "valkey",
-///     }
-/// }
-/// assert_eq!(kelvin_app::Parse::parse("valkey"), Some(Store::Valkey));
-/// assert_eq!(Store::Valkey.to_string(), "valkey");
-/// ```
-#[macro_export]
-macro_rules! words {
-    (
-        $(#[$meta:meta])*
-        $vis:vis enum $name:ident { $( $(#[$variant_meta:meta])* $variant:ident = $word:literal ),* $(,)? }
-    ) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        $vis enum $name { $( $(#[$variant_meta])* $variant, )* }
-
-        impl $crate::Parse for $name {
-            fn expected() -> String {
-                [$(concat!("`", $word, "`")),*].join(" or ")
-            }
-
-            fn parse(text: &str) -> Option<Self> {
-                match text { $( $word => Some(Self::$variant), )* _ => None }
-            }
-        }
-
-        impl ::core::fmt::Display for $name {
-            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                f.write_str(match self { $( Self::$variant => $word, )* })
-            }
-        }
-    };
-}
-
 /// Warns of variables that look like settings and are none: most likely typing mistakes.
 pub fn warn_unknown(settings: &[Setting]) {
     for (variable, _) in environment() {
@@ -202,63 +51,9 @@ pub fn warn_unknown(settings: &[Setting]) {
     }
 }
 
-/// The upper-case form of an ASCII name, for names built at compile time.
-#[must_use]
-pub const fn upper<const N: usize>(name: &str) -> [u8; N] {
-    let mut upper = [0; N];
-    upper.copy_from_slice(name.as_bytes());
-    upper.make_ascii_uppercase();
-    upper
-}
-
 /// Our variables of this process. Values that are not UTF-8 are read lossily rather than refused.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
         .filter(|(name, _)| name.starts_with(PREFIX))
-}
-
-/// Reads one setting after another; what [`settings!`](crate::settings!) expands to.
-#[derive(Debug)]
-pub struct Reader {
-    values: BTreeMap<String, String>,
-    settings: std::slice::Iter<'static, Setting>,
-    error: SettingsError,
-}
-
-impl Reader {
-    /// Takes the pairs whose names start with `KELVIN_`, as text, so that every value can be judged.
-    pub fn new<K: Into<String>, V: Into<String>>(
-        settings: &'static [Setting],
-        pairs: impl IntoIterator<Item = (K, V)>,
-    ) -> Self {
-        let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
-        let values = envy::prefixed(PREFIX).from_iter(pairs).expect("text is read as text");
-        Self { values, settings: settings.iter(), error: SettingsError::default() }
-    }
-
-    /// The value of the next setting. A wrong one is noted and the default stands in, so that all that
-    /// is wrong comes to light at once.
-    pub fn read<T: Parse>(&mut self) -> T {
-        let setting = self.settings.next().expect("one field for each setting");
-        let field = setting.variable[PREFIX.len()..].to_ascii_lowercase();
-        if let Some(text) = self.values.get(&field) {
-            match T::parse(text.trim()) {
-                Some(value) => return value,
-                None => self.error.push_value(setting.variable, text, &T::expected()),
-            }
-        }
-        T::parse(setting.default)
-            .unwrap_or_else(|| panic!("the default of {} is unreadable", setting.variable))
-    }
-
-    /// Where checks of the whole push what they find.
-    pub fn error(&mut self) -> &mut SettingsError {
-        &mut self.error
-    }
-
-    /// The settings, if nothing was wrong with them.
-    pub fn finish<T>(self, settings: T) -> Result<T, SettingsError> {
-        if self.error.is_empty() { Ok(settings) } else { Err(self.error) }
-    }
 }
