@@ -51,4 +51,5 @@ pub async fn scale(cluster: &Cluster, report: &mut Report) {
     report.check("a node is drained", scale::drain(cluster)).await;
     report.check("certificates are renewed unnoticed", renewal::unnoticed(cluster)).await;
     report.check("Valkey's pod is deleted", scale::store_deleted(cluster)).await;
+    report.check("the autoscaler adds and takes away", scale::autoscaling(cluster)).await;
 }

@@ -62,8 +62,9 @@ pub async fn no_warnings(cluster: &Cluster) -> Result<String> {
     for event in cluster.warnings().await? {
         let (reason, message) = (event.reason.unwrap_or_default(), event.message.unwrap_or_default());
         match reason.as_str() {
-            "FailedMount" if message.contains("not found") => passing += 1,
-            "ErrGetKeyPair" | "ErrInitIssuer" if message.contains("not found") => passing += 1,
+            "FailedMount" | "ErrGetKeyPair" | "ErrInitIssuer" if message.contains("not found") => {
+                passing += 1
+            }
             "Unhealthy" if message.starts_with("Readiness") => passing += 1,
             _ => bail!("{}: {reason}: {message}", event.involved_object.name.unwrap_or_default()),
         }

@@ -2,13 +2,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Result, bail, ensure};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler, core::v1::Pod};
+use kelvin_proto::ListSensorsRequest;
 use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
+use tokio::{process::Command, task::JoinSet};
 
 use super::calls::output;
 use crate::{
@@ -20,6 +22,7 @@ use crate::{
 
 const WRITERS: usize = 4;
 const MOVED: Duration = Duration::from_mins(3);
+const LOADERS: usize = 8;
 const VALKEY: &str = "valkey";
 
 /// An error where there is only one server.
@@ -69,7 +72,7 @@ pub async fn drain(cluster: &Cluster) -> Result<String> {
     };
     let ledger = Ledger::begin(&Caller::new(cluster).await?, WRITERS).await?;
     let kubectl = |arguments: &[&str]| {
-        let mut command = tokio::process::Command::new("kubectl");
+        let mut command = Command::new("kubectl");
         command.args(["--context", &cluster.name]).args(arguments).arg(&node);
         output(command)
     };
@@ -93,12 +96,7 @@ pub async fn store_deleted(cluster: &Cluster) -> Result<String> {
         let now = cluster.pods(VALKEY, "").await?;
         ensure!(!now.is_empty() && now.iter().all(is_ready), "Valkey is not ready");
         ensure!(names(now).iter().all(|name| !before.contains(name)), "Valkey's old pod is still there");
-        Caller::new(cluster)
-            .await?
-            .client()
-            .await?
-            .list_sensors(kelvin_proto::ListSensorsRequest::default())
-            .await?;
+        Caller::new(cluster).await?.client().await?.list_sensors(ListSensorsRequest::default()).await?;
         Ok(())
     })
     .await?;
@@ -111,6 +109,70 @@ pub async fn store_deleted(cluster: &Cluster) -> Result<String> {
     );
     let failed: u32 = outcome.failures.values().sum();
     Ok(format!("{} acknowledged, none lost, {failed} calls failed meanwhile", outcome.acknowledged))
+}
+
+/// More servers under load, and fewer after it, by the chart's own autoscaler.
+pub async fn autoscaling(cluster: &Cluster) -> Result<String> {
+    const SETTINGS: &str = "minReplicas=2,maxReplicas=4,averageCpu=20m,scaleDownSeconds=15";
+    let settings: Vec<_> =
+        SETTINGS.split(',').map(|setting| format!("server.autoscaling.{setting}")).collect();
+    set(cluster, &format!("server.autoscaling.enabled=true,{}", settings.join(","))).await?;
+    poll::until(MOVED, async || wanted(cluster, |replicas| replicas == 2).await).await?;
+    let caller = Caller::new(cluster).await?;
+    let load = load(&caller).await?;
+    let up = poll::until(MOVED, async || wanted(cluster, |replicas| replicas > 2).await).await;
+    drop(load);
+    let down = poll::until(MOVED, async || wanted(cluster, |replicas| replicas == 2).await).await;
+    set(cluster, "server.autoscaling.enabled=false").await?;
+    Ok(format!("2 servers, {} under load, {} after it", up?, down?))
+}
+
+/// Another value for the chart; the others stay.
+async fn set(cluster: &Cluster, value: &str) -> Result<()> {
+    let mut helm = Command::new("helm");
+    helm.args([
+        "--kube-context",
+        &cluster.name,
+        "--namespace",
+        &cluster.namespace,
+        "upgrade",
+        &cluster.release,
+    ]);
+    output({
+        helm.args(["charts/kelvin", "--reuse-values", "--set", value, "--wait", "--timeout", "3m"]);
+        helm
+    })
+    .await?;
+    Ok(())
+}
+
+/// How many servers the autoscaler wants, once it has measured.
+async fn wanted(cluster: &Cluster, enough: impl Fn(i32) -> bool) -> Result<i32> {
+    let autoscalers = Api::<HorizontalPodAutoscaler>::namespaced(cluster.client.clone(), &cluster.namespace);
+    let status =
+        autoscalers.get_status(&format!("{}-server", cluster.release)).await?.status.context("no status")?;
+    ensure!(
+        status.current_metrics.is_some(),
+        "the autoscaler has measured nothing: is metrics-server there?"
+    );
+    let replicas = status.desired_replicas;
+    ensure!(enough(replicas), "it wants {replicas} servers");
+    Ok(replicas)
+}
+
+/// Calls at full speed until dropped.
+async fn load(caller: &Caller) -> Result<JoinSet<()>> {
+    let mut tasks = JoinSet::new();
+    for _ in 0..LOADERS {
+        let mut client = caller.client().await?;
+        tasks.spawn(async move {
+            loop {
+                // Whatever comes back: only the work counts.
+                let _ = client.list_sensors(ListSensorsRequest::default()).await;
+            }
+        });
+    }
+    Ok(tasks)
 }
 
 fn unharmed(outcome: &Outcome) -> Result<String> {
