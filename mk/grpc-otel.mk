@@ -3,3 +3,7 @@
 .PHONY: differential
 differential: ## Compare grpc-otel's metrics with those of grpc-go's plugin (needs go)
 	cargo run --quiet --package grpc-otel --example differential --features bound-instruments,deadline
+
+.PHONY: otel-cost
+otel-cost: ## What grpc-otel costs a server, on two cores (ARGS="--only unary --rounds 50")
+	cargo run --release --locked --package kelvin-bench --bin otel_cost -- $(ARGS)

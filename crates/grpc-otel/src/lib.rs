@@ -1,5 +1,36 @@
 //! gRPC's own metrics ([gRFC A66]) and traces ([gRFC A72]) for any tonic service.
 //!
+//! ```
+//! use grpc_otel::{GrpcOtel, Methods};
+//! use opentelemetry_sdk::{metrics::SdkMeterProvider, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+//! use tonic::transport::{Channel, Server};
+//! use tower::ServiceBuilder;
+//!
+//! # #[tokio::main] async fn main() {
+//! // With exporters, in a real program.
+//! let (meters, tracers) = (SdkMeterProvider::default(), SdkTracerProvider::default());
+//! let otel = GrpcOtel::builder()
+//!     .meter_provider(&meters)
+//!     .tracer_provider(&tracers)
+//!     .propagator(TraceContextPropagator::new())
+//!     .build();
+//!
+//! // A server; `Methods::from_descriptor_set` takes what tonic-prost-build writes for reflection.
+//! let methods: Methods = ["helloworld.Greeter/SayHello"].into_iter().collect();
+//! let server = Server::builder().layer(otel.server_layer(methods));
+//!
+//! // A client.
+//! let channel = Channel::from_static("http://greeter:50051").connect_lazy();
+//! let channel = ServiceBuilder::new().layer(otel.client_layer("dns:///greeter:50051")).service(channel);
+//! # drop((server, channel)); }
+//! ```
+//!
+//! A layer sees a call to its end: code and duration come from the trailers, sizes from the bodies, and a call that is
+//! dropped is CANCELLED, or `DEADLINE_EXCEEDED` when its time was up. What a layer outside of it answers it does not
+//! see, so limits, time limits (`DeadlineLayer`) and authentication belong inside.
+//!
+//! The README has the table of instruments, all options, and the cost.
+//!
 //! [gRFC A66]: https://github.com/grpc/proposal/blob/master/A66-otel-stats.md
 //! [gRFC A72]: https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md
 

@@ -122,7 +122,7 @@ impl Peer {
         load.run(Duration::from_millis(50)).await?;
         let before = self.cpu_time()?;
         let Done(amount) = load.run(time).await?;
-        Ok((self.cpu_time()? - before).as_secs_f64() / amount as f64)
+        Ok(self.cpu_time()?.saturating_sub(before).as_secs_f64() / amount as f64)
     }
 
     /// Processor time of all its threads, from the scheduler: far finer than the ticks of `/proc/*/stat`.
