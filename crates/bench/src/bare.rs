@@ -25,14 +25,14 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 #[derive(Clone)]
 struct Bare {
     sensors: Arc<Mutex<HashMap<String, VecDeque<SensorReading>>>>,
-    readings_per_sensor: usize,
+    readings_per_sensor: u64,
 }
 
 impl Bare {
     fn store(&self, reading: SensorReading) {
         let mut sensors = self.sensors.lock().expect("never poisoned");
         let readings = sensors.entry(reading.sensor_id.clone()).or_default();
-        if readings.len() == self.readings_per_sensor {
+        if readings.len() as u64 == self.readings_per_sensor {
             readings.pop_front();
         }
         readings.push_back(reading);
@@ -109,7 +109,7 @@ impl SensorService for Bare {
 pub(crate) async fn serve(
     listener: TcpListener,
     identity: Identity,
-    readings_per_sensor: usize,
+    readings_per_sensor: u64,
 ) -> Result<(), tonic::transport::Error> {
     Server::builder()
         // With tonic's own windows, one message a frame ends the connection: ENHANCE_YOUR_CALM.

@@ -36,6 +36,9 @@ pub(crate) struct Comparison {
     pub goal: f64,
     /// The least and the greatest ratio of a round.
     pub range: (f64, f64),
+    /// The median of the ratios by second of the servers' processor time: what other work on the machine takes does
+    /// not count, nor does a load that cannot keep up.
+    pub ratio_by_processor: f64,
     /// How busy the server's core and the load's core were while Kelvin and the bare service served; medians.
     pub kelvin_busy: (f64, f64),
     pub bare_busy: (f64, f64),
@@ -95,7 +98,11 @@ impl Bench {
                 if peer == Peer::Kelvin { &mut kelvin } else { &mut bare }.push(sample);
             }
         }
-        let ratios: Vec<_> = kelvin.iter().zip(&bare).map(|(kelvin, bare)| kelvin.rate / bare.rate).collect();
+        let ratios = |of: fn(&Sample) -> f64| -> Vec<_> {
+            kelvin.iter().zip(&bare).map(|(kelvin, bare)| of(kelvin) / of(bare)).collect()
+        };
+        let by_processor = ratios(|sample| sample.rate / sample.server);
+        let ratios = ratios(|sample| sample.rate);
         let of = |samples: &[Sample], pick: fn(&Sample) -> f64| median(samples.iter().map(pick));
         let busy =
             |samples: &[Sample]| (of(samples, |sample| sample.server), of(samples, |sample| sample.load));
@@ -110,6 +117,7 @@ impl Bench {
                 ratios.iter().copied().fold(f64::INFINITY, f64::min),
                 ratios.iter().copied().fold(0.0, f64::max),
             ),
+            ratio_by_processor: median(by_processor.into_iter()),
             kelvin_busy: busy(&kelvin),
             bare_busy: busy(&bare),
             failures: (failures(&kelvin), failures(&bare)),
@@ -132,7 +140,7 @@ impl Bench {
         let (server_busy, load_busy) = match (first, last) {
             (Some(((server, load), start)), Some(((server_end, load_end), end))) => {
                 let wall = (end - start).as_secs_f64();
-                ((server_end - server).as_secs_f64() / wall, (load_end - load).as_secs_f64() / wall)
+                ((server_end - server) / wall, (load_end - load) / wall)
             }
             _ => (f64::NAN, f64::NAN),
         };

@@ -20,13 +20,13 @@ pub(crate) fn pin(core: CoreId) -> io::Result<()> {
     Err(io::Error::other(format!("cannot stay on core {}", core.id)))
 }
 
-/// Processor time of a process so far; `None` where there is no `/proc`.
-pub(crate) fn cpu_time(process: u32) -> Option<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // proc(5): fields 14 and 15 are user and system time, in hundredths of a second on Linux; the name (field 2)
-    // may hold spaces and ends with the last parenthesis.
-    let (_, fields) = stat.rsplit_once(')')?;
-    let ticks: u64 =
-        fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-    Some(Duration::from_millis(ticks * 10))
+/// Processor time of the threads of a process so far, in seconds; `None` where there is no `/proc`.
+pub(crate) fn cpu_time(process: u32) -> Option<f64> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?;
+    // The first field is the time on a core, in nanoseconds (kernel: Documentation/scheduler/sched-stats.rst).
+    let times = threads.filter_map(|thread| {
+        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
+    });
+    Some(times.sum::<Duration>().as_secs_f64())
 }

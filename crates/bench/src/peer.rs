@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
 };
 
 use clap::ValueEnum;
@@ -78,7 +77,7 @@ impl Running {
         Ok(Self { child, address })
     }
 
-    pub(crate) fn cpu_time(&self) -> Option<Duration> {
+    pub(crate) fn cpu_time(&self) -> Option<f64> {
         machine::cpu_time(self.child.id())
     }
 }
@@ -106,7 +105,7 @@ pub(crate) fn serve(peer: Peer, core: usize, files: &Path) -> Result<(), Box<dyn
             let identity = Identity::from_pem(file("server.crt")?, file("server.key")?);
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             say(listener.local_addr()?)?;
-            Ok(bare::serve(listener, identity, READINGS_PER_SENSOR as usize).await?)
+            Ok(bare::serve(listener, identity, READINGS_PER_SENSOR).await?)
         }),
     }
 }
