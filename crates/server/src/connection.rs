@@ -35,6 +35,9 @@ const STREAM_WINDOW: u32 = 65_535;
 /// memory is bounded by the streams' windows already.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
+/// Bytes of a stream that wait for the network at most, whatever window its caller grants.
+const SEND_BUFFER: usize = 128 * 1024;
+
 /// How long a ping may go unanswered.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -139,6 +142,7 @@ fn builder(config: &Config) -> http2::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
         .max_concurrent_streams(config.max_concurrent_streams.get())
         .max_header_list_size(header_list)
         .keep_alive_interval(config.keepalive_interval)

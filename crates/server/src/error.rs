@@ -21,13 +21,26 @@ pub enum ServerError {
     },
     /// The store cannot be opened.
     #[error("cannot open the store")]
-    Store(#[from] StoreError),
+    Store(#[source] StoreError),
     /// The system gives no thread or no runtime.
     #[error("cannot start a worker")]
     Worker(#[source] io::Error),
     /// A worker has ended although nobody told it to.
     #[error("worker {0} has ended unexpectedly; the log says why")]
     WorkerLost(usize),
+}
+
+impl From<StoreError> for ServerError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Settings(text) => {
+                let mut settings = SettingsError::default();
+                settings.push("KELVIN_STORE", text);
+                settings.into()
+            }
+            error => Self::Store(error),
+        }
+    }
 }
 
 fn hint(error: &io::Error) -> &'static str {

@@ -8,6 +8,7 @@ mod companions;
 mod config;
 mod connection;
 mod error;
+mod files;
 pub mod healthcheck;
 mod listen;
 mod metrics;

@@ -6,13 +6,10 @@ use std::{
 };
 
 use grpc_otel::{GrpcOtel, Methods, ServerLayer};
-use kelvin_app::{
-    SettingsError,
-    health::{self, Health},
-};
+use kelvin_app::health::{self, Health};
 use kelvin_store::Opener;
 use kelvin_telemetry::Telemetry;
-use kelvin_tls::{ClientAuth, ServerFiles, ServerTls, TlsError, Tokens};
+use kelvin_tls::Tokens;
 use opentelemetry::metrics::{Meter, MeterProvider as _};
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -20,8 +17,9 @@ use tonic_health::server::HealthReporter;
 
 use crate::{
     ServerError, companions,
-    config::{Config, Mtls},
+    config::Config,
     connection::Shared,
+    files,
     listen::listeners,
     metrics::Metrics,
     rpc::Gate,
@@ -46,7 +44,7 @@ impl Server {
     pub fn build(config: Config, telemetry: &Telemetry) -> Result<Self, ServerError> {
         let meter = telemetry.meter_provider().meter("kelvin");
         let metrics = Arc::new(Metrics::new(&meter));
-        let (tls, tokens) = load_files(&config)?;
+        let (tls, tokens) = files::load(&config)?;
         let (kind, valkey_files) = valkey::kind(&config)?;
         let opener = Opener::new(kind, config.limits(), config.alerts(), &meter)?;
 
@@ -156,47 +154,6 @@ impl Server {
             Worker { listener, opener, companions, meter, shared: Arc::clone(&self.shared) }.start(index)
         };
         self.listeners.into_iter().enumerate().map(start).collect()
-    }
-}
-
-type Files = (Option<Arc<ServerTls>>, Option<Arc<Tokens>>);
-
-fn load_files(config: &Config) -> Result<Files, SettingsError> {
-    let mut error = SettingsError::default();
-    let mut note = |variable: &str, cause: TlsError| error.push(variable, kelvin_app::error_chain(&cause));
-    let tls = match (&config.tls_cert, &config.tls_key) {
-        (Some(cert), Some(key)) if !config.plaintext => {
-            let client_auth = match config.mtls {
-                Mtls::None => ClientAuth::None,
-                Mtls::Optional => ClientAuth::Optional,
-                Mtls::Required => ClientAuth::Required,
-            };
-            let client_ca = config.tls_client_ca.clone();
-            let files = ServerFiles { cert: cert.clone(), key: key.clone(), client_ca };
-            ServerTls::load(files, client_auth)
-                .map_err(|cause| note(tls_variable(config, &cause), cause))
-                .ok()
-        }
-        _ => {
-            tracing::warn!("serving without TLS: tokens and readings can be read on the network");
-            None
-        }
-    };
-    let tokens = config
-        .token_file
-        .as_ref()
-        .and_then(|path| Tokens::load(path).map_err(|cause| note("KELVIN_TOKEN_FILE", cause)).ok());
-    if error.is_empty() { Ok((tls, tokens)) } else { Err(error) }
-}
-
-/// The setting that a file at fault comes from.
-fn tls_variable(config: &Config, cause: &TlsError) -> &'static str {
-    match cause {
-        TlsError::File { path, .. } if config.tls_key.as_ref() == Some(path) => "KELVIN_TLS_KEY",
-        TlsError::File { path, .. } if config.tls_client_ca.as_ref() == Some(path) => "KELVIN_TLS_CLIENT_CA",
-        TlsError::Mismatch { .. } => "KELVIN_TLS_KEY",
-        TlsError::NoClientCa => "KELVIN_TLS_CLIENT_CA",
-        _ => "KELVIN_TLS_CERT",
     }
 }
 
