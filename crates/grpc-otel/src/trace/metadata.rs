@@ -61,7 +61,7 @@ pub(super) fn of_request<B>(
         let name = request.uri().path().trim_start_matches('/').to_owned();
         KeyValue::new("rpc.method_original", name)
     });
-    address.into_iter().chain(port).chain(peer_address).chain(peer_port).chain(original)
+    [address, port, peer_address, peer_port, original].into_iter().flatten()
 }
 
 /// The peer's address as tonic's transport puts it into the extensions.
