@@ -93,3 +93,31 @@ fn join(singles: &[Frame]) -> Vec<Frame> {
     frames.push(Frame { bytes: bytes.freeze(), messages });
     frames
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::messages::Messages;
+
+    #[test]
+    fn frames_hold_whole_readings_of_all_sensors_and_fit_a_tls_record() {
+        let sensors = 1000;
+        for one_message_a_frame in [false, true] {
+            let payload = Payload::new(sensors, 1, one_message_a_frame);
+            let mut found = std::collections::HashSet::new();
+            for frame in &payload.frames {
+                assert!(frame.bytes.len() <= FRAME);
+                let (mut finder, mut messages) = (Messages::default(), 0);
+                let each = |message: &[u8]| {
+                    messages += 1;
+                    found.insert(SensorReading::decode(message).unwrap().sensor_id);
+                };
+                finder.feed(&frame.bytes, each).unwrap();
+                finder.end().unwrap();
+                assert_eq!(messages, frame.messages);
+                assert!(!one_message_a_frame || messages == 1);
+            }
+            assert_eq!(found.len(), sensors);
+        }
+    }
+}
