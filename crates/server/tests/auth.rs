@@ -123,17 +123,3 @@ async fn tokens_and_certificates_change_without_a_failed_call() {
     .await;
     client(channel, "the-new-one").send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
 }
-
-#[tokio::test]
-async fn a_broken_pair_is_refused_and_the_last_good_one_stays() {
-    let server = TestServer::start(&[]).await;
-    fs::write(server.files.path("server.key"), "broken").unwrap();
-    fs::write(server.files.path("tokens"), "\n").unwrap();
-    // Both files have been looked at when a third change has been taken over.
-    fs::write(server.files.path("tokens"), format!("{TOKEN}\nafter\n")).unwrap();
-    eventually("the token behind the change is accepted", || async {
-        let mut client = client(server.connect().await, "after");
-        client.send_single_reading(reading("cellar", 20.0, 1)).await.ok()
-    })
-    .await;
-}

@@ -48,6 +48,33 @@ fn counts<const N: usize>(pairs: [(&str, u64); N]) -> BTreeMap<String, u64> {
     pairs.map(|(label, count)| (label.to_owned(), count)).into()
 }
 
+/// Telemetry that goes to `receiver`.
+fn observed_by(receiver: &Receiver) -> Telemetry {
+    Telemetry::builder("kelvin-server", "test")
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint())
+        .with_logs(false)
+        .build()
+        .unwrap()
+}
+
+/// Waits until a counter has this value for one of its labels.
+async fn until_counted(
+    receiver: &Receiver,
+    telemetry: &Telemetry,
+    metric: &str,
+    key: &str,
+    expected: (&str, u64),
+) {
+    eventually(metric, || async {
+        let provider = telemetry.meter_provider();
+        tokio::task::spawn_blocking(move || provider.force_flush()).await.unwrap().unwrap();
+        receiver.look(|received| {
+            (values(received, metric, key).get(expected.0) == Some(&expected.1)).then_some(())
+        })
+    })
+    .await;
+}
+
 fn readings(count: i64) -> impl Iterator<Item = SensorReading> {
     (0..count).map(|n| reading("cellar", 20.0, n))
 }
@@ -55,11 +82,7 @@ fn readings(count: i64) -> impl Iterator<Item = SensorReading> {
 #[tokio::test]
 async fn calls_readings_alerts_and_breaks_are_counted() {
     let receiver = Receiver::start().await.unwrap();
-    let telemetry = Telemetry::builder("kelvin-server", "test")
-        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint())
-        .with_logs(false)
-        .build()
-        .unwrap();
+    let telemetry = observed_by(&receiver);
     let settings = [("KELVIN_MAX_SENSORS", "1"), ("KELVIN_ALERT_HIGH", "30")];
     let server = TestServer::start_observed(Files::new(), &settings, &telemetry).await;
     let mut client = server.client().await;
@@ -92,15 +115,8 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
     })
     .await;
     call.abort();
-    eventually("the break is counted", || async {
-        let provider = telemetry.meter_provider();
-        tokio::task::spawn_blocking(move || provider.force_flush()).await.unwrap().unwrap();
-        receiver.look(|received| {
-            let broken = values(received, "kelvin.streams.broken", "rpc.method");
-            (broken == counts([("SensorService/StreamSensorReadings", 1)])).then_some(())
-        })
-    })
-    .await;
+    let broken = ("SensorService/StreamSensorReadings", 1);
+    until_counted(&receiver, &telemetry, "kelvin.streams.broken", "rpc.method", broken).await;
 
     let provider = telemetry.tracer_provider();
     tokio::task::spawn_blocking(move || provider.force_flush()).await.unwrap().unwrap();
@@ -129,4 +145,18 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
         assert_eq!(of_caller[0].trace_id, u128::from_str_radix(trace, 16).unwrap().to_be_bytes());
         assert_eq!(of_caller[0].parent_span_id, 0x00f0_67aa_0ba9_02b7_u64.to_be_bytes());
     });
+}
+
+#[tokio::test]
+async fn a_broken_key_is_refused_and_the_last_good_pair_stays() {
+    let receiver = Receiver::start().await.unwrap();
+    let telemetry = observed_by(&receiver);
+    let server = TestServer::start_observed(Files::new(), &[], &telemetry).await;
+    std::fs::write(server.files.path("server.key"), "broken").unwrap();
+    until_counted(&receiver, &telemetry, "kelvin.reloads", "result", ("refused", 1)).await;
+    server.client().await.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
+
+    server.files.issue("server", kelvin_tls::ca::Usage::Server);
+    until_counted(&receiver, &telemetry, "kelvin.reloads", "result", ("ok", 1)).await;
+    server.client().await.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
 }
