@@ -35,9 +35,16 @@ async fn connections_are_cut(rpc: &str) {
     let proxy = Proxy::to(server.address).await;
     let client = client(&setup, rpc, proxy.address, "100ms");
     for _ in 0..5 {
-        let before = client.readings("sent");
-        until("readings are sent", || client.readings("sent") > before + 5).await;
+        let before = client.readings("acknowledged");
+        until("it goes on", || client.readings("acknowledged") > before + 5).await;
+        proxy.mute(true);
+        let unanswered = || {
+            let acknowledged = client.readings("acknowledged") + client.readings("resent");
+            client.readings("sent") > acknowledged
+        };
+        until("a reading is not answered", unanswered).await;
         proxy.cut();
+        proxy.mute(false);
     }
     if rpc != "unary" {
         // Its calls are repeated as a whole, below the count of readings.

@@ -1,6 +1,7 @@
 //! A way to the server that can be cut.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -10,8 +11,9 @@ use std::{
 };
 
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinSet,
 };
 
@@ -20,6 +22,7 @@ pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     connections: Arc<Mutex<JoinSet<()>>>,
     accepted: Arc<AtomicUsize>,
+    muted: watch::Sender<bool>,
     _accepting: JoinSet<()>,
 }
 
@@ -30,19 +33,25 @@ impl Proxy {
         let connections = Arc::<Mutex<JoinSet<()>>>::default();
         let accepted = Arc::<AtomicUsize>::default();
         let mut accepting = JoinSet::new();
-        let (passed, count) = (connections.clone(), accepted.clone());
+        let muted = watch::Sender::new(false);
+        let (passed, count, answers) = (connections.clone(), accepted.clone(), muted.subscribe());
         accepting.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
-                passed.lock().unwrap().spawn(pass(stream, server));
+                passed.lock().unwrap().spawn(pass(stream, server, answers.clone()));
             }
         });
-        Self { address, connections, accepted, _accepting: accepting }
+        Self { address, connections, accepted, muted, _accepting: accepting }
     }
 
     /// Resets all connections, as a server that is killed does.
     pub(crate) fn cut(&self) {
         self.connections.lock().unwrap().abort_all();
+    }
+
+    /// Holds back what the server says, or lets it through again.
+    pub(crate) fn mute(&self, muted: bool) {
+        self.muted.send_replace(muted);
     }
 
     /// How many connections there were.
@@ -51,12 +60,28 @@ impl Proxy {
     }
 }
 
-async fn pass(mut stream: TcpStream, server: SocketAddr) {
-    let Ok(mut onward) = TcpStream::connect(server).await else { return };
+async fn pass(stream: TcpStream, server: SocketAddr, mut muted: watch::Receiver<bool>) {
+    let Ok(onward) = TcpStream::connect(server).await else { return };
     for stream in [&stream, &onward] {
         stream.set_nodelay(true).unwrap();
         // Dropped, it is reset: what is under way is lost, as it is with the server's process.
         socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
-    let _ = copy_bidirectional(&mut stream, &mut onward).await;
+    let (mut from_client, mut to_client) = stream.into_split();
+    let (mut from_server, mut to_server) = onward.into_split();
+    let answers = async {
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let length = from_server.read(&mut buffer).await?;
+            let _ = muted.wait_for(|muted| !muted).await;
+            to_client.write_all(&buffer[..length]).await?;
+            if length == 0 {
+                return Ok::<_, io::Error>(());
+            }
+        }
+    };
+    tokio::select! {
+        _ = copy(&mut from_client, &mut to_server) => {}
+        _ = answers => {}
+    }
 }
