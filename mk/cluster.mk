@@ -94,7 +94,7 @@ load: # the images, into the nodes
 	@tag=$(LOADED_TAG); for image in $(IMAGES); do docker tag $$image $${image%:*}:$$tag; done; \
 	  kind load docker-image --quiet --name $(CLUSTER) $(patsubst %:$(IMAGE_TAG),%:$$tag,$(IMAGES))
 
-kelvin:
+kelvin: $(if $(ON_KIND),load)
 	@mk/tools helm
 	@$(HELM) upgrade --install kelvin charts/kelvin --namespace kelvin --wait --timeout 5m \
 	  $(if $(ON_KIND),--set image.tag=$(LOADED_TAG) --set image.pullPolicy=Never) \

@@ -63,7 +63,7 @@ pub async fn no_warnings(cluster: &Cluster) -> Result<String> {
         let (reason, message) = (event.reason.unwrap_or_default(), event.message.unwrap_or_default());
         match reason.as_str() {
             "FailedMount" | "ErrGetKeyPair" | "ErrInitIssuer" if message.contains("not found") => {
-                passing += 1
+                passing += 1;
             }
             "Unhealthy" if message.starts_with("Readiness") => passing += 1,
             _ => bail!("{}: {reason}: {message}", event.involved_object.name.unwrap_or_default()),
