@@ -99,7 +99,7 @@ kelvin_app::settings! {
         pub max_connection_age: Duration = "30m",
         /// Age, give or take a tenth, at which a call is ended.
         pub max_stream_age: Duration = "1h",
-        /// How often a silent connection is pinged; one that does not answer for 20s is closed.
+        /// How long a connection may be silent before it is probed (TCP keepalive); one that does not answer for 20s is closed.
         pub keepalive_interval: Duration = "1m",
         /// After SIGTERM: how long to serve on while not ready, so that no new clients come.
         pub drain_wait: Duration = "5s",
@@ -189,13 +189,15 @@ fn check_limits(config: &Config, error: &mut SettingsError) {
         ("KELVIN_HANDSHAKE_TIMEOUT", config.handshake_timeout),
         ("KELVIN_MAX_CONNECTION_AGE", config.max_connection_age),
         ("KELVIN_MAX_STREAM_AGE", config.max_stream_age),
-        ("KELVIN_KEEPALIVE_INTERVAL", config.keepalive_interval),
         ("KELVIN_VALKEY_TIMEOUT", config.valkey_timeout),
     ];
     for (variable, duration) in durations {
         if duration.is_zero() {
             error.push(variable, "must be longer than nothing");
         }
+    }
+    if config.keepalive_interval < Duration::from_secs(1) {
+        error.push("KELVIN_KEEPALIVE_INTERVAL", "must be at least 1s, in which TCP counts");
     }
     for (variable, size) in [
         ("KELVIN_MAX_MESSAGE_SIZE", config.max_message_size),

@@ -10,6 +10,7 @@ use grpc_otel::ServerLayer;
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use kelvin_tls::{ServerTls, peer_may_authenticate};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -38,8 +39,9 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// Bytes of a stream that wait for the network at most, whatever window its caller grants.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// How long a ping may go unanswered.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Probes of a silent connection that go unanswered before it is closed, and the time between them.
+const KEEPALIVE_PROBES: u32 = 2;
+const KEEPALIVE_PAUSE: Duration = Duration::from_secs(10);
 
 static HANDSHAKE_LOG: Throttle = Throttle::new();
 static LIMIT_LOG: Throttle = Throttle::new();
@@ -70,8 +72,7 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, core: Arc<Core
         }
         return;
     };
-    // Without this small answers wait for the acknowledgement of others.
-    let _ = stream.set_nodelay(true);
+    set_options(&stream, shared.config.keepalive_interval);
     let Some(tls) = &shared.tls else { return begin(stream, false, &shared, core).await };
     let acceptor = TlsAcceptor::from(tls.config());
     match timeout(shared.config.handshake_timeout, acceptor.accept(stream)).await {
@@ -83,6 +84,18 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, core: Arc<Core
         Ok(Err(error)) => refuse(&shared, "handshake", &error),
         Err(elapsed) => refuse(&shared, "handshake_timeout", &elapsed),
     }
+}
+
+/// Errors mean that the peer has gone already, which the handshake will find.
+fn set_options(stream: &TcpStream, keepalive_interval: Duration) {
+    // Without this small answers wait for the acknowledgement of others.
+    let _ = stream.set_nodelay(true);
+    // By TCP, because HTTP/2's pings make hyper take a lock and read the clock for every frame.
+    let keepalive = TcpKeepalive::new()
+        .with_time(keepalive_interval)
+        .with_interval(KEEPALIVE_PAUSE)
+        .with_retries(KEEPALIVE_PROBES);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }
 
 /// Waits for the first words of HTTP/2.
@@ -145,8 +158,6 @@ fn builder(config: &Config) -> http2::Builder<TokioExecutor> {
         .max_send_buf_size(SEND_BUFFER)
         .max_concurrent_streams(config.max_concurrent_streams.get())
         .max_header_list_size(header_list)
-        .keep_alive_interval(config.keepalive_interval)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .auto_date_header(false);
     builder
 }
