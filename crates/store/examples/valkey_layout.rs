@@ -13,7 +13,7 @@ use redis::Script;
 use processes::Server;
 
 const CAP: usize = 2000;
-const SENSORS: usize = 1000;
+const SENSORS: usize = 200;
 const CONNECTIONS: usize = 8;
 const PIPELINE: usize = 100;
 const HEADER: usize = 64;
@@ -87,7 +87,9 @@ async fn measure(name: &str, code: &str, batch: usize) {
 
 async fn write(server: &Server, digest: &str, batch: usize, rounds: usize, writer: usize) {
     let client = redis::Client::open(("127.0.0.1", server.port)).expect("an address");
-    let mut connection = client.get_multiplexed_async_connection().await.expect("the server is there");
+    let patient = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    let connection = client.get_multiplexed_async_connection_with_config(&patient).await;
+    let mut connection = connection.expect("the server is there");
     let summary = [batch as f64, 20.0, 1.0].map(f64::to_le_bytes);
     let readings: Vec<u8> = (0..batch * 16).map(|_| fastrand::u8(..)).collect();
     let mut pipeline = redis::pipe();

@@ -33,6 +33,7 @@ pub(crate) struct Result {
     late: u64,
     back: Option<Duration>,
     keeps_all: bool,
+    loses_some: bool,
 }
 
 impl Cell {
@@ -41,9 +42,12 @@ impl Cell {
         let mut nodes = if clustered {
             cluster(3, 1, &["--appendonly", "yes"]).await
         } else {
-            replicated(self.fault.replicas()).await
+            vec![Server::start(&["--appendonly", "yes"]).await]
         };
-        let proxy = Proxy::start(nodes[0].port).await;
+        let (proxy, wire) = (Proxy::start(nodes[0].port).await, Proxy::start(nodes[0].port).await);
+        if !clustered {
+            replicate(&mut nodes, wire.port, self.fault.replicas()).await;
+        }
         let addresses = if clustered {
             nodes.iter().map(Server::address).collect()
         } else {
@@ -53,7 +57,7 @@ impl Cell {
         let count = &load.notes.count;
         until("the load runs", async || count.load(Relaxed) > 200).await;
         let before = rate(&load, BEFORE).await;
-        self.fault.happen(&mut nodes, &proxy, &mut load).await;
+        self.fault.happen(&mut nodes, &proxy, &wire, &mut load).await;
         let back = back(&load, before).await;
         load.stop().await;
         assert!(matches!(proxy.way(), Way::To(_)), "the fault has passed");
@@ -68,13 +72,15 @@ impl Cell {
             late: load.notes.late.load(Relaxed),
             back,
             keeps_all: self.fault.keeps_all(self.mode),
+            loses_some: self.fault.loses_some(self.mode),
         }
     }
 }
 
 impl Result {
     pub(crate) fn passed(&self) -> bool {
-        (self.lost == 0 || !self.keeps_all) && self.doubled == 0 && self.late == 0 && self.back.is_some()
+        let promise = (self.lost == 0 || !self.keeps_all) && (self.lost > 0 || !self.loses_some);
+        promise && self.doubled == 0 && self.late == 0 && self.back.is_some()
     }
 }
 
@@ -92,17 +98,17 @@ impl fmt::Display for Result {
     }
 }
 
-/// A primary with a file, and its replicas.
-async fn replicated(replicas: usize) -> Vec<Server> {
-    let mut nodes = vec![Server::start(&["--appendonly", "yes"]).await];
-    let port = nodes[0].port.to_string();
+/// Gives the primary replicas, which reach it by this port.
+async fn replicate(nodes: &mut Vec<Server>, port: u16, replicas: usize) {
     for _ in 0..replicas {
-        nodes.push(Server::start(&["--appendonly", "yes", "--replicaof", "127.0.0.1", &port]).await);
+        nodes.push(
+            Server::start(&["--appendonly", "yes", "--replicaof", "127.0.0.1", &port.to_string()]).await,
+        );
     }
-    for replica in &nodes[1..] {
-        until("the replica follows", async || replica.info("master_link_status").await == "up").await;
+    for replica in 0..replicas {
+        let (primary, field) = (&nodes[0], format!("slave{replica}"));
+        until("the replica follows", async || primary.info(&field).await.contains("state=online")).await;
     }
-    nodes
 }
 
 /// Acknowledged readings a second.

@@ -61,13 +61,19 @@ impl Fault {
         }
     }
 
+    /// Whether some must be missing: the primary went on alone for a while before it was lost. Shows that the
+    /// bookkeeping sees a loss.
+    pub(crate) fn loses_some(self, mode: Acknowledge) -> bool {
+        self == Self::PrimaryLost && mode != Acknowledge::Replica
+    }
+
     pub(crate) fn replicas(self) -> usize {
         if self == Self::PrimaryLost { 2 } else { 1 }
     }
 
-    /// Lets it happen and pass. Of `nodes` the first is the primary, which clients reach through `proxy`; in a cluster
-    /// the first half are primaries.
-    pub(crate) async fn happen(self, nodes: &mut [Server], proxy: &Proxy, load: &mut Load) {
+    /// Lets it happen and pass. Of `nodes` the first is the primary, which clients reach through `proxy` and replicas
+    /// through `wire`; in a cluster the first half are primaries.
+    pub(crate) async fn happen(self, nodes: &mut [Server], proxy: &Proxy, wire: &Proxy, load: &mut Load) {
         match self {
             Self::ServerKilled => {
                 load.kill_process();
@@ -92,7 +98,7 @@ impl Fault {
                 sleep(Duration::from_secs(3)).await;
                 nodes[1].signal("CONT");
             }
-            Self::PrimaryLost => promote(nodes, proxy).await,
+            Self::PrimaryLost => promote(nodes, proxy, wire).await,
             Self::ClusterFailover => {
                 nodes[0].kill();
                 let replica = &nodes[nodes.len() / 2];
@@ -124,7 +130,9 @@ async fn pass_through(proxy: &Proxy, way: Way) {
     proxy.set(open);
 }
 
-async fn promote(nodes: &mut [Server], proxy: &Proxy) {
+async fn promote(nodes: &mut [Server], proxy: &Proxy, wire: &Proxy) {
+    wire.set(Way::Cut);
+    sleep(Duration::from_millis(500)).await;
     nodes[0].kill();
     proxy.set(Way::Cut);
     let mut offsets = Vec::new();
