@@ -10,7 +10,10 @@ use kelvin_app::health::{self, Health};
 use kelvin_store::Opener;
 use kelvin_telemetry::Telemetry;
 use kelvin_tls::Tokens;
-use opentelemetry::metrics::{Meter, MeterProvider as _};
+use opentelemetry::{
+    metrics::{Meter, MeterProvider as _},
+    trace::TracerProvider as _,
+};
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
@@ -46,7 +49,8 @@ impl Server {
         let metrics = Arc::new(Metrics::new(&meter));
         let (tls, tokens) = files::load(&config)?;
         let (kind, valkey_files) = valkey::kind(&config)?;
-        let opener = Opener::new(kind, config.limits(), config.alerts(), &meter)?;
+        let opener = Opener::new(kind, config.limits(), config.alerts(), &meter)?
+            .traced(telemetry.tracer_provider().tracer("kelvin-store"));
 
         let workers = NonZeroUsize::new(config.workers).or_else(|| thread::available_parallelism().ok());
         let workers = workers.map_or(1, NonZeroUsize::get);
