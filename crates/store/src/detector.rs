@@ -12,6 +12,9 @@
 //! z-score, so a sensor at the edge does not begin and end at every reading. After a lasting step the history fills
 //! with the new level and the alert ends by itself.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{Alert, AlertKind, AlertSettings};
 
 /// Readings that say what is usual.
@@ -235,117 +238,4 @@ fn median_distance(sorted: &[f64], median: f64) -> f64 {
         }
     }
     if sorted.len().is_multiple_of(2) { f64::midpoint(before, last) } else { last }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::{Detector, HISTORY, Rules, median_distance, middle};
-    use crate::{Alert, AlertKind, AlertSettings};
-
-    /// Judges and remembers one after the other, as a store does.
-    fn run(settings: &AlertSettings, temperatures: &[f64]) -> Vec<(usize, Alert)> {
-        let rules = Rules::from(settings);
-        let mut detector = Detector::default();
-        let mut alerts = Vec::new();
-        for (at, &temperature) in temperatures.iter().enumerate() {
-            let before = temperatures[..at].iter().rev().copied();
-            let quiet = detector.quiet(&rules, temperature, temperature);
-            let alert = detector.judge(&rules, temperature, before);
-            assert!(!quiet || alert.is_none(), "a quiet reading changed something");
-            alerts.extend(alert.map(|alert| (at, alert)));
-            detector.seen(&rules, 1, temperatures[..=at].iter().rev().copied());
-        }
-        alerts
-    }
-
-    fn limits() -> AlertSettings {
-        AlertSettings { low: Some(0.0), high: Some(40.0), z_score: None }
-    }
-
-    fn outliers() -> AlertSettings {
-        AlertSettings { low: None, high: None, z_score: Some(3.5) }
-    }
-
-    /// 20 °C give or take a steady 0.2 °C.
-    fn usual(count: usize) -> Vec<f64> {
-        (0..count).map(|at| 20.0 + 0.1 * (at % 5) as f64 - 0.2).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn the_median_distance_is_the_median_of_the_distances(
-            mut values in prop::collection::vec(-80.0..80.0_f64, 1..70),
-        ) {
-            values.sort_by(f64::total_cmp);
-            let median = middle(&values);
-            let mut distances: Vec<_> = values.iter().map(|value| (value - median).abs()).collect();
-            distances.sort_by(f64::total_cmp);
-            prop_assert!((median_distance(&values, median) - middle(&distances)).abs() < 1e-12);
-        }
-    }
-
-    #[test]
-    fn a_limit_is_told_when_crossed_and_when_left_behind() {
-        let alerts = run(&limits(), &[39.0, 40.0, 45.0, 39.8, 40.1, 39.4, 20.0, -1.0, -2.0, 0.6]);
-        let told: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.label(), alert.began)).collect();
-        assert_eq!(told, [(1, "high", true), (5, "high", false), (7, "low", true), (9, "low", false)]);
-    }
-
-    #[test]
-    fn from_one_limit_to_the_other_the_second_begins() {
-        let alerts = run(&limits(), &[41.0, -1.0, 20.0]);
-        let told: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.label(), alert.began)).collect();
-        assert_eq!(told, [(0, "high", true), (1, "low", true), (2, "low", false)]);
-    }
-
-    #[test]
-    fn an_outlier_is_told_with_its_numbers() {
-        let mut temperatures = usual(40);
-        temperatures.extend([25.0, 25.1, 20.0]);
-        let alerts = run(&outliers(), &temperatures);
-        let told: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.began)).collect();
-        assert_eq!(told, [(40, true), (42, false)]);
-        let AlertKind::Outlier { z_score, median, mad } = alerts[0].1.kind else { panic!("{alerts:?}") };
-        assert!((median - 20.0).abs() < 1e-9 && (mad - 0.1).abs() < 1e-9);
-        assert!((z_score - 0.6745 * 5.0 / 0.1).abs() < 1e-6, "{z_score}");
-    }
-
-    #[test]
-    fn too_little_history_calls_nothing_out() {
-        let mut temperatures = usual(15);
-        temperatures.push(90.0);
-        assert_eq!(run(&outliers(), &temperatures), []);
-    }
-
-    #[test]
-    fn a_constant_history_forgives_small_steps() {
-        let mut temperatures = vec![20.0; HISTORY];
-        temperatures.extend([20.2, 20.0, 20.5]);
-        let told: Vec<_> = run(&outliers(), &temperatures).iter().map(|(at, _)| *at).collect();
-        assert_eq!(told, [HISTORY + 2]);
-    }
-
-    #[test]
-    fn a_lasting_step_is_told_once_and_becomes_usual() {
-        let mut temperatures = usual(64);
-        temperatures.extend(usual(200).iter().map(|value| value + 10.0));
-        let told: Vec<_> =
-            run(&outliers(), &temperatures).iter().map(|(at, alert)| (*at >= 64, alert.began)).collect();
-        assert_eq!(told, [(true, true), (true, false)]);
-    }
-
-    #[test]
-    fn slow_drift_is_usual() {
-        let temperatures: Vec<f64> =
-            usual(2000).iter().enumerate().map(|(at, value)| value + at as f64 * 0.004).collect();
-        assert_eq!(run(&outliers(), &temperatures), []);
-    }
-
-    #[test]
-    fn nothing_configured_judges_nothing() {
-        let none = AlertSettings { low: None, high: None, z_score: None };
-        assert_eq!(run(&none, &[-200.0, 1e300, 0.0]), []);
-    }
 }

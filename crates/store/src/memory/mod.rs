@@ -7,8 +7,6 @@ mod reader;
 mod room;
 mod sensor;
 mod shard;
-#[cfg(test)]
-mod tests;
 
 use std::{
     cell::RefCell,
