@@ -135,8 +135,13 @@ async fn found(addresses: &[String], load: &Load) -> HashMap<(u64, u64), u32> {
     let mut found = HashMap::new();
     for writer in load.all_writers() {
         for number in 0..SENSORS {
+            let mut out = Vec::new();
+            until("the store is read", async || {
+                store.read(&sensor(writer, number), Query::default()).await.is_ok()
+            })
+            .await;
             let reader = store.read(&sensor(writer, number), Query::default()).await;
-            let (mut reader, mut out) = (reader.expect("the store is read"), Vec::new());
+            let mut reader = reader.expect("the store is read");
             while reader.next(&mut out).await.expect("the store is read") {}
             for reading in out {
                 let number = u64::try_from(reading.timestamp).expect("numbers are not negative");

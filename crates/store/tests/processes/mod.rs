@@ -161,15 +161,11 @@ pub(crate) async fn until(what: &str, so: impl AsyncFn() -> bool) {
     }
 }
 
-/// Also free 10,000 above it, where a cluster's nodes talk to each other.
+/// Also free 10,000 above it, where a cluster's nodes talk to each other; below those that outgoing connections take.
 pub(crate) fn free_port() -> u16 {
-    loop {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("it has an address").port();
-        if port.checked_add(10_000).is_some_and(|bus| TcpListener::bind(("127.0.0.1", bus)).is_ok()) {
-            return port;
-        }
-    }
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..22_000));
+    ports.find(|port| is_free(*port) && is_free(port + 10_000)).expect("there is no end of ports to try")
 }
 
 fn install() -> PathBuf {
