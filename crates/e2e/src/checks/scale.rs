@@ -114,6 +114,7 @@ pub async fn store_deleted(cluster: &Cluster) -> Result<String> {
 /// More servers under load, and fewer after it, by the chart's own autoscaler.
 pub async fn autoscaling(cluster: &Cluster) -> Result<String> {
     const SETTINGS: &str = "minReplicas=2,maxReplicas=4,averageCpu=20m,scaleDownSeconds=15";
+    let before = cluster.servers().await?.len();
     let settings: Vec<_> =
         SETTINGS.split(',').map(|setting| format!("server.autoscaling.{setting}")).collect();
     set(cluster, &format!("server.autoscaling.enabled=true,{}", settings.join(","))).await?;
@@ -123,7 +124,9 @@ pub async fn autoscaling(cluster: &Cluster) -> Result<String> {
     let up = poll::until(MOVED, async || wanted(cluster, |replicas| replicas > 2).await).await;
     drop(load);
     let down = poll::until(MOVED, async || wanted(cluster, |replicas| replicas == 2).await).await;
-    set(cluster, "server.autoscaling.enabled=false").await?;
+    // Not by helm, which would quarrel with the autoscaler over the number.
+    autoscalers(cluster).delete(&format!("{}-server", cluster.release), &DeleteParams::default()).await?;
+    patch(cluster, json!({"spec": {"replicas": before}})).await?;
     Ok(format!("2 servers, {} under load, {} after it", up?, down?))
 }
 
@@ -158,6 +161,10 @@ async fn wanted(cluster: &Cluster, enough: impl Fn(i32) -> bool) -> Result<i32> 
     let replicas = status.desired_replicas;
     ensure!(enough(replicas), "it wants {replicas} servers");
     Ok(replicas)
+}
+
+fn autoscalers(cluster: &Cluster) -> Api<HorizontalPodAutoscaler> {
+    Api::namespaced(cluster.client.clone(), &cluster.namespace)
 }
 
 /// Calls at full speed until dropped.
