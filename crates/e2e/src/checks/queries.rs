@@ -55,13 +55,14 @@ pub async fn alerts(cluster: &Cluster) -> Result<String> {
         ensure!(!rules.is_empty(), "Prometheus has no rules of Kelvin's");
         for rule in &rules {
             ensure!(rule.health == "ok", "{} is {}: {}", rule.name, rule.health, rule.last_error);
-            ensure!(rule.state != "firing", "{} is firing", rule.name);
         }
         Ok(rules)
     })
     .await?;
     let queries = rules.iter().flat_map(|rule| promql::operands(&rule.query)).map(str::to_owned).collect();
-    Ok(format!("{} rules, {}", rules.len(), have_data(cluster, queries).await?))
+    // Not an error: an earlier check may have broken something on purpose.
+    let firing = rules.iter().filter(|rule| rule.state == "firing").count();
+    Ok(format!("{} rules, {firing} firing, {}", rules.len(), have_data(cluster, queries).await?))
 }
 
 async fn have_data(cluster: &Cluster, queries: BTreeSet<String>) -> Result<String> {
