@@ -37,8 +37,18 @@ pub fn operands(expression: &str) -> Vec<&str> {
     match top_level(expression, &SET_OPERATORS).or_else(|| top_level(expression, &COMPARISONS)) {
         Some((left, right)) => [operands(left), operands(without_matching(right))].concat(),
         None if is_number(expression) => Vec::new(),
-        None => vec![expression],
+        None => match aggregated(expression).filter(|inner| top_level(inner, &COMPARISONS).is_some()) {
+            Some(inner) => operands(inner),
+            None => vec![expression],
+        },
     }
+}
+
+/// What `count by (…) (…)` and the like count.
+fn aggregated(expression: &str) -> Option<&str> {
+    let (last, _) =
+        depths(expression).filter(|(at, depth)| *depth == 1 && expression[*at..].starts_with('(')).last()?;
+    expression[last + 1..].strip_suffix(')')
 }
 
 /// Numbers and what is reckoned from them: no word begins in it.
@@ -147,6 +157,8 @@ mod tests {
             ("absent(up{job=\"k\"}) or up < 1", vec!["up{job=\"k\"}", "up"]),
             ("a > on (x) group_left () b", vec!["a", "b"]),
             ("(a) + (b) > 2", vec!["(a) + (b)"]),
+            ("count by (job) (up == 0) > 1", vec!["up"]),
+            ("sum by (a) (rate(b[5m]))", vec!["sum by (a) (rate(b[5m]))"]),
             ("band_order > 1", vec!["band_order"]),
         ] {
             assert_eq!(operands(expression), expected, "{expression}");
