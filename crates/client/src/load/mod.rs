@@ -95,9 +95,9 @@ pub fn run(options: &Options, mut progress: impl FnMut(&Progress)) -> Result<Rep
         collect(&workers);
     }
     let measured = watch(&workers, options.duration, false, &mut progress);
-    let tally = collect(&workers);
-
+    // First of all no further calls, so that at most one of each stream ends uncounted.
     shared.stop.store(true, Ordering::Relaxed);
+    let tally = collect(&workers);
     for thread in threads {
         thread.join().expect("a worker does not panic");
     }
