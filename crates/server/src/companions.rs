@@ -23,12 +23,13 @@ pub(crate) async fn set_serving(reporter: &HealthReporter, serving: bool) {
     }
 }
 
-/// Reflection of our contract, health and itself, in both versions that clients ask for.
+/// Reflection of our contract, health, itself and the details of errors, in both versions that clients ask for.
 pub(crate) fn reflection() -> [Companion; 2] {
     let builder = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(kelvin_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let v1 = builder().build_v1().expect("generated descriptors are valid");
     let v1alpha = builder().build_v1alpha().expect("generated descriptors are valid");

