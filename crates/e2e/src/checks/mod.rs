@@ -35,10 +35,11 @@ pub async fn all(cluster: &Cluster, report: &mut Report) {
     report.check("Prometheus counts what the server did", telemetry::counted(cluster)).await;
     report.check("an exemplar leads to its trace", telemetry::exemplar(cluster)).await;
     report.check("a log line leads to its trace", telemetry::log_line(cluster)).await;
+    // Before the dashboards, which also show reloads.
+    report.check("certificates are renewed unnoticed", renewal::unnoticed(cluster)).await;
     report.check("dashboards: every query returns data", queries::dashboards(cluster)).await;
     report.check("alerts: every expression has data", queries::alerts(cluster)).await;
 
-    report.check("certificates are renewed unnoticed", renewal::unnoticed(cluster)).await;
     report.check("a server pod is deleted, clients carry on", restart::server(cluster)).await;
     report.check("Kubernetes warned of nothing of ours", pods::no_warnings(cluster)).await;
 }
