@@ -27,7 +27,7 @@ impl Metrics {
             meter.u64_counter(name).with_unit(unit).with_description(description).build()
         };
         let readings = |name, description| counter(name, "{reading}", description);
-        Self {
+        let metrics = Self {
             measured: readings("kelvin.client.readings.measured", "Readings the sensors took."),
             sent: readings("kelvin.client.readings.sent", "Readings handed to a call, repeats included."),
             resent: readings(
@@ -43,7 +43,12 @@ impl Metrics {
             received: readings("kelvin.client.readings.received", "Readings got back from the server."),
             alerts: counter("kelvin.client.alerts", "{alert}", "Alerts the server announced to this client."),
             attributes: [KeyValue::new("kelvin.rpc", rpc.to_string())],
+        };
+        // Prometheus sees no increase in a series that begins with its first event: what is rare begins at 0.
+        for rare in [&metrics.resent, &metrics.rejected, &metrics.dropped, &metrics.alerts] {
+            rare.add(0, &metrics.attributes);
         }
+        metrics
     }
 
     pub(crate) fn measured(&self) {

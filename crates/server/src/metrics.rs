@@ -12,6 +12,14 @@ const TEMPERATURES: [f64; 22] = [
     30.0, 35.0, 40.0, 60.0, 100.0,
 ];
 
+/// The words that events are told apart by.
+const REASONS: [&str; 5] =
+    ["invalid_sensor_id", "invalid_temperature", "invalid_timestamp", "too_many_sensors", "store_full"];
+const ALERTS: [&str; 3] = ["low", "high", "outlier"];
+const STREAMS: [&str; 2] = ["SensorService/StreamSensorReadings", "SensorService/SensorChat"];
+const CALLERS: [&str; 2] = ["no_token", "wrong_token"];
+const CONNECTIONS: [&str; 5] = ["limit", "handshake", "handshake_timeout", "no_http2", "no_http2_timeout"];
+
 /// Kelvin's own metrics of the server. Labels are bounded: never a sensor.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -30,10 +38,24 @@ impl Metrics {
         let counter = |name, unit, description| {
             meter.u64_counter(name).with_unit(unit).with_description(description).build()
         };
+        // Prometheus sees no increase in a series that begins with its first event: they begin at 0.
+        let counter_by = |name, unit, description, key: &'static str, words: &[&'static str]| {
+            let counter: Counter<u64> = counter(name, unit, description);
+            for word in words {
+                counter.add(0, &[KeyValue::new(key, *word)]);
+            }
+            counter
+        };
         Self {
             accepted: counter("kelvin.readings.accepted", "{reading}", "Readings stored").bind(&[]),
-            rejected: counter("kelvin.readings.rejected", "{reading}", "Readings not stored, by reason"),
-            alerts: counter("kelvin.alerts", "{alert}", "Alerts begun, by kind"),
+            rejected: counter_by(
+                "kelvin.readings.rejected",
+                "{reading}",
+                "Readings not stored, by reason",
+                "reason",
+                &REASONS,
+            ),
+            alerts: counter_by("kelvin.alerts", "{alert}", "Alerts begun, by kind", "kind", &ALERTS),
             temperature: meter
                 .f64_histogram("kelvin.temperature")
                 .with_unit("Cel")
@@ -41,21 +63,31 @@ impl Metrics {
                 .with_boundaries(TEMPERATURES.to_vec())
                 .build()
                 .bind(&[]),
-            broken: counter(
+            broken: counter_by(
                 "kelvin.streams.broken",
                 "{stream}",
                 "Streams of readings that broke off, by call",
+                "rpc.method",
+                &STREAMS,
             ),
-            unauthenticated: counter("kelvin.calls.unauthenticated", "{call}", "Calls refused, by reason"),
+            unauthenticated: counter_by(
+                "kelvin.calls.unauthenticated",
+                "{call}",
+                "Calls refused, by reason",
+                "reason",
+                &CALLERS,
+            ),
             connections: meter
                 .i64_up_down_counter("kelvin.connections")
                 .with_unit("{connection}")
                 .with_description("Connections open")
                 .build(),
-            refused_connections: counter(
+            refused_connections: counter_by(
                 "kelvin.connections.refused",
                 "{connection}",
                 "Connections closed before their first call, by reason",
+                "reason",
+                &CONNECTIONS,
             ),
         }
     }

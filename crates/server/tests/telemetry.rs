@@ -25,14 +25,14 @@ fn values(received: &Received, metric: &str, key: &str) -> BTreeMap<String, u64>
     };
     let label = |attributes| text(attributes, key).unwrap_or_default().to_owned();
     match metric.data.as_ref().unwrap() {
-        Data::Sum(sum) => sum
-            .data_points
-            .iter()
-            .map(|point| match point.value {
-                Some(Value::AsInt(value)) => (label(&point.attributes), value.cast_unsigned()),
-                _ => panic!("{metric:?}"),
-            })
-            .collect(),
+        Data::Sum(sum) => {
+            let mut counts = BTreeMap::new();
+            for point in &sum.data_points {
+                let Some(Value::AsInt(value)) = point.value else { panic!("{metric:?}") };
+                *counts.entry(label(&point.attributes)).or_default() += value.cast_unsigned();
+            }
+            counts
+        }
         Data::Histogram(histogram) => {
             let mut counts = BTreeMap::new();
             for point in &histogram.data_points {
@@ -123,10 +123,20 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
     receiver.look(|received| {
         let of = |metric, key| values(received, metric, key);
         assert_eq!(of("kelvin.readings.accepted", ""), counts([("", 112)]));
-        let rejected = counts([("invalid_sensor_id", 1), ("too_many_sensors", 1)]);
+        // What did not happen is counted, too: as 0.
+        let rejected = counts([
+            ("invalid_sensor_id", 1),
+            ("invalid_temperature", 0),
+            ("invalid_timestamp", 0),
+            ("store_full", 0),
+            ("too_many_sensors", 1),
+        ]);
         assert_eq!(of("kelvin.readings.rejected", "reason"), rejected);
-        assert_eq!(of("kelvin.alerts", "kind"), counts([("high", 1)]));
-        assert_eq!(of("kelvin.calls.unauthenticated", "reason"), counts([("wrong_token", 1)]));
+        assert_eq!(of("kelvin.alerts", "kind"), counts([("high", 1), ("low", 0), ("outlier", 0)]));
+        let unauthenticated = counts([("no_token", 0), ("wrong_token", 1)]);
+        assert_eq!(of("kelvin.calls.unauthenticated", "reason"), unauthenticated);
+        assert_eq!(of("kelvin.connections.refused", "reason").len(), 5);
+        assert_eq!(of("kelvin.streams.broken", "rpc.method").len(), 2);
         let started = of("grpc.server.call.started", "grpc.method");
         assert_eq!(started["SensorService/SendSingleReading"], 4);
         assert_eq!(started["SensorService/StreamSensorReadings"], 2);

@@ -81,6 +81,11 @@ impl reload::Parts for Parts {
         self.ca.reload().into_iter().chain(pair).collect()
     }
 
+    fn files(&self) -> Vec<&'static str> {
+        let pair = self.pair.as_ref().map(Watched::file);
+        [self.ca.file()].into_iter().chain(pair).collect()
+    }
+
     fn expiries(&self) -> Vec<Expiry> {
         let pair = self.pair.as_ref().and_then(Watched::expiry);
         self.ca.expiry().into_iter().chain(pair).collect()

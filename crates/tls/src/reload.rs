@@ -14,6 +14,10 @@ use crate::{
     watched::{Event, Expiry},
 };
 
+/// What became of a change, as an attribute of metrics.
+const OK: &str = "ok";
+const REFUSED: &str = "refused";
+
 /// Files, each looked after by a [`Watched`](crate::watched::Watched), and what they make together.
 pub(crate) trait Parts: Send + 'static {
     type Whole: Send + Sync + 'static;
@@ -23,6 +27,9 @@ pub(crate) trait Parts: Send + 'static {
 
     /// Looks at the files again and takes over what is good.
     fn reload(&mut self) -> Vec<Event>;
+
+    /// What the files are for.
+    fn files(&self) -> Vec<&'static str>;
 
     /// When what is in use ends.
     fn expiries(&self) -> Vec<Expiry>;
@@ -60,6 +67,13 @@ impl<P: Parts> Live<P> {
             .with_unit("s")
             .with_description("When the certificate in use ends, in seconds since the Unix epoch")
             .build();
+        let attributes = |file, word| [KeyValue::new("file", file), KeyValue::new("result", word)];
+        // Prometheus sees no increase in a series that begins with its first event: they begin at 0.
+        for file in self.parts().files() {
+            for word in [OK, REFUSED] {
+                reloads.add(0, &attributes(file, word));
+            }
+        }
         let live = Arc::clone(self);
         async move {
             let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
@@ -70,8 +84,7 @@ impl<P: Parts> Live<P> {
                 // A file system that hangs must not stop the runtime.
                 let events = tokio::task::spawn_blocking(move || files.reload()).await.unwrap_or_default();
                 for Event { file, result } in events {
-                    let word = if result.is_ok() { "ok" } else { "refused" };
-                    reloads.add(1, &[KeyValue::new("file", file), KeyValue::new("result", word)]);
+                    reloads.add(1, &attributes(file, if result.is_ok() { OK } else { REFUSED }));
                     match result {
                         Ok(()) => tracing::info!(file, "reloaded"),
                         Err(error) => {

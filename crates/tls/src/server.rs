@@ -91,6 +91,11 @@ impl reload::Parts for Parts {
         self.pair.reload().into_iter().chain(client_ca).collect()
     }
 
+    fn files(&self) -> Vec<&'static str> {
+        let client_ca = self.client_ca.as_ref().map(Watched::file);
+        [self.pair.file()].into_iter().chain(client_ca).collect()
+    }
+
     fn expiries(&self) -> Vec<Expiry> {
         let client_ca = self.client_ca.as_ref().and_then(Watched::expiry);
         self.pair.expiry().into_iter().chain(client_ca).collect()

@@ -77,6 +77,10 @@ impl Parts for Watched<Vec<String>> {
         self.reload().into_iter().collect()
     }
 
+    fn files(&self) -> Vec<&'static str> {
+        vec![self.file()]
+    }
+
     fn expiries(&self) -> Vec<Expiry> {
         Vec::new()
     }

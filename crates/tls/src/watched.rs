@@ -49,6 +49,10 @@ impl<T> Watched<T> {
         Arc::clone(&self.value)
     }
 
+    pub(crate) fn file(&self) -> &'static str {
+        self.file
+    }
+
     pub(crate) fn expiry(&self) -> Option<Expiry> {
         Some(Expiry { file: self.file, at: self.expires? })
     }

@@ -118,6 +118,7 @@ fn instruments_are_those_of_a66(seen: &Seen) {
                 ("grpc.client.attempt.rcvd_total_compressed_message_size", "By"),
                 ("grpc.client.call.duration", "s"),
                 ("kelvin.client.readings.acknowledged", "{reading}"),
+                ("kelvin.client.readings.dropped", "{reading}"), // none are: from 0 on
             ],
         ),
     ] {
