@@ -71,8 +71,8 @@ impl Store {
     /// Stores the readings in order of arrival and reports into `report`, which is cleared first.
     ///
     /// Readings may come out of order and twice: they are kept and counted as they arrive, and the last to arrive is
-    /// the sensor's last reading. After an error `report.stored` says how many are known to be stored; of the others
-    /// it is unknown.
+    /// the sensor's last reading. After an error `report.stored` says how many at the beginning of the batch are known
+    /// to be stored; of the others it is unknown.
     pub async fn append(&self, batch: &Batch, report: &mut Report) -> Result<(), StoreError> {
         match &self.0 {
             Handle::Memory(memory) => {

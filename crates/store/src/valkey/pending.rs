@@ -61,6 +61,9 @@ pub(super) struct Settled {
     pub(super) report: Report,
     /// Why not all of it is known to be stored.
     pub(super) failure: Option<Arc<str>>,
+    /// The first reading that is not stored. After a failure only those before it are counted, because their number
+    /// has to say which they are.
+    gap: Option<usize>,
     /// The span of the flush.
     pub(super) flush: Option<SpanContext>,
 }
@@ -113,6 +116,9 @@ impl Pending {
     /// Tells every call what came of its readings.
     pub(super) fn settle(self, flush: Option<SpanContext>) {
         let mut settled = vec![Settled { flush, ..Settled::default() }; self.jobs.len()];
+        if self.failure().is_some() {
+            self.items.iter().for_each(|item| item.fail(&mut settled));
+        }
         for item in self.items {
             item.settle(&mut settled);
         }
@@ -134,6 +140,20 @@ impl Item {
         unpack(&self.packed)
     }
 
+    /// Notes with the calls whose readings these are that they are not stored.
+    fn fail(&self, settled: &mut [Settled]) {
+        if matches!(self.outcome, Outcome::Stored { .. }) {
+            return;
+        }
+        for &(job, place) in &self.origins {
+            let settled = &mut settled[job as usize];
+            settled.gap = Some(settled.gap.map_or(place as usize, |gap| gap.min(place as usize)));
+            if let Outcome::Failed(text) = &self.outcome {
+                settled.failure = Some(Arc::clone(text));
+            }
+        }
+    }
+
     fn settle(self, settled: &mut [Settled]) {
         let origins = self.origins.iter().map(|&(job, place)| (job as usize, place as usize));
         match self.outcome {
@@ -141,9 +161,11 @@ impl Item {
                 let evicted = usize::try_from(evicted).unwrap_or(usize::MAX);
                 // Those that found no more room each made one go; the first bears what a lowered bound took besides.
                 let quiet = self.origins.len().saturating_sub(evicted);
-                for (at, (job, _)) in origins.clone().enumerate() {
-                    settled[job].report.stored += 1;
-                    settled[job].report.evicted += usize::from(at >= quiet);
+                for (at, (job, place)) in origins.clone().enumerate() {
+                    let Settled { report, failure, gap, .. } = &mut settled[job];
+                    let counts = failure.is_none() || gap.is_none_or(|gap| place < gap);
+                    report.stored += usize::from(counts);
+                    report.evicted += usize::from(at >= quiet);
                 }
                 settled[self.origins[0].0 as usize].report.evicted +=
                     evicted.saturating_sub(self.origins.len());
@@ -157,12 +179,37 @@ impl Item {
                     settled[job].report.refused.push((place, refusal));
                 }
             }
-            Outcome::Failed(text) => {
-                for (job, _) in origins {
-                    settled[job].failure = Some(Arc::clone(&text));
-                }
-            }
+            Outcome::Failed(_) => {}
             Outcome::Open => unreachable!("a flush settles every item"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn after_a_failure_only_what_lies_before_it_is_counted() {
+        let (keys, mut pending) = (Keys::new("test", 4), Pending::default());
+        let batch = |ids: &[&str]| {
+            let mut batch = Batch::default();
+            ids.iter().for_each(|id| batch.push(id, Reading { temperature: 1.0, timestamp: 1 }));
+            batch
+        };
+        let broken = pending.add(&keys, &batch(&["a", "b", "a", "c", "a"]));
+        let whole = pending.add(&keys, &batch(&["b", "d", "a"]));
+        for item in &mut pending.items {
+            item.outcome = match &item.id[..] {
+                "c" => Outcome::Failed("gone".into()),
+                "d" => Outcome::Refused(Refusal::Full),
+                _ => Outcome::Stored { before: 0, evicted: 0, state: 0 },
+            };
+        }
+        pending.settle(None);
+        let (broken, whole) = (broken.await.unwrap(), whole.await.unwrap());
+        assert_eq!((broken.report.stored, broken.failure.as_deref()), (3, Some("gone")));
+        assert_eq!((whole.report.stored, whole.failure.as_deref()), (2, None));
+        assert_eq!(whole.report.refused, [(1, Refusal::Full)]);
     }
 }
