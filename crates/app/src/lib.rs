@@ -2,10 +2,12 @@
 //!
 //! A binary declares its settings with [`settings!`] and leaves the rest of `main` to [`Program`].
 
+mod counted;
 pub mod health;
 mod program;
 pub mod settings;
 pub mod signal;
 
+pub use counted::counted;
 pub use program::{BoxError, Command, EXIT_USAGE, Program, error_chain, exit_code};
 pub use settings::{Bytes, Parse, Setting, Settings, SettingsError};

@@ -3,7 +3,6 @@
 //! [`Opener::new`] checks the settings once; every runtime then opens a [`Store`] of its own, so that no shared
 //! connection ties the cores to one. Batches go in in order of arrival and one [`Outcome`] comes back per reading;
 //! a [`Reader`] gives back what is stored, in order of arrival, and with `follow` what is new.
-
 //!
 //! Through the meter the store reports `kelvin.sensors`, `kelvin.readings.held`, `kelvin.readings.evicted{reason}`,
 //! `kelvin.sensors.forgotten` and `kelvin.store.duration{operation}`, each with `kelvin.store` = `memory` or `valkey`.

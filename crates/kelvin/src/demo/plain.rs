@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use kelvin_app::counted;
 use kelvin_client::load::Kind;
 
 use super::{view::Rates, world::World};
@@ -26,6 +27,7 @@ pub(super) fn show(world: &World, json: bool, end: Option<Instant>) {
         });
         let calls: Vec<_> = calls.collect();
         let (seconds, calls) = (view.elapsed.as_secs(), calls.join(", "));
-        say(&format!("{seconds:>4} s: {calls}, {} readings, {} alerts", view.stored(), view.alerts()));
+        let (readings, alerts) = (counted(view.stored(), "reading"), counted(view.alerts(), "alert"));
+        say(&format!("{seconds:>4} s: {calls}, {readings}, {alerts}"));
     }
 }

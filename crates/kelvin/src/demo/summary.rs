@@ -1,5 +1,6 @@
 use std::fmt;
 
+use kelvin_app::counted;
 use kelvin_client::load::Kind;
 use serde::Serialize;
 
@@ -37,6 +38,7 @@ impl fmt::Display for Summary {
             let Figures { calls, errors, p50_ms, p99_ms } = calls;
             writeln!(f, "{:<17} {calls:>9} {errors:>7} {p50_ms:>10.3} {p99_ms:>10.3}", kind.name())?;
         }
-        writeln!(f, "{} readings stored, {} alerts", self.readings_stored, self.alerts)
+        let (readings, alerts) = (counted(self.readings_stored, "reading"), counted(self.alerts, "alert"));
+        writeln!(f, "{readings} stored, {alerts}")
     }
 }

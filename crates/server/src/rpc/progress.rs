@@ -1,5 +1,6 @@
 use std::{fmt::Write as _, sync::Arc};
 
+use kelvin_app::counted;
 use kelvin_proto::Ack;
 use kelvin_store::{Batch, Report};
 use opentelemetry::Context;
@@ -69,15 +70,12 @@ impl Progress {
     /// The answer to a complete stream.
     pub(super) fn ack(&mut self) -> Ack {
         self.told = true;
-        let mut message = match self.stored {
-            1 => "stored 1 reading".to_owned(),
-            stored => format!("stored {stored} readings"),
-        };
+        let mut message = format!("stored {}", counted(self.stored, "reading"));
         if self.evicted > 0 {
             let _ = write!(message, "; {} older went to make room", self.evicted);
         }
         if self.alerts > 0 {
-            let _ = write!(message, "; {} alerts began", self.alerts);
+            let _ = write!(message, "; {} began", counted(self.alerts, "alert"));
         }
         Ack { message, accepted: Some(self.stored) }
     }
