@@ -7,7 +7,7 @@ use opentelemetry_sdk::{
     error::{OTelSdkError, OTelSdkResult},
     logs::SdkLoggerProvider,
     metrics::{MeterProviderBuilder, PeriodicReader, SdkMeterProvider, exporter::PushMetricExporter},
-    trace::{SdkTracerProvider, SpanProcessor, TracerProviderBuilder},
+    trace::{Sampler, SdkTracerProvider, SpanProcessor, TracerProviderBuilder},
 };
 use tokio::{sync::oneshot, time::timeout};
 
@@ -118,6 +118,13 @@ impl Builder {
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.set(name, value);
+        self
+    }
+
+    /// Decides which traces are taken, whatever `OTEL_TRACES_SAMPLER` says.
+    #[must_use]
+    pub fn sampler(mut self, sampler: Sampler) -> Self {
+        self.traces = self.traces.with_sampler(sampler);
         self
     }
 

@@ -1,10 +1,12 @@
 //! `kelvin demo`: the server and four clients in this process, live.
 
+mod folder;
 mod log;
 mod plain;
 mod record;
 mod screen;
 mod sensors;
+mod settings;
 mod summary;
 mod trace;
 mod view;

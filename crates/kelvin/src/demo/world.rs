@@ -1,11 +1,9 @@
 //! The server and its clients, in this process.
 
 use std::{
-    env, fs,
     io::{self, ErrorKind},
     iter,
     net::SocketAddr,
-    path::Path,
     sync::{
         Arc,
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
@@ -14,13 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::ValueEnum as _;
 use kelvin_app::{BoxError, health::Health, signal};
 use kelvin_client::{Channel, load::Kind};
 use kelvin_server::Server;
 use kelvin_telemetry::Telemetry;
-use kelvin_tls::ca::{LocalCa, Usage, write_private};
-use tempfile::TempDir;
+use opentelemetry_sdk::trace::Sampler;
 use tokio::{
     runtime,
     sync::{oneshot, watch},
@@ -28,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Arguments, record::Recorder, sensors::Sensors, view::View};
+use super::{Arguments, folder::Folder, record::Recorder, sensors::Sensors, settings, view::View};
 
 /// How long the end may take, for the clients and again for the telemetry.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -36,7 +32,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A running demo. Its files go with it.
 pub(super) struct World {
-    folder: TempDir,
+    folder: Arc<Folder>,
     address: SocketAddr,
     started: Instant,
     recorder: Recorder,
@@ -58,16 +54,14 @@ enum Phase {
 impl World {
     /// Makes certificates and a token, and starts all. Everything is up when this returns.
     pub(super) fn start(arguments: &Arguments) -> Result<Self, BoxError> {
-        let folder = tempfile::Builder::new().prefix("kelvin-").rand_bytes(4).tempdir()?;
-        write_files(folder.path())?;
-        let server = server_settings(folder.path(), arguments);
+        let folder = Arc::new(Folder::make()?);
+        let server = settings::server(&folder, arguments)?;
         let (recorder, sensors) = (Recorder::default(), Sensors::default());
         let (stop, stopped) = oneshot::channel();
         let (told, started) = mpsc::channel();
         let (ending, end) = mpsc::channel();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let live =
-            live(folder.path().to_owned(), server, recorder.clone(), sensors.clone(), told, stopped, ending);
+        let live = live(folder.clone(), server, recorder.clone(), sensors.clone(), told, stopped, ending);
         let thread = thread::Builder::new().name("demo".into()).spawn(move || runtime.block_on(live))?;
         match started.recv() {
             Ok(address) => {
@@ -101,11 +95,10 @@ impl World {
 
     /// A command line in parts that belong together; it works for as long as this runs.
     pub(super) fn grpcurl(&self) -> [String; 4] {
-        let path = |name| self.folder.path().join(name).display().to_string();
         [
             "grpcurl".into(),
-            format!("-cacert {}", path("ca.crt")),
-            format!("-H \"authorization: $(cat {})\"", path("token")),
+            format!("-cacert {}", self.folder.file("ca.crt")),
+            format!("-H \"authorization: $(cat {})\"", self.folder.file("token")),
             format!("{} SensorService/ListSensors", self.address),
         ]
     }
@@ -134,81 +127,22 @@ fn is_in_use(error: &(dyn std::error::Error + 'static)) -> bool {
         .any(|error| error.kind() == ErrorKind::AddrInUse)
 }
 
-fn write_files(folder: &Path) -> Result<(), BoxError> {
-    let ca = LocalCa::generate()?;
-    fs::write(folder.join("ca.crt"), ca.pem())?;
-    let server = ca.issue(Usage::Server, &["localhost", "127.0.0.1"])?;
-    server.write(&folder.join("server.crt"), &folder.join("server.key"))?;
-    for kind in Kind::ALL {
-        let name = kind.name();
-        let client = ca.issue(Usage::Client, &[name])?;
-        client.write(&folder.join(name).with_extension("crt"), &folder.join(name).with_extension("key"))?;
-    }
-    // The middle of a key that nobody else will use is as good a secret as any.
-    let key = LocalCa::generate()?.key_pem();
-    let secret = key.lines().nth(2).ok_or("a key of one line")?;
-    write_private(&folder.join("token"), secret.as_bytes())?;
-    Ok(())
-}
-
-type Settings = Vec<(String, String)>;
-
-fn settings<const N: usize>(pairs: [(&str, String); N]) -> Settings {
-    pairs.map(|(name, value)| (format!("KELVIN_{name}"), value)).into()
-}
-
-fn server_settings(folder: &Path, arguments: &Arguments) -> Settings {
-    let file = |name| folder.join(name).display().to_string();
-    let store = arguments.store.to_possible_value().expect("no store is hidden");
-    let mut pairs = settings([
-        ("LISTEN", format!("127.0.0.1:{}", arguments.port)),
-        ("HEALTH_LISTEN", "127.0.0.1:0".into()),
-        ("TLS_CERT", file("server.crt")),
-        ("TLS_KEY", file("server.key")),
-        ("TLS_CLIENT_CA", file("ca.crt")),
-        // So that the command line that is shown needs no certificate.
-        ("MTLS", "optional".into()),
-        ("TOKEN_FILE", file("token")),
-        ("REFLECTION", "true".into()),
-        // What Iglewicz and Hoaglin recommend (How to Detect and Handle Outliers, 1993): nobody waits long for an alert.
-        ("ALERT_Z_SCORE", "3.5".into()),
-        ("STORE", store.get_name().into()),
-        ("DRAIN_WAIT", "0s".into()),
-        ("DRAIN_TIMEOUT", "2s".into()),
-    ]);
-    pairs.extend(env::vars().filter(|(name, _)| name.starts_with("KELVIN_VALKEY_")));
-    pairs
-}
-
-/// Several calls a second, and streams that end while one looks.
-fn client_settings(folder: &Path, server: SocketAddr, kind: Kind) -> Settings {
-    let file = |name: &str, extension| folder.join(name).with_extension(extension).display().to_string();
-    settings([
-        ("CLIENT_RPC", kind.name().into()),
-        ("SERVER", format!("https://{server}")),
-        ("TLS_CA", file("ca", "crt")),
-        ("TLS_CERT", file(kind.name(), "crt")),
-        ("TLS_KEY", file(kind.name(), "key")),
-        ("TOKEN_FILE", folder.join("token").display().to_string()),
-        ("SENSORS", "2".into()),
-        ("INTERVAL_MIN", "50ms".into()),
-        ("INTERVAL_MAX", "250ms".into()),
-        ("STREAM_LENGTH", "3s".into()),
-        ("DRAIN_TIMEOUT", "2s".into()),
-    ])
-}
-
 /// Runs all until it is told to stop, a signal comes or a part fails.
 async fn live(
-    folder: std::path::PathBuf,
-    server: Settings,
+    folder: Arc<Folder>,
+    server: kelvin_server::Config,
     recorder: Recorder,
     sensors: Sensors,
     started: Sender<SocketAddr>,
     stopped: oneshot::Receiver<()>,
     ending: Sender<()>,
 ) -> Result<(), BoxError> {
-    let telemetry = |name| Telemetry::builder(name, VERSION).span_processor(recorder.clone()).build();
+    let shutdown = signal::shutdown();
+    // Calls are counted by their spans, so all are taken.
+    let telemetry = |name| {
+        let builder = Telemetry::builder(name, VERSION).sampler(Sampler::AlwaysOn);
+        builder.span_processor(recorder.clone()).build()
+    };
     let (of_server, of_clients) = (telemetry("kelvin-server")?, Arc::new(telemetry("kelvin-client")?));
     let (phase, _) = watch::channel(Phase::Run);
     let reached = |wanted: Phase| {
@@ -219,23 +153,23 @@ async fn live(
         }
     };
 
-    let server = Server::build(kelvin_server::Config::from_pairs(server)?, &of_server)?;
+    let server = Server::build(server, &of_server)?;
     let address = server.local_addr();
     let mut server = tokio::spawn(server.run(reached(Phase::StopServer)));
     let mut clients = JoinSet::new();
     for kind in Kind::ALL {
-        let config = kelvin_client::Config::from_pairs(client_settings(&folder, address, kind))?;
+        let config = settings::client(&folder, address, kind)?;
         let (telemetry, shutdown) = (of_clients.clone(), reached(Phase::StopClients));
         clients.spawn(async move { kelvin_client::run(config, &telemetry, Health::new(), shutdown).await });
     }
-    let config = kelvin_client::Config::from_pairs(client_settings(&folder, address, Kind::Unary))?;
+    let config = settings::client(&folder, address, Kind::Unary)?;
     let channel = Channel::open(&config, &of_clients)?;
     let watching = tokio::spawn(sensors.follow(channel));
     started.send(address)?;
 
     let end = tokio::select! {
         _ = stopped => Ok(()),
-        () = signal::shutdown() => Ok(()),
+        () = shutdown => Ok(()),
         ended = &mut server => Err(why("the server", ended)),
         Some(ended) = clients.join_next() => Err(why("a client", ended)),
     };

@@ -1,0 +1,46 @@
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use kelvin_app::BoxError;
+use kelvin_client::load::Kind;
+use kelvin_tls::ca::{LocalCa, Usage, write_private};
+use tempfile::TempDir;
+
+/// The demo's CA, certificates and token; they go with it.
+pub(super) struct Folder(TempDir);
+
+impl Folder {
+    /// Makes them anew, where the system keeps what is temporary.
+    pub(super) fn make() -> Result<Self, BoxError> {
+        let folder =
+            tempfile::Builder::new().prefix("kelvin-").rand_bytes(4).tempdir().map_err(|error| {
+                format!("no folder for certificates: {error} (TMPDIR names another place)")
+            })?;
+        write(folder.path())?;
+        Ok(Self(folder))
+    }
+
+    /// Where a file of this name is.
+    pub(super) fn file(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+}
+
+fn write(folder: &Path) -> Result<(), BoxError> {
+    let path = |name: &str, extension| -> PathBuf { folder.join(name).with_extension(extension) };
+    let ca = LocalCa::generate()?;
+    fs::write(path("ca", "crt"), ca.pem())?;
+    let server = ca.issue(Usage::Server, &["localhost", "127.0.0.1"])?;
+    server.write(&path("server", "crt"), &path("server", "key"))?;
+    for kind in Kind::ALL {
+        let name = kind.name();
+        ca.issue(Usage::Client, &[name])?.write(&path(name, "crt"), &path(name, "key"))?;
+    }
+    // The middle of a key that nobody else will use is as good a secret as any.
+    let key = LocalCa::generate()?.key_pem();
+    let secret = key.lines().nth(2).ok_or("a key of one line")?;
+    write_private(&folder.join("token"), secret.as_bytes())?;
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! What the demo's server and clients are told.
+
+use std::{env, net::SocketAddr};
+
+use clap::ValueEnum as _;
+use kelvin_app::{SettingsError, settings::PREFIX};
+use kelvin_client::load::Kind;
+
+use super::{Arguments, folder::Folder};
+
+/// The server, on loopback.
+pub(super) fn server(folder: &Folder, arguments: &Arguments) -> Result<kelvin_server::Config, SettingsError> {
+    let store = arguments.store.to_possible_value().expect("no store is hidden");
+    let own = [
+        ("LISTEN", format!("127.0.0.1:{}", arguments.port)),
+        ("HEALTH_LISTEN", "127.0.0.1:0".into()),
+        ("TLS_CERT", folder.file("server.crt")),
+        ("TLS_KEY", folder.file("server.key")),
+        ("TLS_CLIENT_CA", folder.file("ca.crt")),
+        // So that the command line that is shown needs no certificate.
+        ("MTLS", "optional".into()),
+        ("TOKEN_FILE", folder.file("token")),
+        // What Iglewicz and Hoaglin recommend (How to Detect and Handle Outliers, 1993): nobody waits long for an alert.
+        ("ALERT_Z_SCORE", "3.5".into()),
+        ("STORE", store.get_name().into()),
+        ("DRAIN_WAIT", "0s".into()),
+        ("DRAIN_TIMEOUT", "2s".into()),
+    ];
+    let of_valkey = env::vars().filter(|(name, _)| name.starts_with("KELVIN_VALKEY_"));
+    kelvin_server::Config::from_pairs(own.map(whole).into_iter().chain(of_valkey))
+}
+
+/// A client that calls several times a second, and whose streams end while one looks.
+pub(super) fn client(
+    folder: &Folder,
+    server: SocketAddr,
+    kind: Kind,
+) -> Result<kelvin_client::Config, SettingsError> {
+    let name = kind.name();
+    let pairs = [
+        ("CLIENT_RPC", name.into()),
+        ("SERVER", format!("https://{server}")),
+        ("TLS_CA", folder.file("ca.crt")),
+        ("TLS_CERT", folder.file(&format!("{name}.crt"))),
+        ("TLS_KEY", folder.file(&format!("{name}.key"))),
+        ("TOKEN_FILE", folder.file("token")),
+        ("SENSORS", "2".into()),
+        ("INTERVAL_MIN", "50ms".into()),
+        ("INTERVAL_MAX", "250ms".into()),
+        ("STREAM_LENGTH", "3s".into()),
+        ("DRAIN_TIMEOUT", "2s".into()),
+    ];
+    kelvin_client::Config::from_pairs(pairs.map(whole))
+}
+
+fn whole((name, value): (&str, String)) -> (String, String) {
+    (format!("{PREFIX}{name}"), value)
+}
