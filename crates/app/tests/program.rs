@@ -35,12 +35,14 @@ fn version_names_program_and_version() {
 
 #[test]
 fn every_wrong_setting_is_told_at_once_and_exits_64() {
-    let (code, out, err) = output(program().env("KELVIN_WORD", "").env("KELVIN_DRAIN", "soon"));
+    let wrong = [("KELVIN_WORD", ""), ("KELVIN_DRAIN", "soon"), ("KELVIN_DRIAN", "1s")];
+    let (code, out, err) = output(program().envs(wrong));
     assert_eq!((code, out.as_str()), (Some(64), ""));
     assert_eq!(
         err,
         "program: wrong settings (see --help)\n  KELVIN_WORD: \"\" is not a text of at least one character\n  \
-         KELVIN_DRAIN: \"soon\" is not a duration such as 250ms, 10s, 5m or 24h\n"
+         KELVIN_DRAIN: \"soon\" is not a duration such as 250ms, 10s, 5m or 24h\n  \
+         KELVIN_DRIAN: unknown setting, ignored\n"
     );
 }
 

@@ -38,17 +38,24 @@ pub trait Settings: Sized {
 
     /// Reads the settings from the environment of this process.
     fn from_env() -> Result<Self, SettingsError> {
-        Self::from_pairs(environment())
+        Self::from_pairs(environment()).map_err(|mut error| {
+            // One of them may be the name, mistyped, of what is missing.
+            unknown(Self::SETTINGS).for_each(|variable| error.push(&variable, "unknown setting, ignored"));
+            error
+        })
     }
 }
 
 /// Warns of variables that look like settings and are none: most likely typing mistakes.
 pub fn warn_unknown(settings: &[Setting]) {
-    for (variable, _) in environment() {
-        if !settings.iter().any(|setting| setting.variable == variable) {
-            tracing::warn!(%variable, "unknown setting, ignored; --help lists what there is");
-        }
+    for variable in unknown(settings) {
+        tracing::warn!(%variable, "unknown setting, ignored; --help lists what there is");
     }
+}
+
+fn unknown(settings: &[Setting]) -> impl Iterator<Item = String> {
+    let known = |name: &String| settings.iter().any(|setting| setting.variable == name);
+    environment().map(|(name, _)| name).filter(move |name| !known(name))
 }
 
 /// Our variables of this process. Values that are not UTF-8 are read lossily rather than refused.
