@@ -8,6 +8,8 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
+use kelvin_app::{BoxError, error_chain};
+use kelvin_tls::client_may_show;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -21,7 +23,10 @@ use tokio_rustls::{
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
     },
 };
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint, Uri},
+};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -34,13 +39,16 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// Why a server is not well.
 #[derive(Debug, thiserror::Error)]
 pub enum Unhealthy {
+    /// It cannot be asked with the files that the settings name.
+    #[error("cannot ask the server")]
+    Files(#[source] BoxError),
     /// There is no answer.
     #[error("no healthy server at {address}")]
     Unreachable {
         /// Where it should listen.
         address: SocketAddr,
         /// Why.
-        source: kelvin_app::BoxError,
+        source: BoxError,
     },
     /// It answers that it does not serve.
     #[error("the server at {address} says {status}")]
@@ -55,7 +63,8 @@ pub enum Unhealthy {
 /// Makes a health call as a client would, over TLS if the server has it.
 pub async fn check(config: &Config) -> Result<(), Unhealthy> {
     let address = reachable(config.listen);
-    let asked = tokio::time::timeout(LIMIT, ask(config, address)).await;
+    let tls = if config.plaintext { None } else { Some(client_config(config).map_err(Unhealthy::Files)?) };
+    let asked = tokio::time::timeout(LIMIT, ask(address, tls)).await;
     let status = asked
         .unwrap_or_else(|elapsed| Err(elapsed.into()))
         .map_err(|source| Unhealthy::Unreachable { address, source })?;
@@ -65,15 +74,22 @@ pub async fn check(config: &Config) -> Result<(), Unhealthy> {
     }
 }
 
-async fn ask(config: &Config, address: SocketAddr) -> Result<ServingStatus, kelvin_app::BoxError> {
-    let channel = connect(config, address).await?;
-    let answer = HealthClient::new(channel).check(HealthCheckRequest { service: String::new() }).await?;
-    Ok(answer.into_inner().status())
+async fn ask(address: SocketAddr, tls: Option<ClientConfig>) -> Result<ServingStatus, BoxError> {
+    let channel = connect(address, tls).await?;
+    let answer = HealthClient::new(channel).check(HealthCheckRequest { service: String::new() }).await;
+    Ok(answer.map_err(|status| cause(&status))?.into_inner().status())
 }
 
-async fn connect(config: &Config, address: SocketAddr) -> Result<Channel, kelvin_app::BoxError> {
-    let tls =
-        if config.plaintext { None } else { Some(TlsConnector::from(Arc::new(client_config(config)?))) };
+/// In the words of what broke; tonic's own begin with all fields of the status.
+fn cause(status: &Status) -> BoxError {
+    match std::error::Error::source(status) {
+        Some(source) => error_chain(source).into(),
+        None => format!("{:?}: {}", status.code(), status.message()).into(),
+    }
+}
+
+async fn connect(address: SocketAddr, tls: Option<ClientConfig>) -> Result<Channel, BoxError> {
+    let tls = tls.map(|config| TlsConnector::from(Arc::new(config)));
     let connector = tower::service_fn(move |_: Uri| {
         let tls = tls.clone();
         async move {
@@ -93,7 +109,7 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// With the server's own certificate as the client's, where one is required.
-fn client_config(config: &Config) -> Result<ClientConfig, kelvin_app::BoxError> {
+fn client_config(config: &Config) -> Result<ClientConfig, BoxError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?
@@ -101,7 +117,15 @@ fn client_config(config: &Config) -> Result<ClientConfig, kelvin_app::BoxError> 
         .with_custom_certificate_verifier(Arc::new(OwnServer(provider)));
     let mut tls = match (&config.tls_cert, &config.tls_key) {
         (Some(cert), Some(key)) if config.mtls == Mtls::Required => {
-            let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<_, _>>()?;
+            let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<Vec<_>, _>>()?;
+            if !chain.first().is_some_and(client_may_show) {
+                return Err(format!(
+                    "{} is for servers only, so KELVIN_MTLS=required refuses it from a client: issue it without a \
+                     usage, or probe /readyz at KELVIN_HEALTH_LISTEN",
+                    cert.display()
+                )
+                .into());
+            }
             builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key)?)?
         }
         _ => builder.with_no_client_auth(),

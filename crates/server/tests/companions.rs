@@ -97,3 +97,27 @@ async fn the_healthcheck_shows_the_servers_own_certificate_where_one_is_required
     let mut known = client(channel, support::TOKEN);
     known.send_single_reading(support::reading("cellar", 20.0, 1)).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_certificate_for_servers_only_is_told_to_be_useless_for_the_healthcheck() {
+    let server = TestServer::start(&[("KELVIN_MTLS", "required")]).await;
+    let error = healthcheck::check(&settings_of(&server, "required")).await.unwrap_err();
+    let text = kelvin_app::error_chain(&error);
+    assert!(text.contains("server.pem is for servers only") && text.contains("/readyz"), "{text}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_the_server_does_not_trust_is_told_by_its_alert() {
+    let files = Files::new();
+    files.issue("server", Usage::Unstated);
+    let server = TestServer::start_with(files, &[("KELVIN_MTLS", "required")]).await;
+    // The server goes on with the pair that it has; the file is of another CA.
+    let stranger =
+        kelvin_tls::ca::LocalCa::generate().unwrap().issue(Usage::Unstated, &["localhost"]).unwrap();
+    let path = |name| server.files.path(name);
+    stranger.write(&path("stranger.pem"), &path("stranger.key")).unwrap();
+    let mut config = settings_of(&server, "required");
+    (config.tls_cert, config.tls_key) = (Some(path("stranger.pem")), Some(path("stranger.key")));
+    let text = kelvin_app::error_chain(&healthcheck::check(&config).await.unwrap_err());
+    assert!(text.starts_with("no healthy server") && text.contains("alert"), "{text}");
+}

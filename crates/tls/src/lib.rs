@@ -18,7 +18,7 @@ pub use client::{ClientFiles, ClientTls};
 pub use error::TlsError;
 pub use server::{ClientAuth, ServerFiles, ServerTls};
 pub use tokens::Tokens;
-pub use usage::peer_may_authenticate;
+pub use usage::{client_may_show, peer_may_authenticate};
 
 use std::sync::Arc;
 

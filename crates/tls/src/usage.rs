@@ -7,8 +7,17 @@ use x509_parser::parse_x509_certificate;
 /// usage. One that says nothing does not: programs of other purposes have certificates of the same CA.
 #[must_use]
 pub fn peer_may_authenticate(certificate: &CertificateDer<'_>) -> bool {
-    parse_x509_certificate(certificate)
-        .ok()
-        .and_then(|(_, parsed)| Some(parsed.extended_key_usage().ok()??.value.client_auth))
-        .unwrap_or(false)
+    says_client_auth(certificate).unwrap_or(false)
+}
+
+/// Whether a client that shows this certificate is not refused for its purpose: that says `client auth`, or nothing.
+#[must_use]
+pub fn client_may_show(certificate: &CertificateDer<'_>) -> bool {
+    says_client_auth(certificate).unwrap_or(true)
+}
+
+/// Nothing where the certificate states no purpose.
+fn says_client_auth(certificate: &CertificateDer<'_>) -> Option<bool> {
+    let (_, parsed) = parse_x509_certificate(certificate).ok()?;
+    Some(parsed.extended_key_usage().ok()??.value.client_auth)
 }
