@@ -73,7 +73,6 @@ async fn a_certificate_authenticates_only_if_it_says_client_auth() {
 async fn where_certificates_are_required_there_is_no_connection_without_one() {
     let files = Files::new();
     files.issue("client", Usage::Client);
-    files.issue("expected-elsewhere", Usage::Client);
     let stranger = LocalCa::generate().unwrap().issue(Usage::Client, &["localhost"]).unwrap();
     stranger.write(&files.path("stranger.pem"), &files.path("stranger.key")).unwrap();
     let server = TestServer::start_with(files, &[("KELVIN_MTLS", "required")]).await;

@@ -3,12 +3,15 @@
 mod support;
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
-    net::{SocketAddr, TcpListener},
-    process::{Child, Command, Output, Stdio},
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Lines},
+    net::TcpListener,
+    process::{Child, ChildStdout, Command, Output, Stdio},
+    time::{Duration, SystemTime},
 };
 
-use support::Files;
+use kelvin_tls::ca::Usage;
+use support::{Files, TOKEN, client, connect, eventually, reading};
 
 fn program(settings: impl IntoIterator<Item = (String, String)>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kelvin-server"));
@@ -68,6 +71,18 @@ fn a_port_in_use_is_told_with_what_to_do() {
 }
 
 #[test]
+fn an_expired_certificate_is_told_with_its_dates() {
+    let files = Files::new();
+    let day = Duration::from_hours(24);
+    let past = SystemTime::now() - 2 * day..SystemTime::now() - day;
+    let pair = files.ca.issue_valid(Usage::Server, &["localhost"], &past).unwrap();
+    pair.write(&files.path("server.pem"), &files.path("server.key")).unwrap();
+    let (code, output) = run(files.settings(), &[]);
+    assert_eq!(code, Some(64), "{output}");
+    assert!(output.contains("KELVIN_TLS_CERT") && output.contains("valid from"), "{output}");
+}
+
+#[test]
 fn help_lists_every_setting() {
     let (code, output) = run([], &["--help"]);
     assert_eq!(code, Some(0));
@@ -76,27 +91,112 @@ fn help_lists_every_setting() {
     }
 }
 
-/// Reads the log until the server serves.
-fn serving_at(child: &mut Child) -> SocketAddr {
-    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines().map(Result::unwrap);
-    let line = lines.find(|line| line.contains("\"serving\"")).expect("it serves");
-    let (_, address) = line.split_once("\"address\":\"").unwrap();
-    address.split_once('"').unwrap().0.parse().unwrap()
+/// The address in the line that says that it serves.
+fn serving_at(log: &str) -> Option<String> {
+    let (_, line) = log.split_once("\"serving\",\"address\":\"")?;
+    Some(line.split_once('"')?.0.to_owned())
+}
+
+/// The program while it serves.
+struct Running {
+    process: Child,
+    log: Lines<BufReader<ChildStdout>>,
+    address: String,
+    /// What it logged before it served.
+    begun: String,
+}
+
+impl Running {
+    fn start(settings: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut process = program(settings).stderr(Stdio::inherit()).spawn().unwrap();
+        let log = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut running = Self { process, log, address: String::new(), begun: String::new() };
+        running.begun = running.until("\"serving\"");
+        running.address = serving_at(&running.begun).unwrap();
+        running
+    }
+
+    /// Reads the log up to a line with `text`.
+    fn until(&mut self, text: &str) -> String {
+        let mut read = String::new();
+        while !read.contains(text) {
+            read += &self.log.next().unwrap_or_else(|| panic!("no {text} in {read}")).unwrap();
+        }
+        read
+    }
+
+    fn terminate(&self) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 #[test]
 fn it_serves_is_healthy_and_ends_well_at_sigterm() {
     let files = Files::new();
-    let mut child = program(files.settings()).spawn().unwrap();
-    let address = serving_at(&mut child).to_string();
-    let (code, output) = run(with(&files, &[("KELVIN_LISTEN", &address)]), &["healthcheck"]);
+    let mut server = Running::start(files.settings());
+    let settings = with(&files, &[("KELVIN_LISTEN", &server.address)]);
+    let (code, output) = run(settings.clone(), &["healthcheck"]);
     assert_eq!((code, output.as_str()), (Some(0), ""));
-    let signalled = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(signalled.success());
-    let mut rest = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
-    let (code, output) = run(with(&files, &[("KELVIN_LISTEN", &address)]), &["healthcheck"]);
+    server.terminate();
+    server.until("\"drained\"");
+    assert_eq!(server.exit_code(), Some(0));
+    let (code, output) = run(settings, &["healthcheck"]);
     assert_eq!(code, Some(1));
     assert!(output.contains("no healthy server"), "{output}");
+}
+
+#[test]
+fn a_second_sigterm_ends_it_in_the_middle_of_the_drain() {
+    let files = Files::new();
+    let mut server = Running::start(with(&files, &[("KELVIN_DRAIN_WAIT", "1h")]));
+    server.terminate();
+    server.until("\"draining\"");
+    server.terminate();
+    assert_eq!(server.exit_code(), Some(143));
+}
+
+#[test]
+fn a_setting_that_there_is_not_is_told() {
+    let files = Files::new();
+    let server = Running::start(with(&files, &[("KELVIN_LISTENN", "x")]));
+    assert!(server.begun.contains("unknown setting"), "{}", server.begun);
+    assert!(server.begun.contains("KELVIN_LISTENN"), "{}", server.begun);
+}
+
+#[tokio::test]
+async fn the_most_talkative_log_holds_no_token_and_no_key() {
+    let files = Files::new();
+    let log = files.path("log");
+    let mut settings = with(&files, &[("KELVIN_WORKERS", "1")]);
+    settings.push(("RUST_LOG".to_owned(), "trace".to_owned()));
+    let mut server = program(settings).stdout(File::create(&log).unwrap()).spawn().unwrap();
+    let read = || fs::read_to_string(&log).unwrap();
+    let address = eventually("it serves", || async { serving_at(&read()) }).await;
+    let channel = connect(address.parse().unwrap(), files.client_tls(None)).await.unwrap();
+    let wrong = "a-token-that-is-wrong";
+    for (token, accepted) in [(TOKEN, true), (wrong, false)] {
+        let call = client(channel.clone(), token).send_single_reading(reading("cellar", 20.0, 1)).await;
+        assert_eq!(call.is_ok(), accepted);
+    }
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let log = read();
+    assert!(log.contains("\"TRACE\"") && log.contains("did not authenticate"));
+    let key = fs::read_to_string(files.path("server.key")).unwrap();
+    for secret in [TOKEN, wrong, key.lines().nth(1).unwrap()] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None);
+    }
 }

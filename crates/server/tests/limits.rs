@@ -2,9 +2,14 @@
 
 mod support;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Poll,
 };
 
 use bytes::Bytes;
@@ -103,8 +108,23 @@ async fn large_headers_cost_their_call_and_not_the_connection() {
     let mut client = server.client().await;
     let mut request = tonic::Request::new(reading("cellar", 20.0, 1));
     request.metadata_mut().insert("large", "x".repeat(4096).parse().unwrap());
-    client.send_single_reading(request).await.unwrap_err();
+    let status = client.send_single_reading(request).await.unwrap_err();
+    // HTTP/2 refuses it before gRPC begins.
+    assert!(status.message().contains("431"), "{status}");
     client.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn callers_are_told_how_many_calls_a_connection_takes() {
+    let server = TestServer::start(&[("KELVIN_MAX_CONCURRENT_STREAMS", "2")]).await;
+    let (_sender, mut connection) = server.bare_connection().await;
+    let told =
+        poll_fn(|cx| match (Pin::new(&mut connection).poll(cx), connection.current_max_send_streams()) {
+            (Poll::Ready(end), _) => panic!("{end:?}"),
+            (Poll::Pending, 2) => Poll::Ready(()),
+            (Poll::Pending, _) => Poll::Pending,
+        });
+    timeout(PATIENCE, told).await.expect("the server's settings come");
 }
 
 #[tokio::test]

@@ -11,14 +11,16 @@ use kelvin_telemetry::receiver::proto::{
     trace::v1::{Span, span::SpanKind, status::StatusCode},
 };
 use seen::Seen;
-use world::{CALLER, RPCS, SERVER, World};
+use world::{CALLER, RPCS, SERVER, TOKEN, World};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_that_is_told_fits_together() {
     let world = World::start().await;
     let broken = world.break_off_a_stream().await;
     world.until_every_client_was_served_twice().await;
-    let seen = Seen::new(&world.stop().await);
+    let received = world.stop().await;
+    received.look(|received| assert!(!format!("{received:?}").contains(TOKEN), "a token is told"));
+    let seen = Seen::new(&received);
 
     everybody_says_who_they_are(&seen);
     every_call_of_the_server_has_its_caller(&seen);

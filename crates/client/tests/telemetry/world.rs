@@ -29,6 +29,8 @@ pub(crate) const RPCS: [(&str, &str); 4] = [
     ("bidi-streaming", "SensorChat"),
 ];
 pub(crate) const SERVER: &str = "kelvin-server";
+/// What authenticates them all.
+pub(crate) const TOKEN: &str = "correct-horse-battery-staple";
 /// The service of calls that the test makes.
 pub(crate) const CALLER: &str = "caller";
 
@@ -135,7 +137,7 @@ fn files() -> TempDir {
     let path = |name: &str| folder.path().join(name);
     let ca = LocalCa::generate().unwrap();
     fs::write(path("ca.pem"), ca.pem()).unwrap();
-    fs::write(path("token"), "the-token").unwrap();
+    fs::write(path("token"), TOKEN).unwrap();
     for (name, usage) in [("server", Usage::Server), ("client", Usage::Client)] {
         let pair = ca.issue(usage, &["localhost"]).unwrap();
         pair.write(&path(&format!("{name}.pem")), &path(&format!("{name}-key.pem"))).unwrap();

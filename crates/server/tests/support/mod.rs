@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use hyper::client::conn::http2::{Connection, SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kelvin_proto::{SensorReading, sensor_service_client::SensorServiceClient};
 use kelvin_server::{Config, Server, ServerError};
@@ -20,7 +21,7 @@ use kelvin_tls::{
 };
 use tempfile::TempDir;
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
-use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 use tonic::{
     Request,
     transport::{Channel, Endpoint, Uri},
@@ -146,10 +147,16 @@ impl TestServer {
     pub(crate) async fn client(&self) -> SensorServiceClient<Authorized> {
         client(self.connect().await, TOKEN)
     }
-}
 
-/// A client on a connection of its own without the layers of tonic's channel.
-impl TestServer {
+    /// A connection of its own without the layers of tonic's channel, for the caller to drive.
+    pub(crate) async fn bare_connection(&self) -> (SendRequest<tonic::body::Body>, BareConnection) {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let tls = TlsConnector::from(self.files.client_tls(None).config());
+        let stream = tls.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+        handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap()
+    }
+
+    /// A client on such a connection.
     pub(crate) async fn bare_client(
         &self,
     ) -> SensorServiceClient<
@@ -160,11 +167,7 @@ impl TestServer {
             Future: Send,
         > + Clone,
     > {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let tls = TlsConnector::from(self.files.client_tls(None).config());
-        let stream = tls.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
-        let (sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        let (sender, connection) = self.bare_connection().await;
         tokio::spawn(connection);
         let service = tower::service_fn(move |mut request: http::Request<tonic::body::Body>| {
             request.headers_mut().insert("authorization", TOKEN.parse().unwrap());
@@ -173,6 +176,9 @@ impl TestServer {
         SensorServiceClient::with_origin(service, Uri::from_static("http://localhost"))
     }
 }
+
+/// Ends when the connection does.
+pub(crate) type BareConnection = Connection<TokioIo<TlsStream<TcpStream>>, tonic::body::Body, TokioExecutor>;
 
 pub(crate) type Authorized = tonic::service::interceptor::InterceptedService<Channel, SetToken>;
 
