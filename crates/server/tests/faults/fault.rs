@@ -1,12 +1,12 @@
 use std::time::Duration;
 
-use kelvin_store::Acknowledge;
+use kelvin_server::Acknowledge;
 use tokio::time::sleep;
 
 use crate::{
-    load::Load,
-    processes::{Server, cluster_info, until},
+    processes::{cluster_info, until},
     proxy::{Proxy, Way},
+    world::World,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,19 +71,19 @@ impl Fault {
         if self == Self::PrimaryLost { 2 } else { 1 }
     }
 
-    /// Lets it happen and pass. Of `nodes` the first is the primary, which clients reach through `proxy` and replicas
-    /// through `wire`; in a cluster the first half are primaries.
-    pub(crate) async fn happen(self, nodes: &mut [Server], proxy: &Proxy, wire: &Proxy, load: &mut Load) {
+    /// Lets it happen and pass.
+    pub(crate) async fn happen(self, world: &mut World) {
+        let World { kelvins, nodes, proxy, .. } = world;
         match self {
             Self::ServerKilled => {
-                load.kill_process();
+                kelvins[0].kill();
                 sleep(Duration::from_secs(1)).await;
-                load.start_process();
+                kelvins[0].run();
             }
             Self::ServerStopped => {
-                load.signal_process("STOP");
+                kelvins[0].signal("STOP");
                 sleep(Duration::from_secs(5)).await;
-                load.signal_process("CONT");
+                kelvins[0].signal("CONT");
             }
             Self::ValkeyRestarted => {
                 nodes[0].kill();
@@ -98,7 +98,7 @@ impl Fault {
                 sleep(Duration::from_secs(3)).await;
                 nodes[1].signal("CONT");
             }
-            Self::PrimaryLost => promote(nodes, proxy, wire).await,
+            Self::PrimaryLost => promote(world).await,
             Self::ClusterFailover => {
                 nodes[0].kill();
                 let replica = &nodes[nodes.len() / 2];
@@ -130,9 +130,10 @@ async fn pass_through(proxy: &Proxy, way: Way) {
     proxy.set(open);
 }
 
-async fn promote(nodes: &mut [Server], proxy: &Proxy, wire: &Proxy) {
+async fn promote(World { nodes, proxy, wire, .. }: &mut World) {
     wire.set(Way::Cut);
-    sleep(Duration::from_millis(500)).await;
+    // So long that the primary also acknowledges what it writes to its file once a second.
+    sleep(Duration::from_millis(1500)).await;
     nodes[0].kill();
     proxy.set(Way::Cut);
     let mut offsets = Vec::new();

@@ -1,0 +1,165 @@
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+
+use kelvin_proto::SensorRequest;
+use kelvin_server::Acknowledge;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tonic::Status;
+
+use crate::{
+    callers::{Caller, Kind, SENSORS, sensor},
+    fault::Fault,
+    kelvin::{Client, Kelvin},
+    notes::{Id, Notes},
+    processes::until,
+    proxy::Way,
+    world::World,
+};
+
+const KINDS: [Kind; 3] = [Kind::Unary, Kind::ClientStreaming, Kind::Chat];
+/// How long the rate is measured before the fault.
+const BEFORE: Duration = Duration::from_secs(5);
+/// After so long what was sent is acknowledged, if nothing is wrong.
+const SETTLED: Duration = Duration::from_secs(2);
+/// How soon after the fault's end the rate must be back, and how much of it.
+const BACK: (Duration, f64) = (Duration::from_secs(5), 0.8);
+/// What must be back must stay for so long.
+const STEADY: Duration = Duration::from_secs(1);
+const STEP: Duration = Duration::from_millis(100);
+
+/// One fault in one mode.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cell {
+    pub(crate) fault: Fault,
+    pub(crate) mode: Acknowledge,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Result {
+    stored: usize,
+    lost: usize,
+    doubled: usize,
+    late: u64,
+    crashed: bool,
+    back: Option<Duration>,
+    keeps_all: bool,
+    loses_some: bool,
+}
+
+impl Cell {
+    pub(crate) async fn run(self) -> Result {
+        let Self { fault, mode } = self;
+        let mut world = World::start(fault, mode).await;
+        let notes = Arc::new(Notes::new(deadline(fault, mode)));
+        let mut callers = JoinSet::new();
+        let mut number = 0;
+        for kelvin in &world.kelvins {
+            for kind in KINDS {
+                callers.spawn(Caller::new(kelvin.client(), Arc::clone(&notes), number).run(kind));
+                number += 1;
+            }
+        }
+        until("the load runs", async || notes.count_stored() > 200).await;
+        let start = Instant::now();
+        sleep(BEFORE + SETTLED).await;
+        let before = notes.rate(start, BEFORE);
+        fault.happen(&mut world).await;
+        let back = back(&notes, before).await;
+        notes.end();
+        callers.join_all().await;
+        assert!(matches!(world.proxy.way(), Way::To(_)), "the fault has passed");
+
+        let fresh = Kelvin::start(&world.addresses, mode);
+        let found = found(&fresh.client(), number).await;
+        let stored = notes.all_stored();
+        Result {
+            stored: stored.len(),
+            lost: stored.iter().filter(|id| !found.contains_key(id)).count(),
+            doubled: found.values().filter(|times| **times > 1).count(),
+            late: notes.count_late(),
+            crashed: world.kelvins.iter_mut().any(Kelvin::crashed),
+            back,
+            keeps_all: fault.keeps_all(mode),
+            loses_some: fault.loses_some(mode),
+        }
+    }
+}
+
+impl Result {
+    pub(crate) fn passed(&self) -> bool {
+        let promise = (self.lost == 0 || !self.keeps_all) && (self.lost > 0 || !self.loses_some);
+        promise && self.doubled == 0 && self.late == 0 && !self.crashed && self.back.is_some()
+    }
+}
+
+impl fmt::Display for Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let back = self.back.map_or("not back".to_owned(), |back| format!("{:.1}", back.as_secs_f64()));
+        write!(f, "{:>8} {:>6} {:>8} {back:>10}", self.stored, self.lost, self.doubled)?;
+        if self.late > 0 {
+            write!(f, "  {} calls answered too late", self.late)?;
+        }
+        f.write_str(if self.crashed { "  a server crashed" } else { "" })?;
+        f.write_str(if self.keeps_all { "" } else { "  loss is possible" })?;
+        f.write_str(if self.passed() { "" } else { "  FAILED" })
+    }
+}
+
+/// A call may meet a flush that waits for a dead connection, and then one of its own that waits for a new one; each
+/// waits for Valkey's time limit, which is 1 s, twice, and for a replica or the disk besides. A server that is stopped
+/// answers when it goes on.
+fn deadline(fault: Fault, mode: Acknowledge) -> Duration {
+    let wait = if mode == Acknowledge::Primary { 0 } else { 3 };
+    let stopped = if fault == Fault::ServerStopped { 5 } else { 0 };
+    Duration::from_secs(2 * (2 + wait) + 1 + stopped)
+}
+
+/// How long after now the rate is back.
+async fn back(notes: &Notes, before: f64) -> Option<Duration> {
+    let end = Instant::now();
+    while end.elapsed() < BACK.0 {
+        sleep(STEP).await;
+        let mut start = end;
+        while start + STEADY <= Instant::now() {
+            if notes.rate(start, STEADY) >= BACK.1 * before {
+                return Some(start - end);
+            }
+            start += STEP;
+        }
+    }
+    None
+}
+
+/// How often the store gives back each reading.
+async fn found(client: &Client, callers: u64) -> HashMap<Id, u32> {
+    let mut found = HashMap::new();
+    for (caller, number) in (0..callers).flat_map(|caller| (0..SENSORS).map(move |number| (caller, number))) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let readings = loop {
+            match read(client.clone(), sensor(caller, number)).await {
+                Ok(readings) => break readings,
+                Err(status) => {
+                    assert!(Instant::now() < deadline, "the readings are not given back: {status}");
+                }
+            }
+            sleep(STEP).await;
+        };
+        for number in readings {
+            *found.entry((caller, number)).or_insert(0) += 1;
+        }
+    }
+    found
+}
+
+async fn read(mut client: Client, sensor_id: String) -> std::result::Result<Vec<u64>, Status> {
+    let request = SensorRequest { sensor_id, ..SensorRequest::default() };
+    let mut readings = client.get_sensor_readings(request).await?.into_inner();
+    let mut numbers = Vec::new();
+    while let Some(reading) = readings.message().await? {
+        numbers.push(u64::try_from(reading.timestamp).expect("numbers are not negative"));
+    }
+    Ok(numbers)
+}

@@ -1,0 +1,96 @@
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use kelvin_proto::sensor_service_client::SensorServiceClient;
+use kelvin_server::Acknowledge;
+use tempfile::TempDir;
+use tonic::transport::Endpoint;
+
+use crate::{
+    processes::free_port,
+    support::{self, Authorized, TOKEN},
+};
+
+pub(crate) type Client = SensorServiceClient<Authorized>;
+
+/// A server in a process of its own; gone when dropped.
+#[derive(Debug)]
+pub(crate) struct Kelvin {
+    child: Option<Child>,
+    settings: Vec<(&'static str, String)>,
+    port: u16,
+    folder: TempDir,
+}
+
+impl Kelvin {
+    /// Starts one whose store is at these addresses; several are a cluster's.
+    pub(crate) fn start(addresses: &[String], mode: Acknowledge) -> Self {
+        let (folder, port) = (tempfile::tempdir().expect("a folder for the server"), free_port());
+        let tokens = folder.path().join("tokens");
+        fs::write(&tokens, TOKEN).expect("the token is written");
+        let settings = vec![
+            ("KELVIN_LISTEN", format!("127.0.0.1:{port}")),
+            ("KELVIN_HEALTH_LISTEN", String::new()),
+            ("KELVIN_PLAINTEXT", "true".to_owned()),
+            ("KELVIN_TOKEN_FILE", tokens.display().to_string()),
+            ("KELVIN_STORE", "valkey".to_owned()),
+            ("KELVIN_VALKEY_ADDRESS", addresses.join(",")),
+            ("KELVIN_VALKEY_CLUSTER", (addresses.len() > 1).to_string()),
+            ("KELVIN_VALKEY_ACKNOWLEDGE", mode.to_string()),
+        ];
+        let mut server = Self { child: None, settings, port, folder };
+        server.run();
+        server
+    }
+
+    /// Starts it, again perhaps, at its address.
+    pub(crate) fn run(&mut self) {
+        let log = File::options().create(true).append(true).open(self.log()).expect("the log can be written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kelvin-server"));
+        command.env_clear().envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command
+            .stdout(log.try_clone().expect("the log can be written twice"))
+            .stderr(log)
+            .stdin(Stdio::null());
+        self.child = Some(command.spawn().expect("the server starts"));
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().and_then(|()| child.wait()).expect("the server can be killed");
+        }
+    }
+
+    /// Stops the process (`STOP`), or lets it go on (`CONT`).
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.child.as_ref().expect("it runs").id().to_string();
+        let done = Command::new("kill").args(["-s", signal, &id]).status().expect("kill runs");
+        assert!(done.success());
+    }
+
+    /// A client on a connection of its own, which is made when needed and made again.
+    pub(crate) fn client(&self) -> Client {
+        let endpoint =
+            Endpoint::from_shared(format!("http://127.0.0.1:{}", self.port)).expect("it is an address");
+        support::client(endpoint.connect_lazy(), TOKEN)
+    }
+
+    /// Whether it has ended by itself, or something in it panicked.
+    pub(crate) fn crashed(&mut self) -> bool {
+        let ended = self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)));
+        ended || fs::read_to_string(self.log()).expect("there is a log").contains("panicked")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+impl Drop for Kelvin {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,61 @@
+//! What becomes of acknowledged readings when something breaks: each fault in each mode of acknowledgement, under load
+//! and with bookkeeping. `make faults`, or with `ROUNDS=10`.
+//!
+//! Two servers, processes of their own, share a Valkey. At each of them callers of three kinds send unique readings at
+//! a steady pace, none of them twice, and note what was acknowledged. Afterwards that is compared with what a fresh
+//! server gives back: nothing acknowledged may be missing where that is promised, nothing may be there twice, every
+//! call must be answered in time, no server may crash, and the rate must come back.
+
+mod callers;
+mod cell;
+mod fault;
+mod kelvin;
+mod notes;
+#[path = "../../../store/tests/processes/mod.rs"]
+mod processes;
+mod proxy;
+#[path = "../support/mod.rs"]
+mod support;
+mod world;
+
+use std::{env, panic::AssertUnwindSafe, process::ExitCode};
+
+use futures_util::{
+    FutureExt as _,
+    stream::{self, StreamExt as _},
+};
+use kelvin_server::Acknowledge;
+
+use cell::Cell;
+use fault::Fault;
+
+const MODES: [Acknowledge; 3] = [Acknowledge::Primary, Acknowledge::Replica, Acknowledge::Fsync];
+/// Cells at a time. Each has its own servers and Valkey, and all of them together leave the machine room.
+const AT_ONCE: usize = 6;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Ok(rounds) = env::var("ROUNDS") else {
+        println!("`make faults` runs this");
+        return ExitCode::SUCCESS;
+    };
+    let rounds: usize = rounds.parse().expect("ROUNDS is a number");
+    println!(
+        "{:<44} {:<8} {:>8} {:>6} {:>8} {:>10}",
+        "fault", "mode", "stored", "lost", "doubled", "back in s"
+    );
+    let (mut passed, mut all) = (0, 0);
+    let cells = Fault::ALL.into_iter().flat_map(|fault| MODES.map(|mode| Cell { fault, mode }));
+    let cells = cells.cycle().take(rounds * Fault::ALL.len() * MODES.len());
+    let run = |cell: Cell| async move { (cell, AssertUnwindSafe(cell.run()).catch_unwind().await) };
+    let mut results = stream::iter(cells).map(run).buffered(AT_ONCE);
+    while let Some((Cell { fault, mode }, result)) = results.next().await {
+        let good = result.as_ref().is_ok_and(cell::Result::passed);
+        let result = result.map_or("FAILED: it panicked".to_owned(), |result| result.to_string());
+        println!("{:<44} {:<8} {result}", fault.name(), mode.to_string());
+        all += 1;
+        passed += u32::from(good);
+    }
+    println!("faults: {passed} of {all}");
+    if passed == all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,77 @@
+use std::{
+    collections::HashSet,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// What was acknowledged, and how it went.
+#[derive(Debug)]
+pub(crate) struct Notes {
+    /// How long a call may take to be answered.
+    pub(crate) deadline: Duration,
+    stored: Mutex<Vec<(Id, Instant)>>,
+    late: AtomicU64,
+    done: AtomicBool,
+}
+
+/// A reading: which caller sent it, and its number there.
+pub(crate) type Id = (u64, u64);
+
+/// A reading that was sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent {
+    pub(crate) id: Id,
+    pub(crate) at: Instant,
+}
+
+impl Notes {
+    pub(crate) fn new(deadline: Duration) -> Self {
+        Self { deadline, stored: Mutex::default(), late: AtomicU64::new(0), done: AtomicBool::new(false) }
+    }
+
+    /// These were acknowledged.
+    pub(crate) fn stored(&self, readings: &[Sent]) {
+        self.lock().extend(readings.iter().map(|sent| (sent.id, sent.at)));
+    }
+
+    /// A call was not answered in time.
+    pub(crate) fn late(&self) {
+        self.late.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn count_late(&self) -> u64 {
+        self.late.load(Relaxed)
+    }
+
+    pub(crate) fn count_stored(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub(crate) fn all_stored(&self) -> HashSet<Id> {
+        self.lock().iter().map(|(id, _)| *id).collect()
+    }
+
+    /// Of the readings that were sent in the `time` from `start`, how many a second are acknowledged by now.
+    pub(crate) fn rate(&self, start: Instant, time: Duration) -> f64 {
+        let within = |at: Instant| at >= start && at < start + time;
+        self.lock().iter().filter(|(_, at)| within(*at)).count() as f64 / time.as_secs_f64()
+    }
+
+    /// No more is to be sent.
+    pub(crate) fn end(&self) {
+        self.done.store(true, Relaxed);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.done.load(Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Id, Instant)>> {
+        self.stored.lock().expect("no caller panics")
+    }
+}
