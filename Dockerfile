@@ -29,6 +29,8 @@ RUN install -Dt /out target/release/kelvin-server target/release/kelvin-client \
 
 FROM gcr.io/distroless/cc-debian12:nonroot AS runtime
 USER 65532:65532
+# With pages of 2 MiB a server that has little to do would take 40 MB instead of 15.
+ENV MIMALLOC_ALLOW_THP=0
 ARG VERSION=0.0.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.version=$VERSION \
