@@ -10,7 +10,7 @@ use kelvin_proto::{SensorReading, Severity};
 use tokio::{
     sync::mpsc::{UnboundedSender, unbounded_channel},
     task::JoinSet,
-    time::{Instant, Interval, MissedTickBehavior, interval, timeout},
+    time::{Interval, MissedTickBehavior, interval, timeout},
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Status};
@@ -22,11 +22,11 @@ use crate::{
     support::reading,
 };
 
-const PACE: Duration = Duration::from_millis(20);
+const PACE: Duration = Duration::from_millis(50);
 /// Readings at each of these.
 const BATCH: usize = 2;
 /// How long a client-streaming call sends.
-const STREAM: usize = 25;
+const STREAM: usize = 10;
 /// Sensors of a caller; they lie in several partitions.
 pub(crate) const SENSORS: u64 = 4;
 
@@ -75,7 +75,7 @@ impl Caller {
     }
 
     fn next(&mut self) -> (SensorReading, Sent) {
-        let sent = Sent { id: (self.number, self.sent), at: Instant::now() };
+        let sent = self.notes.send((self.number, self.sent));
         let timestamp = i64::try_from(self.sent).expect("few readings");
         let reading = reading(&sensor(self.number, self.sent), 20.0, timestamp);
         self.sent += 1;

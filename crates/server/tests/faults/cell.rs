@@ -19,11 +19,12 @@ use crate::{
 };
 
 const KINDS: [Kind; 3] = [Kind::Unary, Kind::ClientStreaming, Kind::Chat];
-/// How long the rate is measured before the fault.
+/// How long it is measured before the fault which share of what is sent gets acknowledged. The callers keep their pace,
+/// so this is the rate too, but for what other programs take from the machine.
 const BEFORE: Duration = Duration::from_secs(5);
 /// After so long what was sent is acknowledged, if nothing is wrong.
 const SETTLED: Duration = Duration::from_secs(2);
-/// How soon after the fault's end the rate must be back, and how much of it.
+/// How soon after the fault's end so much of it must be back, known by acknowledgements.
 const BACK: (Duration, f64) = (Duration::from_secs(5), 0.8);
 /// What must be back must stay for so long.
 const STEADY: Duration = Duration::from_secs(1);
@@ -43,7 +44,7 @@ pub(crate) struct Result {
     lost: usize,
     doubled: usize,
     late: u64,
-    crashed: bool,
+    crash: Option<String>,
     back: Option<Duration>,
     keeps_all: bool,
     loses_some: bool,
@@ -65,7 +66,7 @@ impl Cell {
         until("the load runs", async || notes.count_stored() > 200).await;
         let start = Instant::now();
         sleep(BEFORE + SETTLED).await;
-        let before = notes.rate(start, BEFORE);
+        let before = notes.share(start, BEFORE);
         fault.happen(&mut world).await;
         let back = back(&notes, before).await;
         notes.end();
@@ -80,7 +81,7 @@ impl Cell {
             lost: stored.iter().filter(|id| !found.contains_key(id)).count(),
             doubled: found.values().filter(|times| **times > 1).count(),
             late: notes.count_late(),
-            crashed: world.kelvins.iter_mut().any(Kelvin::crashed),
+            crash: world.kelvins.iter_mut().find_map(Kelvin::crash),
             back,
             keeps_all: fault.keeps_all(mode),
             loses_some: fault.loses_some(mode),
@@ -91,7 +92,7 @@ impl Cell {
 impl Result {
     pub(crate) fn passed(&self) -> bool {
         let promise = (self.lost == 0 || !self.keeps_all) && (self.lost > 0 || !self.loses_some);
-        promise && self.doubled == 0 && self.late == 0 && !self.crashed && self.back.is_some()
+        promise && self.doubled == 0 && self.late == 0 && self.crash.is_none() && self.back.is_some()
     }
 }
 
@@ -102,7 +103,9 @@ impl fmt::Display for Result {
         if self.late > 0 {
             write!(f, "  {} calls answered too late", self.late)?;
         }
-        f.write_str(if self.crashed { "  a server crashed" } else { "" })?;
+        if let Some(crash) = &self.crash {
+            write!(f, "  a server crashed: {crash}")?;
+        }
         f.write_str(if self.keeps_all { "" } else { "  loss is possible" })?;
         f.write_str(if self.passed() { "" } else { "  FAILED" })
     }
@@ -117,14 +120,14 @@ fn deadline(fault: Fault, mode: Acknowledge) -> Duration {
     Duration::from_secs(2 * (2 + wait) + 1 + stopped)
 }
 
-/// How long after now the rate is back.
+/// How long after now the share is back.
 async fn back(notes: &Notes, before: f64) -> Option<Duration> {
     let end = Instant::now();
     while end.elapsed() < BACK.0 {
         sleep(STEP).await;
         let mut start = end;
         while start + STEADY <= Instant::now() {
-            if notes.rate(start, STEADY) >= BACK.1 * before {
+            if notes.share(start, STEADY) >= BACK.1 * before {
                 return Some(start - end);
             }
             start += STEP;

@@ -78,10 +78,16 @@ impl Kelvin {
         support::client(endpoint.connect_lazy(), TOKEN)
     }
 
-    /// Whether it has ended by itself, or something in it panicked.
-    pub(crate) fn crashed(&mut self) -> bool {
-        let ended = self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)));
-        ended || fs::read_to_string(self.log()).expect("there is a log").contains("panicked")
+    /// What it last said, if it ended by itself or something in it panicked.
+    pub(crate) fn crash(&mut self) -> Option<String> {
+        let log = fs::read_to_string(self.log()).expect("there is a log");
+        let panic = log.lines().find(|line| line.contains("panicked"));
+        let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("it can be asked"));
+        match (panic, ended) {
+            (Some(panic), _) => Some(panic.to_owned()),
+            (None, Some(status)) => Some(format!("{status}: {}", log.lines().last().unwrap_or_default())),
+            (None, None) => None,
+        }
     }
 
     fn log(&self) -> PathBuf {

@@ -14,7 +14,8 @@ use tokio::time::Instant;
 pub(crate) struct Notes {
     /// How long a call may take to be answered.
     pub(crate) deadline: Duration,
-    stored: Mutex<Vec<(Id, Instant)>>,
+    sent: Mutex<Vec<Instant>>,
+    stored: Mutex<Vec<Sent>>,
     late: AtomicU64,
     done: AtomicBool,
 }
@@ -31,12 +32,25 @@ pub(crate) struct Sent {
 
 impl Notes {
     pub(crate) fn new(deadline: Duration) -> Self {
-        Self { deadline, stored: Mutex::default(), late: AtomicU64::new(0), done: AtomicBool::new(false) }
+        Self {
+            deadline,
+            sent: Mutex::default(),
+            stored: Mutex::default(),
+            late: AtomicU64::new(0),
+            done: AtomicBool::new(false),
+        }
+    }
+
+    /// This is sent now.
+    pub(crate) fn send(&self, id: Id) -> Sent {
+        let at = Instant::now();
+        self.sent.lock().expect("no caller panics").push(at);
+        Sent { id, at }
     }
 
     /// These were acknowledged.
     pub(crate) fn stored(&self, readings: &[Sent]) {
-        self.lock().extend(readings.iter().map(|sent| (sent.id, sent.at)));
+        self.lock().extend(readings);
     }
 
     /// A call was not answered in time.
@@ -53,13 +67,15 @@ impl Notes {
     }
 
     pub(crate) fn all_stored(&self) -> HashSet<Id> {
-        self.lock().iter().map(|(id, _)| *id).collect()
+        self.lock().iter().map(|sent| sent.id).collect()
     }
 
-    /// Of the readings that were sent in the `time` from `start`, how many a second are acknowledged by now.
-    pub(crate) fn rate(&self, start: Instant, time: Duration) -> f64 {
+    /// The share of the readings sent in the `time` from `start` that is acknowledged by now.
+    pub(crate) fn share(&self, start: Instant, time: Duration) -> f64 {
         let within = |at: Instant| at >= start && at < start + time;
-        self.lock().iter().filter(|(_, at)| within(*at)).count() as f64 / time.as_secs_f64()
+        let stored = self.lock().iter().filter(|sent| within(sent.at)).count();
+        let sent = self.sent.lock().expect("no caller panics").iter().filter(|at| within(**at)).count();
+        stored as f64 / sent.max(1) as f64
     }
 
     /// No more is to be sent.
@@ -71,7 +87,7 @@ impl Notes {
         self.done.load(Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(Id, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Sent>> {
         self.stored.lock().expect("no caller panics")
     }
 }
