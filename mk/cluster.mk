@@ -41,6 +41,11 @@ LOADED_TAG = $(shell docker image inspect --format '{{.Id}}' $(IMAGES) | sha256s
 chart = $(1) $(if $(CHARTS),$(CHARTS)/$($(3)_CHART),$($(3)_CHART) --repo $($(3)_REPO) --version $($(3)_VERSION)) \
   --namespace $(2) --values k8s/$($(3)_CHART).yaml $($(3)_ARGS)
 release = mk/tools helm && $(HELM) upgrade --install $(call chart,$(1),$(2),$(3)) --wait --timeout 5m >/dev/null
+# $(call install,FURTHER ARGUMENTS): Kelvin's own release.
+install = $(HELM) upgrade --install kelvin charts/kelvin --namespace kelvin --wait --timeout 5m \
+  $(if $(ON_KIND),--set image.tag=$(LOADED_TAG) --set image.pullPolicy=Never) \
+  $(if $(filter valkey,$(STORE)),--values k8s/kelvin-valkey.yaml) $(KELVIN_ARGS) $(1) >/dev/null
+NO_PODS := $(addprefix --set ,$(addsuffix .replicas=0,server $(addprefix clients.,unary client-streaming server-streaming bidi-streaming)))
 
 .PHONY: up down ui smoke scale bump cluster namespaces cert-manager monitoring jaeger collector collector-manifests \
   metrics-server valkey load kelvin
@@ -94,11 +99,12 @@ load: # the images, into the nodes
 	@tag=$(LOADED_TAG); for image in $(IMAGES); do docker tag $$image $${image%:*}:$$tag; done; \
 	  kind load docker-image --quiet --name $(CLUSTER) $(patsubst %:$(IMAGE_TAG),%:$$tag,$(IMAGES))
 
-kelvin: $(if $(ON_KIND),load)
-	@mk/tools helm
-	@$(HELM) upgrade --install kelvin charts/kelvin --namespace kelvin --wait --timeout 5m \
-	  $(if $(ON_KIND),--set image.tag=$(LOADED_TAG) --set image.pullPolicy=Never) \
-	  $(if $(filter valkey,$(STORE)),--values k8s/kelvin-valkey.yaml) $(KELVIN_ARGS) >/dev/null
+kelvin: $(if $(ON_KIND),load) # at first without pods, which would be warned of for as long as cert-manager has no Secrets for them
+	@mk/tools kubectl helm
+	@$(HELM) --namespace kelvin status kelvin >/dev/null 2>&1 \
+	  || { $(call install,$(NO_PODS)) && $(KUBECTL) -n kelvin get certificates --output name \
+	    | xargs -r $(KUBECTL) -n kelvin wait --for=condition=Ready --timeout=2m >/dev/null; }
+	@$(call install)
 
 ui: ## Jaeger, Prometheus, Grafana and the server on this machine's ports, until Ctrl-C
 	@mk/tools kubectl

@@ -88,6 +88,7 @@ spec:
       # Plain HTTP on a port of its own: the kubelet's gRPC probes do not speak TLS.
       startupProbe:
         httpGet: {path: /livez, port: health}
+        initialDelaySeconds: 2 # asked at once it would fail, and Kubernetes would warn of it
         periodSeconds: 1
         failureThreshold: 60
       livenessProbe:
