@@ -2,7 +2,7 @@ use redis::Value;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use super::{
-    Acknowledge, ValkeySettings, connect,
+    Acknowledge, Shared, ValkeySettings, connect,
     keys::{SLOTS, slot},
     nodes::Nodes,
     text,
@@ -40,7 +40,8 @@ pub(super) fn settings(settings: &ValkeySettings) -> Result<(), StoreError> {
 }
 
 /// What the server cannot do. One that cannot be reached now may be reached later.
-pub(super) async fn server(settings: &ValkeySettings, nodes: &Nodes) -> Result<(), StoreError> {
+pub(super) async fn server(shared: &Shared, nodes: &Nodes) -> Result<(), StoreError> {
+    let settings = nodes.settings();
     let name = format!("{}:partitions", settings.prefix);
     let mut pipeline = redis::pipe();
     pipeline.cmd("SET").arg(&name).arg(settings.partitions).arg("NX");
@@ -50,7 +51,7 @@ pub(super) async fn server(settings: &ValkeySettings, nodes: &Nodes) -> Result<(
     let answer = match nodes.query(slot(&name), "SET", &pipeline).await {
         Ok(answer) => answer,
         Err(failure) => {
-            tracing::warn!(error = failure.text(), "the store cannot be reached yet");
+            shared.availability.note(Some(failure.text()));
             return Ok(());
         }
     };

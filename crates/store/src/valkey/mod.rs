@@ -5,6 +5,7 @@
 //! ([`alerts`]). [`nodes`] knows whom to ask; what is of unknown outcome is never sent again.
 
 mod alerts;
+mod availability;
 mod check;
 mod connect;
 mod failure;
@@ -43,8 +44,8 @@ use tokio::task::JoinSet;
 pub(crate) use self::reader::ValkeyReader;
 pub use self::settings::{Acknowledge, Credentials, TlsPem, ValkeySettings};
 use self::{
-    failure::Failure, flush::Totals, gauges::Held, keys::Keys, merger::Merger, news::News, nodes::Nodes,
-    record::Record, spans::Spans,
+    availability::Availability, failure::Failure, flush::Totals, gauges::Held, keys::Keys, merger::Merger,
+    news::News, nodes::Nodes, record::Record, spans::Spans,
 };
 use crate::{AlertSettings, Batch, Limits, Report, StoreError, detector::Rules, instruments};
 
@@ -66,7 +67,7 @@ struct Shared {
     keys: Keys,
     counters: Counters,
     held: Held,
-    up: AtomicBool,
+    availability: Availability,
     spans: Spans,
     duration: Histogram<f64>,
 }
@@ -105,7 +106,7 @@ impl Valkey {
             keys: Keys::new(&settings.prefix, settings.partitions),
             counters: Counters::default(),
             held: Held::default(),
-            up: AtomicBool::new(true),
+            availability: Availability::default(),
             spans: Spans::default(),
             duration: instruments::duration(meter),
         });
@@ -125,8 +126,8 @@ impl Valkey {
     /// Succeeds though Valkey may be away, but not if it is there and cannot do what is wanted.
     pub(crate) async fn open(&self) -> Result<ValkeyStore, StoreError> {
         let nodes = Arc::new(Nodes::new(self.settings.clone(), self.commands.clone()));
-        check::server(&self.settings, &nodes).await?;
         let shared = Arc::clone(&self.shared);
+        check::server(&shared, &nodes).await?;
         let (merger, news) = (Arc::new(Merger::new()), News::default());
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&merger).run(Arc::clone(&shared), Arc::clone(&nodes)));
@@ -170,7 +171,7 @@ impl ValkeyStore {
         let start = Instant::now();
         let answer = self.nodes.query(slot, operation, pipeline).await;
         self.shared.time("read", start);
-        self.shared.note(answer.as_ref().err().map(Failure::text));
+        self.shared.availability.note(answer.as_ref().err().map(Failure::text));
         answer.map_err(|failure| StoreError::Unavailable(failure.text().to_owned()))
     }
 }
@@ -188,17 +189,6 @@ impl Shared {
     fn alive(&self, record: Record) -> Option<Record> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         (!record.is_idle(now.as_secs_f64() * 1e3, self.idle)).then_some(record)
-    }
-
-    /// Notes whether the store answers, and logs a change.
-    fn note(&self, failure: Option<&str>) {
-        if self.up.swap(failure.is_none(), Relaxed) != failure.is_none() {
-            if let Some(error) = failure {
-                tracing::error!(%error, "the store is unavailable; readings are not accepted");
-            } else {
-                tracing::info!("the store is available again");
-            }
-        }
     }
 
     fn time(&self, operation: &'static str, start: Instant) {

@@ -167,7 +167,8 @@ impl Nodes {
             if *moved {
                 self.moved();
                 if !self.settings.cluster {
-                    self.drop_connection(connection).await;
+                    // Others go to the same node, also those that read.
+                    self.reset();
                 }
             }
         }
@@ -206,7 +207,23 @@ impl Nodes {
         pipeline: &Pipeline,
     ) -> Result<Vec<Value>, Failure> {
         let address = self.route(slot).await?;
-        let connection = self.connection(&address, Lane::Read).await?;
+        match self.send(&address, operation, pipeline).await {
+            // The slot is being moved, and its keys are there already.
+            Err(Failure::Refused { ask: Some(address), .. }) => {
+                let answers = self.send(&address, operation, &asking(pipeline)).await?;
+                Ok(answers.into_iter().skip(1).step_by(2).collect())
+            }
+            done => done,
+        }
+    }
+
+    async fn send(
+        &self,
+        address: &str,
+        operation: &'static str,
+        pipeline: &Pipeline,
+    ) -> Result<Vec<Value>, Failure> {
+        let connection = self.connection(address, Lane::Read).await?;
         let values = self.run(&connection, operation, pipeline).await?;
         let checked: Result<Vec<_>, _> = values.into_iter().map(Failure::check).collect();
         if let Err(failure) = &checked {
@@ -282,6 +299,15 @@ impl Nodes {
         attributes.extend(error.map(|error| KeyValue::new("error.type", error)));
         self.duration.record(start.elapsed().as_secs_f64(), &attributes);
     }
+}
+
+/// The same commands for a node that is to take them although it is not in charge yet.
+fn asking(pipeline: &Pipeline) -> Pipeline {
+    let mut asking = redis::pipe();
+    for command in pipeline.cmd_iter() {
+        asking.cmd("ASKING").add_command(command.clone());
+    }
+    asking
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -31,6 +31,8 @@ pub(super) struct Pending {
 pub(super) struct Item {
     pub(super) id: CompactString,
     pub(super) partition: usize,
+    /// How many items of the same sensor are before this one.
+    pub(super) round: usize,
     pub(super) packed: Vec<u8>,
     /// The call and the place in its batch of each reading.
     origins: Vec<(u32, u32)>,
@@ -79,7 +81,8 @@ impl Pending {
         for (place, (id, reading)) in (0..).zip(batch.iter()) {
             let at = match self.open.get(id) {
                 Some(&at) if self.items[at].origins.len() < ENTRY => at,
-                _ => self.open_item(keys, id),
+                Some(&at) => self.open_item(keys, id, self.items[at].round + 1),
+                None => self.open_item(keys, id, 0),
             };
             let item = &mut self.items[at];
             pack(&reading, &mut item.packed);
@@ -91,11 +94,12 @@ impl Pending {
         settled
     }
 
-    fn open_item(&mut self, keys: &Keys, id: &str) -> usize {
+    fn open_item(&mut self, keys: &Keys, id: &str, round: usize) -> usize {
         let at = self.items.len();
         self.items.push(Item {
             id: id.into(),
             partition: keys.number_of(id),
+            round,
             packed: Vec::new(),
             origins: Vec::new(),
             outcome: Outcome::Open,
@@ -117,7 +121,9 @@ impl Pending {
     pub(super) fn settle(self, flush: Option<SpanContext>) {
         let mut settled = vec![Settled { flush, ..Settled::default() }; self.jobs.len()];
         if self.failure().is_some() {
-            self.items.iter().for_each(|item| item.fail(&mut settled));
+            for item in &self.items {
+                item.fail(&mut settled);
+            }
         }
         for item in self.items {
             item.settle(&mut settled);
@@ -194,7 +200,9 @@ mod tests {
         let (keys, mut pending) = (Keys::new("test", 4), Pending::default());
         let batch = |ids: &[&str]| {
             let mut batch = Batch::default();
-            ids.iter().for_each(|id| batch.push(id, Reading { temperature: 1.0, timestamp: 1 }));
+            for id in ids {
+                batch.push(id, Reading { temperature: 1.0, timestamp: 1 });
+            }
             batch
         };
         let broken = pending.add(&keys, &batch(&["a", "b", "a", "c", "a"]));
