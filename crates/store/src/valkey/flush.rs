@@ -88,16 +88,15 @@ pub(super) async fn store(shared: &Shared, nodes: &Nodes, lane: usize, pending: 
     }
 }
 
-/// A call has no sensor twice: its items of a later round go in a later call.
 fn calls(items: &[Item]) -> Vec<Call> {
-    let mut groups = BTreeMap::<(usize, usize), Vec<usize>>::new();
+    let mut partitions = BTreeMap::<usize, Vec<usize>>::new();
     for (at, item) in items.iter().enumerate() {
-        groups.entry((item.round, item.partition)).or_default().push(at);
+        partitions.entry(item.partition).or_default().push(at);
     }
-    let chunks = groups
+    let chunks = partitions
         .iter()
-        .flat_map(|((_, partition), items)| items.chunks(SENSORS).map(move |part| (*partition, part)));
-    chunks.map(|(partition, items)| Call { partition, items: items.to_vec(), ask: None }).collect()
+        .flat_map(|(partition, items)| items.chunks(SENSORS).map(move |part| (partition, part)));
+    chunks.map(|(&partition, items)| Call { partition, items: items.to_vec(), ask: None }).collect()
 }
 
 type Sent = Vec<(Call, Result<Vec<Outcome>, Failure>)>;
@@ -160,7 +159,7 @@ pub(super) fn append<'a>(
     partition: &Partition,
     items: impl ExactSizeIterator<Item = &'a Item> + Clone,
 ) -> Cmd {
-    let mut keys = vec![partition.statistics(), partition.index(), partition.names(), partition.channel()];
+    let mut keys = vec![partition.statistics(), partition.index(), partition.names(), partition.meta()];
     keys.extend(items.clone().map(|item| partition.stream(&item.id)));
     let mut call = APPEND.call(keys.iter().map(String::as_str));
     let share = |limit: usize| (limit / shared.keys.all().len()).max(1) as f64;
@@ -172,17 +171,15 @@ pub(super) fn append<'a>(
         shared.idle,
         partition.stream_prefix() as f64,
     ];
-    let mut packed = Vec::with_capacity(size_of_val(&bounds) + items.len() * size_of::<[f64; 4]>());
-    packed.extend(bounds.map(f64::to_le_bytes).as_flattened());
+    call.arg(bounds.map(f64::to_le_bytes).as_flattened());
     let mut readings = Vec::new();
     for item in items {
         readings.clear();
         readings.extend(item.readings());
-        let Summary { mean, m2, min, max, .. } = Summary::of(&readings);
-        packed.extend([mean, m2, min, max].map(f64::to_le_bytes).as_flattened());
-        call.arg(&item.packed[..]);
+        let Summary { count, mean, m2, min, max } = Summary::of(&readings);
+        call.arg([count as f64, mean, m2, min, max].map(f64::to_le_bytes).as_flattened())
+            .arg(&item.packed[..]);
     }
-    call.arg(packed);
     call
 }
 
