@@ -88,15 +88,16 @@ pub(super) async fn store(shared: &Shared, nodes: &Nodes, lane: usize, pending: 
     }
 }
 
+/// A call has no sensor twice: its items of a later round go in a later call.
 fn calls(items: &[Item]) -> Vec<Call> {
-    let mut partitions = BTreeMap::<usize, Vec<usize>>::new();
+    let mut groups = BTreeMap::<(usize, usize), Vec<usize>>::new();
     for (at, item) in items.iter().enumerate() {
-        partitions.entry(item.partition).or_default().push(at);
+        groups.entry((item.round, item.partition)).or_default().push(at);
     }
-    let chunks = partitions
+    let chunks = groups
         .iter()
-        .flat_map(|(partition, items)| items.chunks(SENSORS).map(move |part| (partition, part)));
-    chunks.map(|(&partition, items)| Call { partition, items: items.to_vec(), ask: None }).collect()
+        .flat_map(|((_, partition), items)| items.chunks(SENSORS).map(move |part| (*partition, part)));
+    chunks.map(|(partition, items)| Call { partition, items: items.to_vec(), ask: None }).collect()
 }
 
 type Sent = Vec<(Call, Result<Vec<Outcome>, Failure>)>;
@@ -159,7 +160,7 @@ pub(super) fn append<'a>(
     partition: &Partition,
     items: impl ExactSizeIterator<Item = &'a Item> + Clone,
 ) -> Cmd {
-    let mut keys = vec![partition.statistics(), partition.index(), partition.names(), partition.meta()];
+    let mut keys = vec![partition.statistics(), partition.index(), partition.names(), partition.channel()];
     keys.extend(items.clone().map(|item| partition.stream(&item.id)));
     let mut call = APPEND.call(keys.iter().map(String::as_str));
     let share = |limit: usize| (limit / shared.keys.all().len()).max(1) as f64;
@@ -171,15 +172,16 @@ pub(super) fn append<'a>(
         shared.idle,
         partition.stream_prefix() as f64,
     ];
-    call.arg(bounds.map(f64::to_le_bytes).as_flattened());
+    let mut packed = bounds.map(f64::to_le_bytes).as_flattened().to_vec();
     let mut readings = Vec::new();
     for item in items {
         readings.clear();
         readings.extend(item.readings());
-        let Summary { count, mean, m2, min, max } = Summary::of(&readings);
-        call.arg([count as f64, mean, m2, min, max].map(f64::to_le_bytes).as_flattened())
-            .arg(&item.packed[..]);
+        let Summary { mean, m2, min, max, .. } = Summary::of(&readings);
+        packed.extend([mean, m2, min, max].map(f64::to_le_bytes).as_flattened());
+        call.arg(&item.packed[..]);
     }
+    call.arg(packed);
     call
 }
 

@@ -42,7 +42,7 @@ impl Keys {
 }
 
 impl Partition {
-    /// Hash: sensor → packed statistics.
+    /// Hash: sensor → packed statistics, and the partition's totals.
     pub(super) fn statistics(&self) -> String {
         format!("{}s", self.base)
     }
@@ -57,9 +57,9 @@ impl Partition {
         format!("{}n", self.base)
     }
 
-    /// String: packed totals. Also the channel on which changed sensors are named.
-    pub(super) fn meta(&self) -> String {
-        format!("{}m", self.base)
+    /// Channel on which changed sensors are named.
+    pub(super) fn channel(&self) -> String {
+        format!("{}c", self.base)
     }
 
     /// Stream of packed batches.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use redis::Value;
-use tokio::time::sleep;
+use tokio::{task::JoinHandle, time::sleep};
 
 use super::{
     ValkeyStore,
@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Bytes of readings aimed at in one answer.
 const ANSWER: usize = 128 * 1024;
 /// Stream entries asked for at most in one answer, and at first.
-const ENTRIES: (usize, usize) = (4096, 16);
+const ENTRIES: (usize, usize) = (4096, 128);
 
 /// Reads a sensor's stream by ranges of sequence numbers; the first reading ever has 1.
 #[derive(Debug)]
@@ -32,11 +32,16 @@ pub(crate) struct ValkeyReader {
     /// The last one wanted.
     end: Option<u64>,
     entries: usize,
+    /// The next answer, asked for while the one before is given out. One at most, so that a reader holds two.
+    ahead: Option<Ahead>,
     missed: u64,
     follower: Option<Follower>,
 }
 
+type Ahead = JoinHandle<Result<Option<Found>, StoreError>>;
+
 /// One answer.
+#[derive(Debug)]
 struct Found {
     record: Record,
     entries: usize,
@@ -57,6 +62,7 @@ impl ValkeyReader {
             next: 1,
             end: Some(0),
             entries: ENTRIES.1,
+            ahead: None,
             missed: 0,
             follower,
         };
@@ -108,7 +114,11 @@ impl ValkeyReader {
 
     /// Gives out one answer's readings; false if there was nothing to look at.
     async fn step(&mut self, out: &mut Vec<Reading>) -> Result<bool, StoreError> {
-        let Some(Found { record, entries, last, packed }) = self.find().await? else { return Ok(false) };
+        let found = match self.ahead.take() {
+            Some(ahead) => ahead.await.map_err(|error| StoreError::Unavailable(error.to_string()))?,
+            None => self.find().await,
+        };
+        let Some(Found { record, entries, last, packed }) = found? else { return Ok(false) };
         if self.born != Some(record.born) {
             if self.follower.is_none() {
                 return Ok(false);
@@ -127,9 +137,22 @@ impl ValkeyReader {
         let first = last + 1 - (packed.len() / READING) as u64;
         self.skip_to(first);
         let known = usize::try_from(self.next - first).unwrap_or(usize::MAX);
-        out.extend(unpack(&packed).skip(known).filter(|reading| self.wants(reading)));
         self.next = self.next.max(last + 1);
+        self.look_ahead(record.count);
+        let readings = unpack(&packed).skip(known);
+        if self.since == i64::MIN && self.until.is_none() {
+            out.extend(readings);
+        } else {
+            out.extend(readings.filter(|reading| self.wants(reading)));
+        }
         Ok(true)
+    }
+
+    /// Asks for what comes next if something does.
+    fn look_ahead(&mut self, count: u64) {
+        if self.next <= self.end.map_or(count, |end| end.min(count)) {
+            self.ahead = Some(tokio::spawn(self.find()));
+        }
     }
 
     /// What lies before `first` is gone.
@@ -151,8 +174,10 @@ impl ValkeyReader {
         Ok(self.store.shared.record(answer.first()))
     }
 
-    async fn find(&self) -> Result<Option<Found>, StoreError> {
-        let partition = self.store.shared.keys.of(&self.id);
+    fn find(&self) -> impl Future<Output = Result<Option<Found>, StoreError>> + Send + use<> {
+        let store = self.store.clone();
+        let partition = store.shared.keys.of(&self.id);
+        let slot = partition.slot;
         let (statistics, stream) = (partition.statistics(), partition.stream(&self.id));
         let mut call = RANGE.call([statistics.as_str(), stream.as_str()].into_iter());
         call.arg(&self.id).arg(self.next);
@@ -161,21 +186,18 @@ impl ValkeyReader {
             None => call.arg("+"),
         };
         call.arg(self.entries);
-        let answer = self.store.ask(partition.slot, "EVALSHA", redis::pipe().add_command(call)).await?;
-        let Some(Value::Array(answer)) = answer.into_iter().next() else { return Ok(None) };
-        let Ok([record, Value::Int(entries), name, Value::BulkString(packed)]) =
-            <[Value; 4]>::try_from(answer)
-        else {
-            return Ok(None);
-        };
-        let record = self.store.shared.record(Some(&record));
-        let last = text(&name).and_then(|name| name.split('-').next()?.parse().ok()).unwrap_or(0);
-        Ok(record.map(|record| Found {
-            record,
-            entries: usize::try_from(entries).unwrap_or(0),
-            last,
-            packed,
-        }))
+        async move {
+            let answer = store.ask(slot, "EVALSHA", redis::pipe().add_command(call)).await?;
+            let Some(Value::Array(answer)) = answer.into_iter().next() else { return Ok(None) };
+            let Ok([record, Value::Int(entries), name, Value::BulkString(packed)]) =
+                <[Value; 4]>::try_from(answer)
+            else {
+                return Ok(None);
+            };
+            let Some(record) = store.shared.record(Some(&record)) else { return Ok(None) };
+            let last = text(&name).and_then(|name| name.split('-').next()?.parse().ok()).unwrap_or(0);
+            Ok(Some(Found { record, entries: usize::try_from(entries).unwrap_or(0), last, packed }))
+        }
     }
 
     /// Where to begin for the newest `limit` readings that are wanted.

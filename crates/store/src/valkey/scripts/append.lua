@@ -1,146 +1,148 @@
 #!lua
 -- Takes the readings of some sensors of one partition in: data, statistics, index, bounds and news in one step.
 --
--- KEYS  statistics (hash), index by last seen (sorted set), names (sorted set), meta (string, and the channel for
---       news), then one stream per item
--- ARGV  bounds: readings a sensor, sensors and readings in this partition, idle time in ms, length of a stream key
---       before the sensor's id; then per item its summary (count, mean, M2, min, max) and its readings of 16 bytes
+-- KEYS  statistics (hash), index by last seen (sorted set), names (sorted set), channel for news, then one stream per
+--       item; no sensor twice
+-- ARGV  per item its readings of 16 bytes; last a packed string: bounds (readings a sensor, sensors and readings in
+--       this partition), idle time in ms, length of a stream key before the sensor's id, and per item its summary
+--       (mean, M2, min, max)
 -- Returns a packed string: sensors (counted if there are no items) and readings held here, sensors forgotten and
---       readings gone with them; then per item 0 or why it was refused, the alert state, the readings before it, and how many older ones went
+--       readings gone with them; then per item 0 or why it was refused, the alert state, the readings before it, and
+--       how many older ones went
 --
 -- A stream entry is named after the sequence number of its last reading, so that the oldest are cut off by number.
--- A record or meta may grow at its end in a later release: what follows the known fields is kept.
-local RECORD, META = '<BBI4ddddddddd', '<Bdd'
+-- A record or the totals may grow at their end in a later release: what follows the known fields is kept.
+-- Most of the time goes into calls and tables, so an item makes one table entry of each kind and no table.
+local RECORD, TOTALS = '<BBI4ddddddddd', '<Bdd'
 local TOO_MANY_SENSORS, FULL = 1, 2
+-- The totals' field in the hash. Sensors are called in UTF-8, where this byte does not occur.
+local TOTALS_FIELD = '\255'
 
-local statistics, index, names, meta_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local per_sensor, max_sensors, max_readings, idle, prefix = struct.unpack('<ddddd', ARGV[1])
-local time = redis.call('TIME')
+local KEYS, ARGV, call, sub, format = KEYS, ARGV, redis.call, string.sub, string.format
+local pack, read = struct.pack, struct.unpack
+local statistics, index, names, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local count_items = #ARGV - 1
+local packed = ARGV[count_items + 1]
+local per_sensor, max_sensors, max_readings, idle, prefix, at = read('<ddddd', packed)
+local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local meta = redis.call('GET', meta_key)
-local held, prune_at, meta_rest = 0, 0, ''
-if meta then
-  local _, at
-  _, held, prune_at, at = struct.unpack(META, meta)
-  meta_rest = string.sub(meta, at)
+local ids = {}
+for i = 1, count_items do ids[i] = sub(KEYS[i + 4], prefix + 1) end
+ids[count_items + 1] = TOTALS_FIELD
+local known = call('HMGET', statistics, unpack(ids))
+local totals, totals_rest = known[count_items + 1], ''
+local held, prune_at = 0, 0
+if totals then
+  local _, rest
+  _, held, prune_at, rest = read(TOTALS, totals)
+  totals_rest = sub(totals, rest)
 end
 local old_held, old_prune_at = held, prune_at
 local forgotten, expired = 0, 0
 -- Asked for when it is needed.
 local sensors
 local function count_sensors()
-  sensors = sensors or redis.call('HLEN', statistics)
+  sensors = sensors or call('HLEN', statistics) - (totals and 1 or 0)
   return sensors
 end
 
-local function unpack_record(raw)
-  local r, at = {}, nil
-  r.layout, r.state, r.alerts, r.born, r.count, r.held, r.mean, r.m2, r.min, r.max, r.seen, r.indexed, at =
-    struct.unpack(RECORD, raw)
-  r.rest = string.sub(raw, at + 16)
-  return r
-end
-
-local function pack_record(r)
-  return struct.pack(RECORD, r.layout, r.state, r.alerts, r.born, r.count, r.held, r.mean, r.m2, r.min, r.max,
-    r.seen, r.indexed) .. r.last .. r.rest
-end
-
-local function forget(id, key, r)
+local function forget(id, key, readings)
   count_sensors()
-  redis.call('UNLINK', key)
-  redis.call('HDEL', statistics, id)
-  redis.call('ZREM', index, id)
-  redis.call('ZREM', names, id)
-  held = held - r.held
+  call('UNLINK', key)
+  call('HDEL', statistics, id)
+  call('ZREM', index, id)
+  call('ZREM', names, id)
+  held = held - readings
   sensors = sensors - 1
   forgotten = forgotten + 1
-  expired = expired + r.held
+  expired = expired + readings
 end
 
 -- The index is brought up to date seldom; a sensor is judged by its record.
 if now >= prune_at then
-  local late = redis.call('ZRANGE', index, '-inf', now - idle, 'BYSCORE', 'LIMIT', 0, 16)
+  local late = call('ZRANGE', index, '-inf', now - idle, 'BYSCORE', 'LIMIT', 0, 16)
   for _, id in ipairs(late) do
-    local raw = redis.call('HGET', statistics, id)
-    local r = raw and unpack_record(raw)
-    if not r then
-      redis.call('ZREM', index, id)
-    elseif now - r.seen >= idle then
-      forget(id, string.sub(meta_key, 1, -2) .. 'd:' .. id, r)
+    local raw = call('HGET', statistics, id)
+    if not raw then
+      call('ZREM', index, id)
     else
-      redis.call('ZADD', index, r.seen, id)
+      local _, _, _, _, _, readings, _, _, _, _, seen = read(RECORD, raw)
+      if now - seen >= idle then
+        forget(id, sub(statistics, 1, -2) .. 'd:' .. id, readings)
+      else
+        call('ZADD', index, seen, id)
+      end
     end
   end
   prune_at = #late == 16 and now or now + idle / 16
+  if forgotten > 0 then known = call('HMGET', statistics, unpack(ids)) end
 end
 
-local ids = {}
-for i = 5, #KEYS do ids[i - 4] = string.sub(KEYS[i], prefix + 1) end
-local known = #ids > 0 and redis.call('HMGET', statistics, unpack(ids)) or {}
-local records, outcomes, stored = {}, {}, {}
-
-for i, id in ipairs(ids) do
-  local key, readings = KEYS[i + 4], ARGV[i * 2 + 1]
-  local count, mean, m2, min, max = struct.unpack('<ddddd', ARGV[i * 2])
-  local r = records[id] or known[i] and unpack_record(known[i])
-  if r and now - r.seen >= idle then
-    forget(id, key, r)
-    r = nil
+local fields, outcomes, stored = {}, {}, 0
+for i = 1, count_items do
+  local id, key, readings, raw = ids[i], KEYS[i + 4], ARGV[i], known[i]
+  local mean, m2, min, max
+  mean, m2, min, max, at = read('<dddd', packed, at)
+  local layout, state, alerts, born, before, own, old_mean, old_m2, old_min, old_max, seen, indexed, rest
+  if raw then
+    layout, state, alerts, born, before, own, old_mean, old_m2, old_min, old_max, seen, indexed, rest = read(RECORD, raw)
+    if now - seen >= idle then
+      forget(id, key, own)
+      raw = false
+    end
   end
   local refusal = 0
-  if not r then
+  if not raw then
     if held >= max_readings then
       refusal = FULL
     elseif count_sensors() >= max_sensors then
       refusal = TOO_MANY_SENSORS
     else
       -- What an eviction policy may have left of an earlier one of the same name.
-      redis.call('UNLINK', key)
-      r = { layout = 1, state = 0, alerts = 0, born = now, count = 0, held = 0, mean = 0, m2 = 0, min = min,
-        max = max, indexed = 0, rest = '' }
+      call('UNLINK', key)
+      layout, state, alerts, born, before, own, old_mean, old_m2, old_min, old_max, indexed =
+        1, 0, 0, now, 0, 0, 0, 0, min, max, 0
       sensors = sensors + 1
-      redis.call('ZADD', names, 0, id)
+      call('ZADD', names, 0, id)
     end
   end
   if refusal == 0 then
-    local growth = math.min(count, per_sensor - r.held, math.max(max_readings - held, 0))
-    local before, total, delta = r.count, r.count + count, mean - r.mean
-    r.count, r.held = total, r.held + growth
-    r.mean = r.mean + delta * count / total
-    r.m2 = r.m2 + m2 + delta * delta * before * count / total
-    r.min, r.max = math.min(r.min, min), math.max(r.max, max)
-    r.seen, r.last = now, string.sub(readings, -16)
-    if now - r.indexed >= idle / 16 then
-      redis.call('ZADD', index, now, id)
-      r.indexed = now
+    local count = #readings / 16
+    local growth, room = per_sensor - own, max_readings > held and max_readings - held or 0
+    if count < growth then growth = count end
+    if room < growth then growth = room end
+    held, own = held + growth, own + growth
+    local total, delta = before + count, mean - old_mean
+    local step = delta * count / total
+    if old_min < min then min = old_min end
+    if old_max > max then max = old_max end
+    if now - indexed >= idle / 16 then
+      call('ZADD', index, now, id)
+      indexed = now
     end
-    held = held + growth
-    local name = string.format('%.0f-0', total)
     if growth < count then
-      redis.call('XADD', key, 'MINID', '~', string.format('%.0f-0', total - r.held + 1), name, 'r', readings)
+      call('XADD', key, 'MINID', '~', format('%d', total - own + 1), format('%d', total), 'r', readings)
     else
-      redis.call('XADD', key, name, 'r', readings)
+      call('XADD', key, format('%d', total), 'r', readings)
     end
-    if not records[id] then stored[#stored + 1] = id end
-    records[id] = r
-    outcomes[i] = struct.pack('<BBdd', 0, r.state, before, count - growth)
+    local last = sub(readings, -16)
+    if raw and #raw > rest + 15 then last = last .. sub(raw, rest + 16) end
+    fields[stored + 1] = id
+    stored = stored + 2
+    fields[stored] = pack('<BBI4dddddddddc0', layout, state, alerts, born, total, own, old_mean + step,
+      old_m2 + m2 + step * delta * before, min, max, now, indexed, last)
+    outcomes[i] = pack('<BBdd', 0, state, before, count - growth)
   else
-    outcomes[i] = struct.pack('<BBdd', refusal, 0, 0, 0)
+    outcomes[i] = pack('<BBdd', refusal, 0, 0, 0)
   end
 end
 
-if #stored > 0 then
-  local fields = {}
-  for i, id in ipairs(stored) do
-    fields[i * 2 - 1], fields[i * 2] = id, pack_record(records[id])
-  end
-  redis.call('HSET', statistics, unpack(fields))
-  redis.call('SPUBLISH', meta_key, table.concat(stored, '\0'))
-end
 if held ~= old_held or prune_at ~= old_prune_at then
-  redis.call('SET', meta_key, struct.pack(META, 1, held, prune_at) .. meta_rest)
+  fields[#fields + 1] = TOTALS_FIELD
+  fields[#fields + 1] = pack(TOTALS, 1, held, prune_at) .. totals_rest
 end
-if #ids == 0 then count_sensors() end
-return struct.pack('<dddd', sensors or 0, held, forgotten, expired) .. table.concat(outcomes)
+if #fields > 0 then call('HSET', statistics, unpack(fields)) end
+if stored > 0 then call('SPUBLISH', channel, table.concat(ids, '\0', 1, count_items)) end
+if count_items == 0 then count_sensors() end
+return pack('<dddd', sensors or 0, held, forgotten, expired) .. table.concat(outcomes)
