@@ -1,10 +1,13 @@
 //! What only the shared store does: its settings, its secrets, its layout, and being away.
 
+mod gauges;
+mod moves;
 #[path = "../processes/mod.rs"]
 #[expect(dead_code, reason = "other tests need more of it")]
 mod processes;
+mod secrets;
 
-use std::{fs, io, io::Write, path::Path, time::Duration};
+use std::time::Duration;
 
 use kelvin_store::{
     Acknowledge, AlertSettings, Batch, Credentials, Kind, Limits, Opener, Query, Reading, Report, Store,
@@ -13,14 +16,13 @@ use kelvin_store::{
 use opentelemetry::{
     Context, KeyValue,
     context::FutureExt,
-    metrics::{MeterProvider, noop::NoopMeterProvider},
+    metrics::{Meter, MeterProvider, noop::NoopMeterProvider},
     trace::{SpanKind, TraceContextExt, Tracer, TracerProvider},
 };
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::sync::watch;
 
-use processes::{PROGRAM, Server, free_port, until};
+use processes::{Server, until};
 
 fn settings(address: String, credentials: watch::Receiver<Credentials>) -> ValkeySettings {
     ValkeySettings {
@@ -40,6 +42,10 @@ fn plain(address: String) -> ValkeySettings {
 }
 
 fn opener(settings: ValkeySettings) -> Result<Opener, StoreError> {
+    metered(settings, &NoopMeterProvider::new().meter("test"))
+}
+
+fn metered(settings: ValkeySettings, meter: &Meter) -> Result<Opener, StoreError> {
     let limits = Limits {
         readings_per_sensor: 100,
         sensors: 1000,
@@ -48,8 +54,7 @@ fn opener(settings: ValkeySettings) -> Result<Opener, StoreError> {
         recent_window: 10,
     };
     let alerts = AlertSettings { low: None, high: Some(60.0), z_score: None };
-    let meter = NoopMeterProvider::new().meter("test");
-    Opener::new(Kind::Valkey(settings), limits, alerts, &meter)
+    Opener::new(Kind::Valkey(settings), limits, alerts, meter)
 }
 
 async fn open(settings: ValkeySettings) -> Result<Store, StoreError> {
@@ -143,69 +148,6 @@ async fn another_number_of_partitions_is_refused() {
     );
 }
 
-#[tokio::test]
-async fn a_changed_password_takes_over() {
-    let server = Server::start(&["--requirepass", "old"]).await;
-    let password = |password: &str| Credentials { password: Some(password.to_owned()), tls: None };
-    let (change, credentials) = watch::channel(password("wrong"));
-    let store = open(settings(server.address(), credentials)).await.expect("it opens");
-    let Err(StoreError::Unavailable(text)) = append(&store, &[1.0]).await else {
-        panic!("it must not get in")
-    };
-    assert!(!text.contains("wrong"), "no secret in an error: {text}");
-    change.send_replace(password("old"));
-    until("the password is taken", async || append(&store, &[1.0]).await.is_ok()).await;
-}
-
-#[tokio::test]
-async fn tls_with_a_changed_authority_takes_over() {
-    if !speaks_tls() {
-        let _ = writeln!(
-            io::stderr(),
-            "NOT RUN: this valkey-server was built without TLS; put another one on PATH"
-        );
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
-    let [old, new] = [(); 2].map(|()| issue());
-    let files = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-    write(folder.path(), &old);
-    let port_text = port.to_string();
-    let arguments = [
-        "--tls-port",
-        &port_text,
-        "--tls-auth-clients",
-        "no",
-        "--tls-cert-file",
-        &files("cert"),
-        "--tls-key-file",
-        &files("key"),
-        "--tls-ca-cert-file",
-        &files("ca"),
-    ];
-    let server = Server::start(&arguments).await;
-    let trust = |issued: &Issued| Credentials {
-        password: None,
-        tls: Some(TlsPem { ca: issued.ca.clone().into_bytes(), client: None }),
-    };
-    let (change, credentials) = watch::channel(trust(&new));
-    let store = open(settings(format!("localhost:{port}"), credentials)).await.expect("it opens");
-    let failed = append(&store, &[1.0]).await;
-    assert!(matches!(failed, Err(StoreError::Unavailable(_))), "another authority signed it: {failed:?}");
-    change.send_replace(trust(&old));
-    until("the authority is taken", async || append(&store, &[1.0]).await.is_ok()).await;
-    drop(server);
-}
-
-/// Whether the server was built with TLS; without certificates it ends at once in either case.
-fn speaks_tls() -> bool {
-    let mut command = std::process::Command::new(&*PROGRAM);
-    let output = command.args(["--port", "0", "--tls-port", &free_port().to_string()]).output();
-    !String::from_utf8_lossy(&output.expect("valkey-server starts").stdout)
-        .contains("Failed finding TLS support")
-}
-
 /// A neighbouring release may have put more behind the fields this one knows.
 #[tokio::test]
 async fn what_a_later_release_adds_is_kept() {
@@ -279,26 +221,5 @@ async fn a_sampled_call_has_a_span_linked_to_its_flush() {
         assert_eq!(span.span_kind, SpanKind::Client);
         assert!(span.attributes.contains(&KeyValue::new("db.system.name", "valkey")));
         assert!(span.attributes.contains(&KeyValue::new("db.operation.batch.size", 2)));
-    }
-}
-
-struct Issued {
-    ca: String,
-    cert: String,
-    key: String,
-}
-
-fn issue() -> Issued {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let cert = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
-    Issued { ca: ca.pem(), cert: cert.pem(), key: key.serialize_pem() }
-}
-
-fn write(folder: &Path, issued: &Issued) {
-    for (name, text) in [("ca", &issued.ca), ("cert", &issued.cert), ("key", &issued.key)] {
-        fs::write(folder.join(name), text).unwrap();
     }
 }

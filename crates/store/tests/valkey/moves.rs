@@ -1,0 +1,117 @@
+//! Readings and primaries that go elsewhere while the store is open.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU16, Ordering::Relaxed},
+};
+
+use kelvin_store::{Query, Store, ValkeySettings};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+};
+
+use crate::{
+    append, count, open, plain,
+    processes::{Server, cluster, until},
+};
+
+async fn read(store: &Store) -> usize {
+    let mut reader = store.read("a", Query::default()).await.expect("it can be read");
+    let mut out = Vec::new();
+    while reader.next(&mut out).await.expect("it can be read") {}
+    out.len()
+}
+
+/// A slot moves as an operator moves it, key by key, under writes: each is acknowledged, and there once.
+#[tokio::test]
+async fn a_slot_that_is_moved_takes_its_readings_along() {
+    let nodes = cluster(2, 0, &[]).await;
+    let addresses = nodes.iter().map(Server::address).collect();
+    let settings = ValkeySettings { addresses, cluster: true, partitions: 1, ..plain(nodes[0].address()) };
+    let store = open(settings).await.unwrap();
+    append(&store, &[1.0]).await.unwrap();
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let (writer, stopped) = (store.clone(), Arc::clone(&stop));
+    let writing = tokio::spawn(async move {
+        let mut written = 0;
+        while !stopped.load(Relaxed) {
+            append(&writer, &[2.0]).await.expect("it is stored wherever it goes");
+            written += 1;
+        }
+        written
+    });
+
+    let mut statistics = Vec::<String>::new();
+    let mut from = 0;
+    for (at, node) in nodes.iter().enumerate() {
+        let keys: Vec<String> = node.ask(&["KEYS", "*:s"]).await.unwrap();
+        if !keys.is_empty() {
+            (statistics, from) = (keys, at);
+        }
+    }
+    let (from, to) = (&nodes[from], &nodes[1 - from]);
+    let slot: u16 = from.ask(&["CLUSTER", "KEYSLOT", &statistics[0]]).await.unwrap();
+    let (slot, port) = (&slot.to_string(), &to.port.to_string());
+    let [source, target]: [String; 2] =
+        [from.ask(&["CLUSTER", "MYID"]).await.unwrap(), to.ask(&["CLUSTER", "MYID"]).await.unwrap()];
+    to.tell(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &source]).await;
+    from.tell(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &target]).await;
+    loop {
+        let keys: Vec<String> = from.ask(&["CLUSTER", "GETKEYSINSLOT", slot, "1"]).await.unwrap();
+        let Some(key) = keys.first() else { break };
+        from.tell(&["MIGRATE", "127.0.0.1", port, key, "0", "5000"]).await;
+    }
+    // All of it is at the new node while the old one is still in charge: both are asked now.
+    append(&store, &[3.0]).await.expect("it is stored at the new node");
+    assert!(read(&store).await >= 2, "it is read from there");
+    let asked: String = to.ask(&["INFO", "commandstats"]).await.unwrap();
+    assert!(asked.contains("cmdstat_asking"), "{asked}");
+    for node in [to, from] {
+        node.tell(&["CLUSTER", "SETSLOT", slot, "NODE", &target]).await;
+    }
+    append(&store, &[4.0]).await.expect("it is stored at the node in charge");
+    stop.store(true, Relaxed);
+    let written = 3 + writing.await.unwrap();
+    assert_eq!((read(&store).await, count(&store).await), (written, written as u64));
+    assert!(from.ask::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap().is_empty(), "nothing is left behind");
+}
+
+/// Behind an address there is another server now, as after a failover, while the connections to the old one are still
+/// open: its READONLY leads to a new look at the address.
+#[tokio::test]
+async fn an_old_primary_is_left() {
+    let old = Server::start(&[]).await;
+    let new = Server::start(&["--replicaof", "127.0.0.1", &old.port.to_string()]).await;
+    until("the replica follows", async || old.info("slave0").await.contains("state=online")).await;
+    let (target, listener) =
+        (Arc::new(AtomicU16::new(old.port)), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let address = listener.local_addr().unwrap().to_string();
+    let to = Arc::clone(&target);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = TcpStream::connect(("127.0.0.1", to.load(Relaxed))).await.expect("it is there");
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+        }
+    });
+    let store = open(plain(address)).await.unwrap();
+    append(&store, &[1.0]).await.unwrap();
+    assert_eq!(count(&store).await, 1);
+    until("the replica has it", async || old.info("slave0").await.contains("lag=0")).await;
+    until("the replica has it", async || {
+        new.ask::<u64>(&["DBSIZE"]).await.unwrap() == old.ask::<u64>(&["DBSIZE"]).await.unwrap()
+    })
+    .await;
+
+    new.tell(&["REPLICAOF", "NO", "ONE"]).await;
+    target.store(new.port, Relaxed);
+    old.tell(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]).await;
+    append(&store, &[2.0]).await.expect("it is stored at the new primary");
+    until("nobody is left at the old one", async || {
+        let clients: String = old.ask(&["CLIENT", "LIST", "TYPE", "normal"]).await.unwrap();
+        clients.lines().count() == 1
+    })
+    .await;
+    assert_eq!((count(&store).await, read(&store).await), (2, 2));
+}

@@ -1,0 +1,97 @@
+//! Secrets that change while the store is open.
+
+use std::{fs, io, io::Write, path::Path};
+
+use kelvin_store::{Credentials, StoreError, TlsPem};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::sync::watch;
+
+use crate::{
+    append, open,
+    processes::{PROGRAM, Server, free_port, until},
+    settings,
+};
+
+#[tokio::test]
+async fn a_changed_password_takes_over() {
+    let server = Server::start(&["--requirepass", "old"]).await;
+    let password = |password: &str| Credentials { password: Some(password.to_owned()), tls: None };
+    let (change, credentials) = watch::channel(password("wrong"));
+    let store = open(settings(server.address(), credentials)).await.expect("it opens");
+    let Err(StoreError::Unavailable(text)) = append(&store, &[1.0]).await else {
+        panic!("it must not get in")
+    };
+    assert!(!text.contains("wrong"), "no secret in an error: {text}");
+    change.send_replace(password("old"));
+    until("the password is taken", async || append(&store, &[1.0]).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn tls_with_a_changed_authority_takes_over() {
+    if !speaks_tls() {
+        let _ = writeln!(
+            io::stderr(),
+            "NOT RUN: this valkey-server was built without TLS; put another one on PATH"
+        );
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let [old, new] = [(); 2].map(|()| issue());
+    let files = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    write(folder.path(), &old);
+    let port_text = port.to_string();
+    let arguments = [
+        "--tls-port",
+        &port_text,
+        "--tls-auth-clients",
+        "no",
+        "--tls-cert-file",
+        &files("cert"),
+        "--tls-key-file",
+        &files("key"),
+        "--tls-ca-cert-file",
+        &files("ca"),
+    ];
+    let server = Server::start(&arguments).await;
+    let trust = |issued: &Issued| Credentials {
+        password: None,
+        tls: Some(TlsPem { ca: issued.ca.clone().into_bytes(), client: None }),
+    };
+    let (change, credentials) = watch::channel(trust(&new));
+    let store = open(settings(format!("localhost:{port}"), credentials)).await.expect("it opens");
+    let failed = append(&store, &[1.0]).await;
+    assert!(matches!(failed, Err(StoreError::Unavailable(_))), "another authority signed it: {failed:?}");
+    change.send_replace(trust(&old));
+    until("the authority is taken", async || append(&store, &[1.0]).await.is_ok()).await;
+    drop(server);
+}
+
+/// Whether the server was built with TLS; without certificates it ends at once in either case.
+fn speaks_tls() -> bool {
+    let mut command = std::process::Command::new(&*PROGRAM);
+    let output = command.args(["--port", "0", "--tls-port", &free_port().to_string()]).output();
+    !String::from_utf8_lossy(&output.expect("valkey-server starts").stdout)
+        .contains("Failed finding TLS support")
+}
+
+struct Issued {
+    ca: String,
+    cert: String,
+    key: String,
+}
+
+fn issue() -> Issued {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let cert = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
+    Issued { ca: ca.pem(), cert: cert.pem(), key: key.serialize_pem() }
+}
+
+fn write(folder: &Path, issued: &Issued) {
+    for (name, text) in [("ca", &issued.ca), ("cert", &issued.cert), ("key", &issued.key)] {
+        fs::write(folder.join(name), text).unwrap();
+    }
+}
