@@ -89,9 +89,9 @@ fn alerts_fire_when_they_should_and_only_then() {
 #[test]
 fn thresholds_come_from_the_values() {
     let settings =
-        "alerts.latencySeconds=0.5,alerts.objective=0.99,alerts.certificateDays=2,store.maxSensors=7";
+        "alerts.latencySeconds=0.5,alerts.objective=0.99,alerts.certificateDays=0.75,store.maxSensors=7";
     let Some(text) = helm::text(&["--set", settings]) else { return };
-    for threshold in ["> 0.5", "> 0.144", "> 0.06\n", "< 172800", "/ 7 > 0.9"] {
+    for threshold in ["> 0.5", "> 0.144", "> 0.06\n", "< 64800", "/ 7 > 0.9"] {
         assert!(text.contains(threshold), "no rule has {threshold:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::helm;
 
-const REFUSED: [(&[&str], &str); 12] = [
+const REFUSED: [(&[&str], &str); 20] = [
     (&["server.replicas=3"], "set store.kind to valkey, or server.replicas to 1"),
     (
         &["server.autoscaling.enabled=true"],
@@ -27,6 +27,17 @@ const REFUSED: [(&[&str], &str); 12] = [
     (&["tls.enabled=false"], "set tls.mtls to none"),
     (&["fullnameOverride=a-name-that-is-longer-than-any-should-be"], "longer than 35 characters"),
     (&["fullnameOverride=Kelvin"], "set fullnameOverride to small letters, digits and hyphens"),
+    (&["server.port=8081"], "server.port is 8081, where the health checks are answered"),
+    (&["store.maxReadings=100000000"], "lower the one or raise the other"),
+    (&["alerting.low=70"], "alerting.low (70) is not below alerting.high (60)"),
+    (
+        &["clients.unary.intervalMin=2s"],
+        "clients.unary.intervalMin (2s) is longer than its intervalMax (1500ms)",
+    ),
+    (&["tls.renewBefore=80h"], "tls.renewBefore (80h) is not shorter than tls.duration (72h)"),
+    (&["alerts.certificateDays=1"], "alerts.certificateDays (1) is not less than tls.renewBefore (24h)"),
+    (&["tls.issuerRef.kind=Issuer"], "set tls.issuerRef.name"),
+    (&["tls.issuerRef.name=ca", "tls.issuerRef.kind=Isuer"], "set it to Issuer or ClusterIssuer"),
     (
         &["server.settings.STORE=memory"],
         "server.settings.STORE: the chart sets KELVIN_STORE from other values",

@@ -1,15 +1,20 @@
 //! `values.schema.json` catches typing mistakes.
 
+use kelvin_app::Settings as _;
 use serde_json::Value;
 
 use crate::helm;
 
-const MISTAKES: [(&str, &str); 16] = [
+const MISTAKES: [(&str, &str); 20] = [
     ("sever.replicas=1", "sever"),
     ("server.replica=1", "replica"),
     ("server.replicas=two", "/server/replicas"),
     ("server.port=70000", "/server/port"),
-    ("server.settings.max-streams=1", "max-streams"),
+    ("server.settings.MAX_MESAGE_SIZE=8MiB", "MAX_MESAGE_SIZE"),
+    ("client.settings.REFLECTION=false", "REFLECTION"),
+    ("client.sensors=5", "sensors"),
+    ("server.resources.limit.memory=1Gi", "limit"),
+    ("server.resources.limits.memory=256MB", "/server/resources/limits/memory"),
     ("server.autoscaling.averageCpu=50%", "/server/autoscaling/averageCpu"),
     ("clients.chat.enabled=true", "chat"),
     ("clients.unary.sensor=5", "sensor"),
@@ -41,6 +46,26 @@ fn schema_and_values_name_the_same() {
     let values: Value = serde_saphyr::from_str(&read("values.yaml")).expect("values.yaml is YAML");
     let schema: Value = serde_json::from_str(&read("values.schema.json")).expect("the schema is JSON");
     compare("values", &values, &schema, &schema);
+}
+
+/// The names of further settings are those of the programs.
+#[test]
+fn settings_are_those_of_the_programs() {
+    let schema = std::fs::read_to_string(helm::chart().join("values.schema.json")).expect("a schema");
+    let schema: Value = serde_json::from_str(&schema).expect("the schema is JSON");
+    for (definition, settings) in [
+        ("serverSettings", kelvin_server::Config::SETTINGS),
+        ("clientSettings", kelvin_client::Config::SETTINGS),
+    ] {
+        let names: Vec<_> =
+            settings.iter().filter_map(|setting| setting.variable.strip_prefix("KELVIN_")).collect();
+        let known = &schema["$defs"][definition]["propertyNames"]["enum"];
+        assert_eq!(
+            known,
+            &Value::from(names),
+            "values.schema.json, {definition}: left is there, right should be"
+        );
+    }
 }
 
 fn compare(path: &str, values: &Value, schema: &Value, root: &Value) {
