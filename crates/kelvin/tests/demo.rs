@@ -1,6 +1,10 @@
 //! The demo as a user runs it.
 
-use std::{net::TcpListener, process::Command};
+use std::{
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
+    process::{Command, Stdio},
+};
 
 use serde_json::Value;
 
@@ -12,7 +16,9 @@ fn kelvin(arguments: &[&str]) -> Command {
 
 #[test]
 fn all_four_types_of_call_work() {
-    let output = kelvin(&["demo", "--duration", "8s", "--json", "--port", "0"]).output().unwrap();
+    let mut demo = kelvin(&["demo", "--duration", "8s", "--json", "--port", "0"]);
+    // It counts by spans, and must not miss those that somebody has no wish to export.
+    let output = demo.env("OTEL_TRACES_SAMPLER", "always_off").output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{errors}");
     let summary: Value = serde_json::from_slice(&output.stdout).expect("nothing but JSON");
@@ -27,6 +33,30 @@ fn all_four_types_of_call_work() {
     assert!(summary["readings_stored"].as_u64() > summary["rpc"]["unary"]["calls"].as_u64(), "{summary}");
     assert!(summary["alerts"].is_u64());
     assert!(errors.contains("grpcurl -cacert "), "{errors}");
+}
+
+#[test]
+fn the_line_for_grpcurl_works_and_an_interrupt_ends_it_well() {
+    let there = Command::new("grpcurl").arg("--version").output().is_ok();
+    assert!(there || std::env::var_os("CI").is_none(), "CI needs grpcurl");
+    if !there {
+        return eprintln!("\n*** SKIPPED: there is no grpcurl here ***\n");
+    }
+    let mut demo = kelvin(&["demo", "--plain", "--port", "0", "--duration", "1m"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = lines.find(|line| line.starts_with("grpcurl ")).unwrap();
+    let stored = |line: &String| line.contains("readings") && !line.contains(" 0 readings");
+    lines.find(stored).expect("readings are stored");
+    let listed = Command::new("bash").args(["-c", &line]).output().unwrap();
+    let interrupt = Command::new("kill").args(["-INT", &demo.id().to_string()]).status().unwrap();
+    let summary = lines.any(|line| line.contains("readings stored, "));
+    let (text, code) = (String::from_utf8(listed.stdout).unwrap(), demo.wait().unwrap().code());
+    assert!(text.contains("\"sensorId\": \"unary-1\""), "{text}{}", String::from_utf8_lossy(&listed.stderr));
+    assert!(interrupt.success() && summary);
+    assert_eq!(code, Some(0));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Tokens and certificates that are wrong, or change.
 
+use std::time::{Duration, Instant};
+
 use kelvin_client::Channel;
 use kelvin_proto::ListSensorsRequest;
 use kelvin_tls::ca::LocalCa;
@@ -8,14 +10,21 @@ use tracing::Level;
 use crate::setup::{Setup, logs::Logs, proxy::Proxy, telemetry, until, until_ok};
 
 #[tokio::test]
-async fn a_wrong_token_is_told_once_and_the_right_one_taken_up() {
+async fn a_wrong_token_is_told_once_tried_slowly_and_the_right_one_taken_up() {
     let (logs, _guard) = Logs::collect();
     let setup = Setup::new();
     setup.write("client-token", "another-token\n");
     let server = setup.server(&[]);
     let mut client = setup.client("unary", server.address, &[]);
     until("it is told", || !logs.lines(Level::ERROR, "refuses our token").is_empty()).await;
+    let told = Instant::now();
     assert!(!client.health.is_ready());
+    // Each attempt sends the same reading.
+    until("it has tried twice more", || client.readings("sent") >= 3).await;
+    assert!(
+        told.elapsed() >= Duration::from_millis(1500),
+        "it waits a second, then 1.6, give or take a fifth"
+    );
 
     setup.write("client-token", "the-token\n");
     until("it is taken up", || client.health.is_ready()).await;

@@ -1,0 +1,38 @@
+//! The command line.
+
+use std::process::{Command, Output};
+
+fn kelvin(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let command = Command::new(env!("CARGO_BIN_EXE_kelvin")).args(arguments).output();
+    let Output { status, stdout, stderr } = command.unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn help_names_what_there_is() {
+    let (code, help, _) = kelvin(&["--help"]);
+    assert_eq!(code, Some(0));
+    for command in ["demo", "certs", "load"] {
+        assert!(help.contains(command), "{help}");
+        assert_eq!(kelvin(&[command, "--help"]).0, Some(0));
+    }
+}
+
+#[test]
+fn what_there_is_not_exits_64() {
+    for wrong in [&[][..], &["dome"], &["demo", "--duration", "soon"], &["load", "--cert", "x"]] {
+        let (code, out, error) = kelvin(wrong);
+        assert_eq!((code, out.as_str()), (Some(64), ""), "{wrong:?}");
+        assert!(error.contains("--help"), "{error}");
+    }
+}
+
+#[test]
+fn a_demo_without_a_place_for_its_files_says_so() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_kelvin"));
+    let Output { status, stderr, .. } =
+        demo.args(["demo", "--plain"]).env("TMPDIR", "/nowhere").output().unwrap();
+    let error = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{error}");
+    assert!(error.contains("/nowhere") && error.contains("TMPDIR"), "{error}");
+}
