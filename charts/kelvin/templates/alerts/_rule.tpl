@@ -22,11 +22,7 @@ metadata:
 {{ (index . 0).Release.Namespace }}/{{ include "kelvin.fullname" (index . 0) }}-{{ index . 1 }}
 {{- end -}}
 
-{{/* Whether a counter grew within 15 minutes: (list "job, file" counter). A counter that begins with its first count has
-not grown for increase(). */}}
+{{/* Whether a counter, which begins at 0, grew within 15 minutes: (list "job, file" counter). */}}
 {{- define "kelvin.grew" -}}
-{{- $by := index . 0 }}
-{{- $counter := index . 1 -}}
-sum by ({{ $by }}) (increase({{ $counter }}[15m])) > 0
-  or sum by ({{ $by }}) ({{ $counter }} unless {{ $counter }} offset 15m) > 0
+sum by ({{ index . 0 }}) (increase({{ index . 1 }}[15m])) > 0
 {{- end -}}
