@@ -160,7 +160,7 @@ pub(super) fn append<'a>(
     partition: &Partition,
     items: impl ExactSizeIterator<Item = &'a Item> + Clone,
 ) -> Cmd {
-    let mut keys = vec![partition.statistics(), partition.index(), partition.names(), partition.channel()];
+    let mut keys = vec![partition.statistics(), partition.index(), partition.names()];
     keys.extend(items.clone().map(|item| partition.stream(&item.id)));
     let mut call = APPEND.call(keys.iter().map(String::as_str));
     let share = |limit: usize| (limit / shared.keys.all().len()).max(1) as f64;

@@ -42,7 +42,7 @@ impl Keys {
 }
 
 impl Partition {
-    /// Hash: sensor → packed statistics, and the partition's totals.
+    /// Hash: sensor → packed statistics, and the partition's totals. Also the channel on which changed sensors are named.
     pub(super) fn statistics(&self) -> String {
         format!("{}s", self.base)
     }
@@ -55,11 +55,6 @@ impl Partition {
     /// Sorted set of the sensors by name.
     pub(super) fn names(&self) -> String {
         format!("{}n", self.base)
-    }
-
-    /// Channel on which changed sensors are named.
-    pub(super) fn channel(&self) -> String {
-        format!("{}c", self.base)
     }
 
     /// Stream of packed batches.

@@ -69,7 +69,7 @@ impl News {
         let mut wanted = BTreeMap::<String, BTreeSet<String>>::new();
         for partition in partitions.into_iter().map(|number| &shared.keys.all()[number]) {
             if let Ok(address) = nodes.route(partition.slot).await {
-                wanted.entry(address).or_default().insert(partition.channel());
+                wanted.entry(address).or_default().insert(partition.statistics());
             }
         }
         wanted

@@ -1,8 +1,8 @@
 #!lua
 -- Takes the readings of some sensors of one partition in: data, statistics, index, bounds and news in one step.
 --
--- KEYS  statistics (hash), index by last seen (sorted set), names (sorted set), channel for news, then one stream per
---       item; no sensor twice
+-- KEYS  statistics (hash; its name is also that of the channel for news), index by last seen (sorted set), names (sorted
+--       set), then one stream per item; no sensor twice. While a slot is being moved only keys that exist are served
 -- ARGV  per item its readings of 16 bytes; last a packed string: bounds (readings a sensor, sensors and readings in
 --       this partition), idle time in ms, length of a stream key before the sensor's id, and per item its summary
 --       (mean, M2, min, max)
@@ -20,7 +20,7 @@ local TOTALS_FIELD = '\255'
 
 local KEYS, ARGV, call, sub, format = KEYS, ARGV, redis.call, string.sub, string.format
 local pack, read = struct.pack, struct.unpack
-local statistics, index, names, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local statistics, index, names = KEYS[1], KEYS[2], KEYS[3]
 local count_items = #ARGV - 1
 local packed = ARGV[count_items + 1]
 local per_sensor, max_sensors, max_readings, idle, prefix, at = read('<ddddd', packed)
@@ -28,7 +28,7 @@ local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local ids = {}
-for i = 1, count_items do ids[i] = sub(KEYS[i + 4], prefix + 1) end
+for i = 1, count_items do ids[i] = sub(KEYS[i + 3], prefix + 1) end
 ids[count_items + 1] = TOTALS_FIELD
 local known = call('HMGET', statistics, unpack(ids))
 local totals, totals_rest = known[count_items + 1], ''
@@ -81,7 +81,7 @@ end
 
 local fields, outcomes, stored = {}, {}, 0
 for i = 1, count_items do
-  local id, key, readings, raw = ids[i], KEYS[i + 4], ARGV[i], known[i]
+  local id, key, readings, raw = ids[i], KEYS[i + 3], ARGV[i], known[i]
   local mean, m2, min, max
   mean, m2, min, max, at = read('<dddd', packed, at)
   local layout, state, alerts, born, before, own, old_mean, old_m2, old_min, old_max, seen, indexed, rest
@@ -143,6 +143,6 @@ if held ~= old_held or prune_at ~= old_prune_at then
   fields[#fields + 1] = pack(TOTALS, 1, held, prune_at) .. totals_rest
 end
 if #fields > 0 then call('HSET', statistics, unpack(fields)) end
-if stored > 0 then call('SPUBLISH', channel, table.concat(ids, '\0', 1, count_items)) end
+if stored > 0 then call('SPUBLISH', statistics, table.concat(ids, '\0', 1, count_items)) end
 if count_items == 0 then count_sensors() end
 return pack('<dddd', sensors or 0, held, forgotten, expired) .. table.concat(outcomes)
