@@ -1,6 +1,5 @@
 //! `values.schema.json` catches typing mistakes.
 
-use kelvin_app::Settings as _;
 use serde_json::Value;
 
 use crate::helm;
