@@ -92,7 +92,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let mut this = self.project();
-        let frame = ready!(this.guard.run(|| this.inner.as_mut().poll_frame(cx)));
+        let frame = ready!(this.guard.stream(|| this.inner.as_mut().poll_frame(cx)));
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_ref() {

@@ -15,7 +15,7 @@ use opentelemetry::{
 #[cfg(feature = "metrics")]
 use crate::metrics::{DurationMetrics, Metrics};
 #[cfg(feature = "trace")]
-use crate::trace::{MessageEvents, SpanErrors, Tracing};
+use crate::trace::{MessageEvents, Propagator, SpanErrors, Tracing};
 use crate::{ClientAttemptLayer, ClientCallLayer, ClientLayer, Methods, ServerLayer, target::Target};
 
 /// Makes layers that record the calls of servers and channels.
@@ -33,6 +33,21 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     #[cfg(feature = "trace")]
     pub(crate) tracing: Tracing,
+}
+
+impl Shared {
+    /// Whether anything is recorded or handed on at all.
+    pub(crate) fn enabled(&self) -> bool {
+        #[cfg(feature = "metrics")]
+        let metrics = self.metrics.meter.is_some();
+        #[cfg(not(feature = "metrics"))]
+        let metrics = false;
+        #[cfg(feature = "trace")]
+        let trace = self.tracing.enabled();
+        #[cfg(not(feature = "trace"))]
+        let trace = false;
+        metrics || trace
+    }
 }
 
 impl GrpcOtel {
@@ -101,10 +116,10 @@ impl Builder {
 
     /// How the trace context and baggage travel in metadata: usually `TraceContextPropagator`,
     /// with `BaggagePropagator` in a `TextMapCompositePropagator`. Without one nothing is read or
-    /// sent.
+    /// sent. It is asked only about requests with one of its `fields()` among their headers.
     #[cfg(feature = "trace")]
     pub fn propagator(mut self, propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
-        self.0.tracing.propagator = Some(Box::new(propagator));
+        self.0.tracing.propagator = Some(Propagator::new(propagator));
         self
     }
 

@@ -13,7 +13,9 @@ use bytes::Buf;
 use http::{HeaderMap, StatusCode};
 use tonic::Code;
 
-use crate::{BoxError, client::Attempts, frame::FrameParser, recorder::Recorder, status};
+#[cfg(feature = "trace")]
+use crate::trace::CallSpan;
+use crate::{BoxError, client::Attempts, frame::FrameParser, recorder::Recorder, status, timeout};
 
 /// Timers fire this much apart on the two sides of a call and still mean the same deadline.
 const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
@@ -28,7 +30,7 @@ pub(crate) struct Call {
     pub(crate) response: Flow,
     pub(crate) attempts: Option<Arc<Attempts>>,
     #[cfg(feature = "trace")]
-    pub(crate) span: crate::trace::CallSpan,
+    pub(crate) span: CallSpan,
 }
 
 /// Messages that have passed in one direction.
@@ -116,6 +118,16 @@ impl Guard {
         work()
     }
 
+    /// Polls the body of a response, as [`Guard::run`] does if a handler is behind it.
+    #[inline]
+    #[cfg_attr(not(feature = "trace"), expect(clippy::unused_self, reason = "only spans need a context"))]
+    pub(crate) fn stream<T>(&self, poll: impl FnOnce() -> T) -> T {
+        #[cfg(feature = "trace")]
+        let _current =
+            self.0.as_ref().filter(|call| call.recorder.streams).and_then(|call| call.span.attach());
+        poll()
+    }
+
     /// Ends the call if these headers or trailers carry a status.
     pub(crate) fn end_by_headers(&mut self, headers: &HeaderMap) {
         if let Some(call) = &self.0
@@ -163,6 +175,22 @@ pub(crate) enum Reason<'a> {
 }
 
 impl Call {
+    /// A call begins, with these headers; what it knows of attempts and its span are to be added.
+    pub(crate) fn new(recorder: Arc<Recorder>, headers: &HeaderMap) -> Self {
+        #[cfg(feature = "metrics")]
+        recorder.metrics.started();
+        Self {
+            recorder,
+            started: Instant::now(),
+            timeout: timeout::from_headers(headers),
+            request: Flow::default(),
+            response: Flow::default(),
+            attempts: None,
+            #[cfg(feature = "trace")]
+            span: CallSpan::none(),
+        }
+    }
+
     #[cfg_attr(not(feature = "trace"), expect(unused_variables, reason = "only spans describe the end"))]
     fn end(&self, code: Code, reason: &Reason<'_>) {
         let duration = self.started.elapsed();

@@ -47,6 +47,7 @@ mod client;
 mod deadline;
 mod frame;
 mod future;
+mod headers;
 mod methods;
 #[cfg(feature = "metrics")]
 mod metrics;

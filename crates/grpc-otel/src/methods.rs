@@ -1,6 +1,6 @@
 //! The methods a server knows.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
@@ -13,7 +13,8 @@ type Filter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 /// `other`, so that a client cannot fill the memory of the server and its backends with names.
 #[derive(Clone, Default)]
 pub struct Methods {
-    pub(crate) names: BTreeSet<String>,
+    /// By name, whether the response may be a stream.
+    pub(crate) names: BTreeMap<String, bool>,
     pub(crate) unregistered: Option<Filter>,
 }
 
@@ -38,7 +39,8 @@ impl Methods {
                 for method in &service.method {
                     let dot = if package.is_some() { "." } else { "" };
                     let package = package.as_deref().unwrap_or_default();
-                    self.names.insert(format!("{package}{dot}{}/{}", service.name(), method.name()));
+                    let name = format!("{package}{dot}{}/{}", service.name(), method.name());
+                    self.names.insert(name, method.server_streaming());
                 }
             }
         }
@@ -48,7 +50,7 @@ impl Methods {
     /// One more method, as `package.Service/Method`.
     #[must_use]
     pub fn and_method(mut self, name: impl Into<String>) -> Self {
-        self.names.insert(name.into());
+        self.names.insert(name.into(), true);
         self
     }
 
@@ -65,13 +67,13 @@ impl Methods {
 impl<S: Into<String>> FromIterator<S> for Methods {
     /// Methods given as `package.Service/Method`.
     fn from_iter<I: IntoIterator<Item = S>>(names: I) -> Self {
-        Self { names: names.into_iter().map(Into::into).collect(), unregistered: None }
+        Self { names: names.into_iter().map(|name| (name.into(), true)).collect(), unregistered: None }
     }
 }
 
 impl fmt::Debug for Methods {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(&self.names).finish()
+        f.debug_set().entries(self.names.keys()).finish()
     }
 }
 

@@ -37,6 +37,9 @@ impl Side {
 /// Records calls of one method on one side.
 pub(crate) struct Recorder {
     pub(crate) side: Side,
+    /// Whether a handler may still be at work when its response has begun.
+    #[cfg(feature = "trace")]
+    pub(crate) streams: bool,
     #[cfg(feature = "trace")]
     pub(crate) shared: Arc<Shared>,
     #[cfg(feature = "metrics")]
@@ -50,6 +53,8 @@ pub(crate) struct Recorders {
     side: Side,
     target: Option<Target>,
     shared: Arc<Shared>,
+    /// Whether anything is recorded or handed on at all.
+    pub(crate) enabled: bool,
     unregistered: Methods,
     /// Sorted by length, then by bytes: mostly lengths are compared.
     known: Box<[(Box<str>, Arc<Recorder>)]>,
@@ -61,25 +66,13 @@ pub(crate) struct Recorders {
 impl Recorders {
     pub(crate) fn server(shared: &Arc<Shared>, methods: Methods) -> Self {
         let mut this = Self::client(shared, Side::Server, None);
-        let path = |name: &String| (format!("/{name}").into_boxed_str(), this.recorder(name));
-        let mut known: Box<[_]> = methods.names.iter().map(path).collect();
+        let path = |name| format!("/{name}").into_boxed_str();
+        let mut known: Box<[_]> =
+            methods.names.iter().map(|(name, streams)| (path(name), this.recorder(name, *streams))).collect();
         known.sort_unstable_by(|(a, _), (b, _)| by_length(a, b));
         this.known = known;
         this.unregistered = methods;
         this
-    }
-
-    /// Whether anything is recorded or handed on at all.
-    pub(crate) fn enabled(&self) -> bool {
-        #[cfg(feature = "metrics")]
-        let metrics = self.shared.metrics.meter.is_some();
-        #[cfg(not(feature = "metrics"))]
-        let metrics = false;
-        #[cfg(feature = "trace")]
-        let trace = self.shared.tracing.enabled();
-        #[cfg(not(feature = "trace"))]
-        let trace = false;
-        metrics || trace
     }
 
     pub(crate) fn client(shared: &Arc<Shared>, side: Side, target: Option<Target>) -> Self {
@@ -87,10 +80,11 @@ impl Recorders {
             side,
             target,
             shared: shared.clone(),
+            enabled: shared.enabled(),
             unregistered: Methods::default(),
             known: Box::default(),
             met: RwLock::default(),
-            other: Arc::new(Recorder::new(shared, side, target, OTHER)),
+            other: Arc::new(Recorder::new(shared, side, target, OTHER, true)),
         }
     }
 
@@ -120,11 +114,11 @@ impl Recorders {
             return met.clone();
         }
         let mut met = self.met.write().unwrap_or_else(PoisonError::into_inner);
-        met.entry(path.into()).or_insert_with(|| self.recorder(&name())).clone()
+        met.entry(path.into()).or_insert_with(|| self.recorder(&name(), true)).clone()
     }
 
-    fn recorder(&self, method: &str) -> Arc<Recorder> {
-        Arc::new(Recorder::new(&self.shared, self.side, self.target, method))
+    fn recorder(&self, method: &str, streams: bool) -> Arc<Recorder> {
+        Arc::new(Recorder::new(&self.shared, self.side, self.target, method, streams))
     }
 }
 
@@ -133,10 +127,13 @@ fn by_length(a: &str, b: &str) -> Ordering {
 }
 
 impl Recorder {
-    fn new(shared: &Arc<Shared>, side: Side, target: Option<Target>, method: &str) -> Self {
+    #[cfg_attr(not(feature = "trace"), expect(unused_variables, reason = "only spans care for streams"))]
+    fn new(shared: &Arc<Shared>, side: Side, target: Option<Target>, method: &str, streams: bool) -> Self {
         let method = intern(method);
         Self {
             side,
+            #[cfg(feature = "trace")]
+            streams: streams && side == Side::Server,
             #[cfg(feature = "trace")]
             shared: shared.clone(),
             #[cfg(feature = "metrics")]

@@ -3,7 +3,6 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
 };
 
 use http::{Request, Response};
@@ -14,9 +13,8 @@ use tower_service::Service;
 use crate::{
     BoxError, Methods, RequestBody, ResponseBody, ResponseFuture,
     builder::Shared,
-    call::{Call, Flow, Guard},
-    recorder::{Recorders, Side},
-    timeout,
+    call::{Call, Guard},
+    recorder::Recorders,
 };
 
 /// Records every call a server gets. Made by [`GrpcOtel::server_layer`](crate::GrpcOtel::server_layer).
@@ -59,7 +57,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let call = self.recorders.enabled().then(|| start(&self.recorders, &request));
+        let call = self.recorders.enabled.then(|| start(&self.recorders, &request));
         let guard = Guard::new(call.clone());
         let request = request.map(|body| RequestBody::new(body, call));
         let response = guard.run(|| self.inner.call(request));
@@ -69,17 +67,9 @@ where
 
 fn start<B>(recorders: &Recorders, request: &Request<B>) -> Arc<Call> {
     let recorder = recorders.of_path(request.uri().path());
-    debug_assert_eq!(recorder.side, Side::Server);
-    #[cfg(feature = "metrics")]
-    recorder.metrics.started();
     Arc::new(Call {
-        started: Instant::now(),
-        timeout: timeout::from_headers(request.headers()),
-        request: Flow::default(),
-        response: Flow::default(),
-        attempts: None,
         #[cfg(feature = "trace")]
         span: recorder.shared.tracing.server_span(&recorder.span, request),
-        recorder,
+        ..Call::new(recorder, request.headers())
     })
 }

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, StatusCode};
 use tonic::{Code, Status, TimeoutExpired};
 
-use crate::BoxError;
+use crate::{BoxError, headers::find};
 
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
@@ -35,7 +35,7 @@ pub(crate) fn name(code: Code) -> &'static str {
 
 /// The code in trailers, or in headers of a trailers-only response.
 pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Code> {
-    Some(Code::from_bytes(headers.get(&GRPC_STATUS)?.as_bytes()))
+    Some(Code::from_bytes(find(headers, &GRPC_STATUS)?.as_bytes()))
 }
 
 /// The code of a response that ended without one (`doc/http-grpc-status-mapping.md`).

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
 
+use crate::headers::find;
+
 static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// What the caller allows the call to take; a malformed header allows anything, as in tonic.
 pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Duration> {
-    parse(headers.get(&GRPC_TIMEOUT)?.as_bytes())
+    parse(find(headers, &GRPC_TIMEOUT)?.as_bytes())
 }
 
 /// `TimeoutValue` of at most eight digits, then `TimeoutUnit` (PROTOCOL-HTTP2).

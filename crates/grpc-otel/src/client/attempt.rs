@@ -3,7 +3,6 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
 };
 
 use bytes::Bytes;
@@ -16,10 +15,9 @@ use super::Attempts;
 use crate::{
     BoxError, RequestBody, ResponseBody, ResponseFuture,
     builder::Shared,
-    call::{Call, Flow, Guard},
+    call::{Call, Guard},
     recorder::{Recorders, Side},
     target::Target,
-    timeout,
 };
 
 /// Records attempts. Made by [`GrpcOtel::client_attempt_layer`](crate::GrpcOtel::client_attempt_layer).
@@ -64,7 +62,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let call = self.recorders.enabled().then(|| start(&self.recorders, &mut request));
+        let call = self.recorders.enabled.then(|| start(&self.recorders, &mut request));
         let guard = Guard::new(call.clone());
         let request = request.map(|body| tonic::body::Body::new(RequestBody::new(body, call)));
         let response = self.inner.call(request);
@@ -74,21 +72,15 @@ where
 
 fn start<B>(recorders: &Recorders, request: &mut Request<B>) -> Arc<Call> {
     let recorder = recorders.of_request(request);
-    #[cfg(feature = "metrics")]
-    recorder.metrics.started();
-    let attempts = request.extensions_mut().remove::<Arc<Attempts>>();
-    let started = Instant::now();
-    let previous = attempts.as_ref().map_or(0, |attempts| attempts.begin(started));
+    let mut call = Call::new(recorder, request.headers());
+    call.attempts = request.extensions_mut().remove::<Arc<Attempts>>();
+    let previous = call.attempts.as_ref().map_or(0, |attempts| attempts.begin(call.started));
     #[cfg(not(feature = "trace"))]
     let _ = previous;
-    Arc::new(Call {
-        started,
-        timeout: timeout::from_headers(request.headers()),
-        request: Flow::default(),
-        response: Flow::default(),
-        attempts,
-        #[cfg(feature = "trace")]
-        span: recorder.shared.tracing.attempt_span(&recorder.span, previous, request.headers_mut()),
-        recorder,
-    })
+    #[cfg(feature = "trace")]
+    {
+        let recorder = &call.recorder;
+        call.span = recorder.shared.tracing.attempt_span(&recorder.span, previous, request.headers_mut());
+    }
+    Arc::new(call)
 }

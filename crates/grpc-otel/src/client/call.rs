@@ -3,7 +3,6 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
 };
 
 use http::{Request, Response};
@@ -15,10 +14,9 @@ use super::Attempts;
 use crate::{
     BoxError, ResponseBody, ResponseFuture,
     builder::Shared,
-    call::{Call, Flow, Guard},
+    call::{Call, Guard},
     recorder::{Recorders, Side},
     target::Target,
-    timeout,
 };
 
 /// Records calls. Made by [`GrpcOtel::client_call_layer`](crate::GrpcOtel::client_call_layer).
@@ -68,7 +66,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let enabled = self.layer.recorders.enabled();
+        let enabled = self.layer.recorders.enabled;
         let guard = Guard::new(enabled.then(|| self.layer.start(&mut request)));
         let response = guard.run(|| self.inner.call(request));
         ResponseFuture::new(response, guard)
@@ -83,14 +81,10 @@ impl ClientCallLayer {
             request.extensions_mut().insert(attempts.clone());
         }
         Arc::new(Call {
-            started: Instant::now(),
-            timeout: timeout::from_headers(request.headers()),
-            request: Flow::default(),
-            response: Flow::default(),
             attempts,
             #[cfg(feature = "trace")]
             span: recorder.shared.tracing.call_span(&recorder.span),
-            recorder,
+            ..Call::new(recorder, request.headers())
         })
     }
 }

@@ -1,25 +1,48 @@
 //! What travels in the headers of a request.
 
-use std::net::SocketAddr;
-
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
-    KeyValue,
-    propagation::{Extractor, Injector},
+    Context,
+    propagation::{Extractor, Injector, TextMapPropagator},
 };
 
-use crate::names::{SERVER_ADDRESS, SERVER_PORT};
+use crate::headers::find;
 
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// A propagator, and the headers it reads.
+pub(crate) struct Propagator {
+    inner: Box<dyn TextMapPropagator + Send + Sync>,
+    fields: Vec<HeaderName>,
+}
 
-/// The metadata of a request, for a propagator to read.
-pub(super) struct Incoming<'a>(pub(super) &'a HeaderMap);
+impl Propagator {
+    pub(crate) fn new(inner: impl TextMapPropagator + Send + Sync + 'static) -> Self {
+        let fields = inner.fields().filter_map(|field| HeaderName::try_from(field).ok()).collect();
+        Self { inner: Box::new(inner), fields }
+    }
+
+    /// The context that came with a request; it is not looked for if none of its headers is there.
+    pub(super) fn extract(&self, headers: &HeaderMap) -> Option<Context> {
+        let present = self.fields.is_empty() || headers.keys().any(|name| self.fields.contains(name));
+        present.then(|| self.inner.extract(&Incoming(headers, &self.fields)))
+    }
+
+    /// Sends a context, or the current one, with a request.
+    pub(super) fn inject(&self, context: Option<&Context>, headers: &mut HeaderMap) {
+        let mut outgoing = Outgoing(headers);
+        match context {
+            Some(context) => self.inner.inject_context(context, &mut outgoing),
+            None => self.inner.inject(&mut outgoing),
+        }
+    }
+}
+
+/// The metadata of a request, for a propagator with these fields to read.
+struct Incoming<'a>(&'a HeaderMap, &'a [HeaderName]);
 
 impl Extractor for Incoming<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        // Asked for in every call, and mostly in vain: found without reading the name anew.
-        let value = if key == TRACEPARENT { self.0.get(&TRACEPARENT) } else { self.0.get(key) };
-        value?.to_str().ok()
+        let field = self.1.iter().find(|field| field.as_str() == key);
+        field.map_or_else(|| self.0.get(key), |field| find(self.0, field))?.to_str().ok()
     }
 
     fn keys(&self) -> Vec<&str> {
@@ -33,7 +56,7 @@ impl Extractor for Incoming<'_> {
 }
 
 /// The metadata of a request, for a propagator to write.
-pub(super) struct Outgoing<'a>(pub(super) &'a mut HeaderMap);
+struct Outgoing<'a>(&'a mut HeaderMap);
 
 impl Injector for Outgoing<'_> {
     fn set(&mut self, key: &str, value: String) {
@@ -41,39 +64,4 @@ impl Injector for Outgoing<'_> {
             self.0.insert(name, value);
         }
     }
-}
-
-/// What a request says of its way here, by OpenTelemetry's conventions.
-pub(super) fn of_request<B>(
-    request: &Request<B>,
-    peer: fn(&http::Extensions) -> Option<SocketAddr>,
-    registered: bool,
-) -> impl Iterator<Item = KeyValue> {
-    let authority = request.uri().authority();
-    let address = authority.map(|authority| KeyValue::new(SERVER_ADDRESS, authority.host().to_owned()));
-    let port = authority
-        .and_then(http::uri::Authority::port_u16)
-        .map(|port| KeyValue::new(SERVER_PORT, i64::from(port)));
-    let peer = peer(request.extensions());
-    let peer_address = peer.map(|peer| KeyValue::new("network.peer.address", peer.ip().to_string()));
-    let peer_port = peer.map(|peer| KeyValue::new("network.peer.port", i64::from(peer.port())));
-    let original = (!registered).then(|| {
-        let name = request.uri().path().trim_start_matches('/').to_owned();
-        KeyValue::new("rpc.method_original", name)
-    });
-    [address, port, peer_address, peer_port, original].into_iter().flatten()
-}
-
-/// The peer's address as tonic's transport puts it into the extensions.
-#[cfg(feature = "transport")]
-pub(super) fn tonic_peer(extensions: &http::Extensions) -> Option<SocketAddr> {
-    use tonic::transport::server::TcpConnectInfo;
-
-    extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr)
-}
-
-/// Without tonic's transport only the application knows the peer.
-#[cfg(not(feature = "transport"))]
-pub(super) fn tonic_peer(_: &http::Extensions) -> Option<SocketAddr> {
-    None
 }

@@ -1,6 +1,7 @@
 //! The spans of gRFC A72, with OpenTelemetry's attributes.
 
 mod background;
+mod ends;
 mod events;
 mod metadata;
 mod span;
@@ -12,14 +13,13 @@ use std::net::SocketAddr;
 use http::{HeaderMap, Request};
 use opentelemetry::{
     Context, KeyValue,
-    propagation::TextMapPropagator,
     trace::{Span as _, SpanBuilder, SpanKind, TraceContextExt, Tracer},
 };
 
-pub(crate) use self::span::CallSpan;
 #[cfg(feature = "grpc-trace-bin")]
 pub use self::trace_bin::GrpcTraceBinPropagator;
 pub use self::{background::background, events::MessageEvents, span::SpanErrors};
+pub(crate) use self::{metadata::Propagator, span::CallSpan};
 use crate::{
     names::{OTHER, RPC_METHOD, RPC_OTHER, RPC_SYSTEM_NAME, SERVER_ADDRESS, SERVER_PORT, intern},
     recorder::Side,
@@ -29,7 +29,7 @@ use crate::{
 /// Where spans go.
 pub(crate) struct Tracing {
     pub(crate) tracer: Option<Box<dyn StartSpan>>,
-    pub(crate) propagator: Option<Box<dyn TextMapPropagator + Send + Sync>>,
+    pub(crate) propagator: Option<Propagator>,
     pub(crate) events: MessageEvents,
     pub(crate) server_errors: SpanErrors,
     pub(crate) peer: fn(&http::Extensions) -> Option<SocketAddr>,
@@ -44,17 +44,21 @@ impl Default for Tracing {
             propagator: None,
             events: MessageEvents::default(),
             server_errors: SpanErrors::default(),
-            peer: metadata::tonic_peer,
+            peer: ends::tonic_peer,
             #[cfg(feature = "tracing")]
             bridge: false,
         }
     }
 }
 
+/// Hands on each attribute that the span of one particular call has.
+type Describe<'a> = dyn Fn(&mut dyn FnMut(KeyValue)) + 'a;
+
 /// A tracer of any kind.
 pub(crate) trait StartSpan: Send + Sync {
-    /// A context with the new span in it, and whether the span records anything.
-    fn start(&self, builder: SpanBuilder, parent: &Context) -> (Context, bool);
+    /// A context with the new span in it, and whether the span records anything. Only then it is
+    /// described; the sampler sees the name, which holds the method, and the kind.
+    fn start(&self, template: &SpanTemplate, parent: &Context, describe: &Describe<'_>) -> (Context, bool);
 }
 
 impl<T> StartSpan for T
@@ -62,9 +66,12 @@ where
     T: Tracer + Send + Sync,
     T::Span: Send + Sync + 'static,
 {
-    fn start(&self, builder: SpanBuilder, parent: &Context) -> (Context, bool) {
-        let span = self.build_with_context(builder, parent);
+    fn start(&self, template: &SpanTemplate, parent: &Context, describe: &Describe<'_>) -> (Context, bool) {
+        let builder = SpanBuilder::from_name(template.name).with_kind(template.kind.clone());
+        let mut span = self.build_with_context(builder, parent);
         if span.is_recording() {
+            template.attributes.iter().for_each(|attribute| span.set_attribute(attribute.clone()));
+            describe(&mut |attribute| span.set_attribute(attribute));
             return (parent.with_span(span), true);
         }
         // Of a span that records nothing only the identity matters, for the spans below it.
@@ -112,14 +119,6 @@ impl SpanTemplate {
             method,
         }
     }
-
-    fn builder(&self, extra: impl IntoIterator<Item = KeyValue>) -> SpanBuilder {
-        // Room for what is known at the end, so that the list is allocated once.
-        let mut attributes = Vec::with_capacity(self.attributes.len() + 6);
-        attributes.extend_from_slice(&self.attributes);
-        attributes.extend(extra);
-        SpanBuilder::from_name(self.name).with_kind(self.kind.clone()).with_attributes(attributes)
-    }
 }
 
 impl Tracing {
@@ -138,33 +137,30 @@ impl Tracing {
     }
 
     fn unbridged_server_span<B>(&self, template: &SpanTemplate, request: &Request<B>) -> CallSpan {
-        if !self.enabled() {
-            return CallSpan::none();
-        }
-        let parent = match &self.propagator {
-            Some(propagator) => propagator.extract(&metadata::Incoming(request.headers())),
-            None => Context::current(),
+        let parent = self.propagator.as_ref().and_then(|propagator| propagator.extract(request.headers()));
+        let Some(tracer) = &self.tracer else {
+            return parent.map_or_else(CallSpan::none, CallSpan::unrecorded);
         };
-        let Some(tracer) = &self.tracer else { return CallSpan::unrecorded(parent) };
-        let (context, recording) = tracer.start(template.builder([]), &parent);
-        if !recording {
-            return CallSpan::unrecorded(context);
-        }
-        let attributes = metadata::of_request(request, self.peer, template.registered);
-        context.span().set_attributes(attributes);
-        CallSpan::recorded(context, self.events, self.server_errors)
+        let describe = |set: &mut dyn FnMut(KeyValue)| {
+            ends::of_request(request, self.peer, set);
+            if !template.registered {
+                let name = request.uri().path().trim_start_matches('/').to_owned();
+                set(KeyValue::new("rpc.method_original", name));
+            }
+        };
+        let (context, recording) = match &parent {
+            Some(parent) => tracer.start(template, parent, &describe),
+            None => Context::map_current(|parent| tracer.start(template, parent, &describe)),
+        };
+        CallSpan::new(context, recording.then_some((self.events, self.server_errors)))
     }
 
     /// The span of a client's call.
     pub(crate) fn call_span(&self, template: &SpanTemplate) -> CallSpan {
         let Some(tracer) = &self.tracer else { return CallSpan::none() };
-        let (context, recording) = Context::map_current(|parent| tracer.start(template.builder([]), parent));
-        if recording {
-            // Its messages are events of the attempts.
-            CallSpan::recorded(context, MessageEvents::none(), SpanErrors::Grpc)
-        } else {
-            CallSpan::unrecorded(context)
-        }
+        let (context, recording) = Context::map_current(|parent| tracer.start(template, parent, &|_| ()));
+        // Its messages are events of the attempts.
+        CallSpan::new(context, recording.then_some((MessageEvents::none(), SpanErrors::Grpc)))
     }
 
     /// The span of a client's attempt, whose context goes into the metadata.
@@ -178,24 +174,17 @@ impl Tracing {
             None => CallSpan::none(),
             Some(tracer) => {
                 let previous = i64::try_from(previous).unwrap_or(i64::MAX);
-                let builder = template.builder([
-                    KeyValue::new("previous-rpc-attempts", previous),
-                    KeyValue::new("transparent-retry", false),
-                ]);
-                let (context, recording) = Context::map_current(|parent| tracer.start(builder, parent));
-                if recording {
-                    CallSpan::recorded(context, self.events, SpanErrors::Grpc)
-                } else {
-                    CallSpan::unrecorded(context)
-                }
+                let describe = |set: &mut dyn FnMut(KeyValue)| {
+                    set(KeyValue::new("previous-rpc-attempts", previous));
+                    set(KeyValue::new("transparent-retry", false));
+                };
+                let (context, recording) =
+                    Context::map_current(|parent| tracer.start(template, parent, &describe));
+                CallSpan::new(context, recording.then_some((self.events, SpanErrors::Grpc)))
             }
         };
         if let Some(propagator) = &self.propagator {
-            let mut outgoing = metadata::Outgoing(headers);
-            match span.context() {
-                Some(context) => propagator.inject_context(context, &mut outgoing),
-                None => propagator.inject(&mut outgoing),
-            }
+            propagator.inject(span.context(), headers);
         }
         span
     }

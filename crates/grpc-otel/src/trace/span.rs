@@ -53,27 +53,27 @@ struct Recording {
 }
 
 impl CallSpan {
-    fn new(context: Option<Context>, recording: Option<Recording>) -> Self {
+    /// The span in that context; with what is recorded of it, if anything is. Of a call that is not
+    /// sampled the context is kept too, as what is below it is to know that.
+    pub(crate) fn new(context: Context, recording: Option<(MessageEvents, SpanErrors)>) -> Self {
+        let mut span = Self::none();
+        span.context = Some(context);
+        span.recording = recording.map(|(events, errors)| Recording { events, errors });
+        span
+    }
+
+    pub(crate) fn unrecorded(context: Context) -> Self {
+        Self::new(context, None)
+    }
+
+    /// There is neither a span nor a context.
+    pub(crate) fn none() -> Self {
         Self {
-            context,
-            recording,
+            context: None,
+            recording: None,
             #[cfg(feature = "tracing")]
             bridge: tracing::Span::none(),
         }
-    }
-
-    /// Tracing is off.
-    pub(crate) fn none() -> Self {
-        Self::new(None, None)
-    }
-
-    /// The call is not sampled, but what is below it is to know that.
-    pub(crate) fn unrecorded(context: Context) -> Self {
-        Self::new(Some(context), None)
-    }
-
-    pub(crate) fn recorded(context: Context, events: MessageEvents, errors: SpanErrors) -> Self {
-        Self::new(Some(context), Some(Recording { events, errors }))
     }
 
     /// The same with a span of the `tracing` crate that carries the ids of this one.
@@ -135,26 +135,28 @@ impl CallSpan {
         let (Some(context), Some(recording)) = (&self.context, &self.recording) else { return };
         let span = context.span();
         let name = status::name(code);
-        span.set_attribute(KeyValue::new(RPC_STATUS_CODE, name));
         let error = match recording.errors {
             SpanErrors::Grpc => code != Code::Ok,
             SpanErrors::OpenTelemetry => status::is_error(side, code),
         };
+        let (outbound, inbound) =
+            if side == Side::Server { (response, request) } else { (request, response) };
+        let unrecorded = |key, flow: &Flow| {
+            let unrecorded = flow.unrecorded.load(Relaxed);
+            (unrecorded > 0).then(|| KeyValue::new(key, to_i64(unrecorded)))
+        };
+        // All at once, as the span is behind a lock.
+        let attributes = [
+            Some(KeyValue::new(RPC_STATUS_CODE, name)),
+            error.then(|| KeyValue::new(ERROR_TYPE, name)),
+            unrecorded("grpc_otel.outbound.unrecorded", outbound),
+            unrecorded("grpc_otel.inbound.unrecorded", inbound),
+        ];
+        span.set_attributes(attributes.into_iter().flatten());
         if error {
-            span.set_attribute(KeyValue::new(ERROR_TYPE, name));
             span.set_status(Status::error(describe(name, reason)));
         } else if code == Code::Ok {
             span.set_status(Status::Ok);
-        }
-        let (outbound, inbound) =
-            if side == Side::Server { (response, request) } else { (request, response) };
-        for (key, flow) in
-            [("grpc_otel.outbound.unrecorded", outbound), ("grpc_otel.inbound.unrecorded", inbound)]
-        {
-            let unrecorded = flow.unrecorded.load(Relaxed);
-            if unrecorded > 0 {
-                span.set_attribute(KeyValue::new(key, to_i64(unrecorded)));
-            }
         }
         span.end();
     }
