@@ -1,20 +1,42 @@
-//! A shared store that cannot be reached.
+//! A shared store that cannot be reached, from the beginning or from some moment on.
 
+#[path = "faults/kelvin.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod kelvin;
+#[path = "../../store/tests/processes/mod.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod processes;
 mod support;
 
 use std::net::TcpListener;
 
+use kelvin::{Client, Kelvin};
 use kelvin_proto::{ListSensorsRequest, SensorRequest, SensorStatsRequest};
+use kelvin_server::Acknowledge;
+use processes::{Server, until};
 use support::{TestServer, reading};
-use tokio_stream::{StreamExt as _, iter};
+use tokio::sync::mpsc::unbounded_channel;
+use tokio_stream::{StreamExt as _, iter, wrappers::UnboundedReceiverStream};
 use tonic::{Code, Status};
+use tonic_health::{
+    ServingStatus,
+    pb::{HealthCheckRequest, health_client::HealthClient},
+};
 use tonic_types::StatusExt as _;
 
-fn assert_unavailable(status: &Status, stored: bool) {
+/// Readings are told of by calls that store some.
+fn assert_unavailable(status: &Status, stored: Option<u64>) {
     assert_eq!(status.code(), Code::Unavailable, "{status}");
     assert!(status.get_details_retry_info().unwrap().retry_delay.is_some());
-    let told = status.message().contains("0 readings of this call are stored");
-    assert_eq!(told, stored, "{}", status.message());
+    match stored {
+        Some(stored) => {
+            let told = format!("{stored} readings of this call are stored");
+            assert!(status.message().ends_with(&told), "{}", status.message());
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!(info.metadata["stored"], stored.to_string());
+        }
+        None => assert!(!status.message().contains("stored"), "{}", status.message()),
+    }
 }
 
 #[tokio::test]
@@ -30,17 +52,72 @@ async fn the_server_is_ready_and_every_call_says_unavailable() {
     let one = reading("cellar", 20.0, 1);
     let of = "cellar".to_owned();
 
-    assert_unavailable(&client.send_single_reading(one.clone()).await.unwrap_err(), true);
-    assert_unavailable(&client.stream_sensor_readings(iter([one.clone()])).await.unwrap_err(), true);
+    assert_unavailable(&client.send_single_reading(one.clone()).await.unwrap_err(), Some(0));
+    assert_unavailable(&client.stream_sensor_readings(iter([one.clone()])).await.unwrap_err(), Some(0));
     let mut chat = client.sensor_chat(iter([one])).await.unwrap().into_inner();
-    assert_unavailable(&chat.next().await.unwrap().unwrap_err(), true);
+    assert_unavailable(&chat.next().await.unwrap().unwrap_err(), Some(0));
     let request = SensorStatsRequest { sensor_id: of.clone() };
-    assert_unavailable(&client.get_sensor_stats(request).await.unwrap_err(), false);
-    assert_unavailable(&client.list_sensors(ListSensorsRequest::default()).await.unwrap_err(), false);
+    assert_unavailable(&client.get_sensor_stats(request).await.unwrap_err(), None);
+    assert_unavailable(&client.list_sensors(ListSensorsRequest::default()).await.unwrap_err(), None);
     let request = SensorRequest { sensor_id: of, ..SensorRequest::default() };
     let status = match client.get_sensor_readings(request).await {
         Err(status) => status,
         Ok(stream) => stream.into_inner().next().await.unwrap().unwrap_err(),
     };
-    assert_unavailable(&status, false);
+    assert_unavailable(&status, None);
+}
+
+async fn count(client: &Client, sensor_id: &str) -> u64 {
+    let request = SensorStatsRequest { sensor_id: sensor_id.to_owned() };
+    client.clone().get_sensor_stats(request).await.map_or(0, |stats| stats.get_ref().count)
+}
+
+#[tokio::test]
+async fn calls_say_what_is_stored_when_the_store_goes_and_the_log_says_it_once() {
+    let mut valkey = Server::start(&[]).await;
+    let mut kelvin = Kelvin::start(&[valkey.address()], Acknowledge::Primary);
+    let mut client = kelvin.client();
+    until("the server serves", async || {
+        kelvin.client().send_single_reading(reading("hall", 20.0, 0)).await.is_ok()
+    })
+    .await;
+
+    let (upload, readings) = unbounded_channel();
+    let mut uploader = client.clone();
+    let uploading =
+        tokio::spawn(
+            async move { uploader.stream_sensor_readings(UnboundedReceiverStream::new(readings)).await },
+        );
+    for number in 0..3 {
+        upload.send(reading("cellar", 20.0, number)).unwrap();
+    }
+    until("the stream is stored", async || count(&client, "cellar").await == 3).await;
+    let (chat, readings) = unbounded_channel();
+    let mut answers = client.sensor_chat(UnboundedReceiverStream::new(readings)).await.unwrap().into_inner();
+    for number in 0..2 {
+        chat.send(reading("attic", 20.0, number)).unwrap();
+        assert_eq!(answers.next().await.unwrap().unwrap().accepted, Some(number.cast_unsigned() + 1));
+    }
+
+    valkey.kill();
+    chat.send(reading("attic", 20.0, 2)).unwrap();
+    upload.send(reading("cellar", 20.0, 3)).unwrap();
+    assert_unavailable(&answers.next().await.unwrap().unwrap_err(), Some(2));
+    assert_unavailable(&uploading.await.unwrap().unwrap_err(), Some(3));
+    for _ in 0..3 {
+        let status = client.send_single_reading(reading("hall", 20.0, 1)).await.unwrap_err();
+        assert_unavailable(&status, Some(0));
+    }
+    let health = HealthClient::new(kelvin.connect()).check(HealthCheckRequest::default()).await.unwrap();
+    assert_eq!(health.get_ref().status, ServingStatus::Serving as i32, "all servers must not vanish at once");
+
+    valkey.run().await;
+    until("readings are stored again", async || {
+        client.clone().send_single_reading(reading("hall", 20.0, 2)).await.is_ok()
+    })
+    .await;
+    let lines = |text| kelvin.log().lines().filter(|line| line.contains(text)).count();
+    until("the log says so", async || lines("the store is available again") == 1).await;
+    assert_eq!(lines("the store is unavailable"), 1, "{}", kelvin.log());
+    assert_eq!(kelvin.crash(), None);
 }

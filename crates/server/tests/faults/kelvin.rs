@@ -7,7 +7,7 @@ use std::{
 use kelvin_proto::sensor_service_client::SensorServiceClient;
 use kelvin_server::Acknowledge;
 use tempfile::TempDir;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::{
     processes::free_port,
@@ -48,7 +48,8 @@ impl Kelvin {
 
     /// Starts it, again perhaps, at its address.
     pub(crate) fn run(&mut self) {
-        let log = File::options().create(true).append(true).open(self.log()).expect("the log can be written");
+        let log =
+            File::options().create(true).append(true).open(self.log_file()).expect("the log can be written");
         let mut command = Command::new(env!("CARGO_BIN_EXE_kelvin-server"));
         command.env_clear().envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
@@ -71,16 +72,25 @@ impl Kelvin {
         assert!(done.success());
     }
 
-    /// A client on a connection of its own, which is made when needed and made again.
+    /// A client on a connection of its own.
     pub(crate) fn client(&self) -> Client {
-        let endpoint =
-            Endpoint::from_shared(format!("http://127.0.0.1:{}", self.port)).expect("it is an address");
-        support::client(endpoint.connect_lazy(), TOKEN)
+        support::client(self.connect(), TOKEN)
+    }
+
+    /// A connection that is made when needed, and made again.
+    pub(crate) fn connect(&self) -> Channel {
+        let address = format!("http://127.0.0.1:{}", self.port);
+        Endpoint::from_shared(address).expect("it is an address").connect_lazy()
+    }
+
+    /// What it has said so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).expect("there is a log")
     }
 
     /// What it last said, if it ended by itself or something in it panicked.
     pub(crate) fn crash(&mut self) -> Option<String> {
-        let log = fs::read_to_string(self.log()).expect("there is a log");
+        let log = self.log();
         let panic = log.lines().find(|line| line.contains("panicked"));
         let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("it can be asked"));
         match (panic, ended) {
@@ -90,7 +100,7 @@ impl Kelvin {
         }
     }
 
-    fn log(&self) -> PathBuf {
+    fn log_file(&self) -> PathBuf {
         self.folder.path().join("log")
     }
 }
