@@ -11,7 +11,7 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, Config, ResourceExt as _,
     api::{DeleteParams, ListParams, LogParams},
-    config::KubeConfigOptions,
+    config::{KubeConfigOptions, Kubeconfig},
 };
 use serde::de::DeserializeOwned;
 
@@ -45,8 +45,11 @@ pub struct Cluster {
 impl Cluster {
     /// By kubectl's configuration; an error when the release is not there.
     pub async fn connect(context: Option<String>, namespace: String, release: String) -> Result<Self> {
-        let name = context.clone().unwrap_or_else(|| "the current context".to_owned());
-        let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+        let name = match context {
+            Some(name) => name,
+            None => Kubeconfig::read()?.current_context.context("kubectl has no current context")?,
+        };
+        let options = KubeConfigOptions { context: Some(name.clone()), ..KubeConfigOptions::default() };
         let config = Config::from_kubeconfig(&options)
             .await
             .with_context(|| format!("kubectl's configuration of {name}"))?;

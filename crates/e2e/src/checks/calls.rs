@@ -79,12 +79,16 @@ pub async fn health(cluster: &Cluster) -> Result<String> {
 
 /// The chart's own test, in a pod.
 pub async fn helm_test(cluster: &Cluster) -> Result<String> {
-    let mut command = Command::new("helm");
-    command.args(["--kube-context", &cluster.name, "--namespace", &cluster.namespace]);
-    command.args(["test", &cluster.release, "--timeout", "2m", "--logs"]);
-    let text = output(command).await?;
+    let text = helm(cluster, &["test", &cluster.release, "--timeout", "2m", "--logs"]).await?;
     let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
     Ok(last.chars().take(80).collect())
+}
+
+/// What helm says.
+pub(super) async fn helm(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new("helm");
+    command.args(["--kube-context", &cluster.name, "--namespace", &cluster.namespace]).args(arguments);
+    output(command).await
 }
 
 /// What a program writes; an error with its words when it fails.

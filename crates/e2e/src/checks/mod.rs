@@ -18,6 +18,7 @@ pub async fn all(cluster: &Cluster, report: &mut Report) {
     report.check("pods are ready", pods::ready(cluster)).await;
     report.check("Pod Security refuses a privileged pod", pods::restricted(cluster)).await;
     report.check("clients make progress, all four", telemetry::clients_progress(cluster)).await;
+    report.check("server and clients are frugal", telemetry::frugal(cluster)).await;
 
     report.check("grpcurl writes and reads back by reflection", calls::grpcurl(cluster)).await;
     report.check("a client of ours makes all four calls", calls::all_four(cluster)).await;

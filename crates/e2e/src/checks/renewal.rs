@@ -1,28 +1,41 @@
-//! Certificates renewed under running calls. Deleting a Secret is what makes cert-manager issue anew at once.
+//! The CA and all certificates renewed under running calls.
 
 use std::{
     collections::BTreeMap,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Result, ensure};
-use kube::api::DeleteParams;
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{
+    Api,
+    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams},
+};
+use serde_json::json;
 
 use super::telemetry::KINDS;
-use crate::{cluster::Cluster, ledger::Ledger, poll, server::Caller};
+use crate::{
+    cluster::{Cluster, Store},
+    ledger::Ledger,
+    poll,
+    server::Caller,
+};
 
 /// The kubelet brings a new Secret to its pods within about a minute and a half.
 const DELIVERY: Duration = Duration::from_mins(4);
 /// Metrics go out every 15 s.
 const EXPORT: Duration = Duration::from_mins(1);
 
-/// Server and clients take up new certificates, and no call fails: neither of the four clients nor of the ledger.
+/// Server and clients take up new certificates, and no call fails: neither of the four clients nor of the ledger. The CA is
+/// renewed before, so that for a while some trust the old one alone.
 pub async fn unnoticed(cluster: &Cluster) -> Result<String> {
     let caller = Caller::new(cluster).await?;
     let (certificate, reloads) = (caller.server_certificate().await?, reloads(cluster).await?);
     let failed = failed_attempts(cluster).await?;
     let ledger = Ledger::begin(&caller, 1).await?;
 
+    renew_ca(cluster).await?;
+    // A certificate whose Secret is deleted is issued anew at once.
     let secrets = KINDS.map(|kind| format!("{}-client-{kind}-tls", cluster.release));
     for secret in [format!("{}-server-tls", cluster.release)].iter().chain(&secrets) {
         cluster.secret_api().delete(secret, &DeleteParams::default()).await?;
@@ -47,6 +60,37 @@ pub async fn unnoticed(cluster: &Cluster) -> Result<String> {
     let failed = failed_attempts(cluster).await? - failed;
     ensure!(failed < 0.5, "{failed} calls of the clients failed");
     Ok(format!("{} calls of ours and all of the clients' succeeded", outcome.acknowledged))
+}
+
+/// By the condition that `cmctl renew` sets. The key stays: deleting the Secret would make another, and part those who
+/// trust the old one.
+async fn renew_ca(cluster: &Cluster) -> Result<()> {
+    let (namespace, name) = match cluster.store {
+        Store::Memory => (cluster.namespace.as_str(), format!("{}-ca", cluster.release)),
+        // Shared with Valkey: k8s/valkey-tls.yaml.
+        Store::Valkey => ("cert-manager", "kelvin-ca".to_owned()),
+    };
+    let secrets = Api::<Secret>::namespaced(cluster.client.clone(), namespace);
+    let pair = async || -> Result<[Option<ByteString>; 2]> {
+        let data = secrets.get(&name).await?.data.unwrap_or_default();
+        Ok(["tls.crt", "tls.key"].map(|key| data.get(key).cloned()))
+    };
+    let [old, key] = pair().await?;
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("cert-manager.io", "v1", "Certificate"));
+    let certificates = Api::<DynamicObject>::namespaced_with(cluster.client.clone(), namespace, &kind);
+    let mut status = certificates.get(&name).await?.data["status"].take();
+    let conditions = status["conditions"].as_array_mut().context("the CA's certificate has no conditions")?;
+    conditions.retain(|condition| condition["type"] != "Issuing");
+    conditions.push(json!({"type": "Issuing", "status": "True", "reason": "Test", "message": "renewal"}));
+    let patch = json!({"status": {"conditions": conditions}});
+    certificates.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    poll::until(DELIVERY, async || {
+        let [new, kept] = pair().await?;
+        ensure!(new != old, "{name} has not been renewed");
+        ensure!(kept == key, "{name} has another key");
+        Ok(())
+    })
+    .await
 }
 
 /// How often each service took up changed files.

@@ -12,7 +12,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::{process::Command, task::JoinSet};
 
-use super::calls::output;
+use super::calls::{helm, output};
 use crate::{
     cluster::{Cluster, Store, is_ready},
     ledger::{Ledger, Outcome},
@@ -113,11 +113,13 @@ pub async fn store_deleted(cluster: &Cluster) -> Result<String> {
 
 /// More servers under load, and fewer after it, by the chart's own autoscaler.
 pub async fn autoscaling(cluster: &Cluster) -> Result<String> {
-    const SETTINGS: &str = "minReplicas=2,maxReplicas=4,averageCpu=20m,scaleDownSeconds=15";
+    const SETTINGS: &str = r#"server.autoscaling={"enabled":true,"minReplicas":2,"maxReplicas":4,"averageCpu":"20m","scaleDownSeconds":15}"#;
     let before = cluster.servers().await?.len();
-    let settings: Vec<_> =
-        SETTINGS.split(',').map(|setting| format!("server.autoscaling.{setting}")).collect();
-    set(cluster, &format!("server.autoscaling.enabled=true,{}", settings.join(","))).await?;
+    helm(
+        cluster,
+        &["upgrade", &cluster.release, "charts/kelvin", "--reuse-values", "--wait", "--set-json", SETTINGS],
+    )
+    .await?;
     poll::until(MOVED, async || wanted(cluster, |replicas| replicas == 2).await).await?;
     let caller = Caller::new(cluster).await?;
     let load = load(&caller).await?;
@@ -130,30 +132,10 @@ pub async fn autoscaling(cluster: &Cluster) -> Result<String> {
     Ok(format!("2 servers, {} under load, {} after it", up?, down?))
 }
 
-/// Another value for the chart; the others stay.
-async fn set(cluster: &Cluster, value: &str) -> Result<()> {
-    let mut helm = Command::new("helm");
-    helm.args([
-        "--kube-context",
-        &cluster.name,
-        "--namespace",
-        &cluster.namespace,
-        "upgrade",
-        &cluster.release,
-    ]);
-    output({
-        helm.args(["charts/kelvin", "--reuse-values", "--set", value, "--wait", "--timeout", "3m"]);
-        helm
-    })
-    .await?;
-    Ok(())
-}
-
 /// How many servers the autoscaler wants, once it has measured.
 async fn wanted(cluster: &Cluster, enough: impl Fn(i32) -> bool) -> Result<i32> {
-    let autoscalers = Api::<HorizontalPodAutoscaler>::namespaced(cluster.client.clone(), &cluster.namespace);
-    let status =
-        autoscalers.get_status(&format!("{}-server", cluster.release)).await?.status.context("no status")?;
+    let autoscaler = autoscalers(cluster).get_status(&format!("{}-server", cluster.release)).await?;
+    let status = autoscaler.status.context("no status")?;
     ensure!(
         status.current_metrics.is_some(),
         "the autoscaler has measured nothing: is metrics-server there?"

@@ -7,7 +7,7 @@ use kelvin_proto::SensorStatsRequest;
 use kube::ResourceExt as _;
 
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, Store},
     jaeger::{Span, Trace},
     poll,
     server::Caller,
@@ -48,6 +48,25 @@ async fn moved(cluster: &Cluster) -> Result<BTreeMap<String, f64>> {
         );
     }
     Ok(moved)
+}
+
+/// At the default load. With Valkey there are more servers, and their CPU is only told.
+pub async fn frugal(cluster: &Cluster) -> Result<String> {
+    const MEBIBYTES: f64 = 40.0;
+    const MILLICORES: f64 = 100.0;
+    let ours = format!("k8s_namespace_name=\"{}\"", cluster.namespace);
+    poll::until(DELIVERY, async || {
+        let memory = format!("max(process_memory_usage_bytes{{{ours},k8s_container_name=\"server\"}})");
+        let cpu = format!("sum(rate(process_cpu_time_seconds_total{{{ours}}}[2m]))");
+        let (memory, cpu) = (cluster.query(&memory).await?, cluster.query(&cpu).await?);
+        let mebibytes = memory.first().context("no memory is reported")?.value() / 1024.0 / 1024.0;
+        let millicores = cpu.first().context("no CPU time is reported")?.value() * 1000.0;
+        let found = format!("server {mebibytes:.1} MiB, all together {millicores:.0} millicores");
+        ensure!(mebibytes < MEBIBYTES, "{found}");
+        ensure!(millicores < MILLICORES || cluster.store == Store::Valkey, "{found}");
+        Ok(found)
+    })
+    .await
 }
 
 /// A span of the server is the child of one of a client's, and both say where they ran.
