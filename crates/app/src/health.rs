@@ -129,14 +129,20 @@ async fn answer(stream: TcpStream, health: Health) {
         .await;
 }
 
-/// Asks the health port at `address` whether it is ready, for `healthcheck` commands. An unspecified
-/// address, as one listens on, is asked at loopback.
-pub async fn check(mut address: SocketAddr) -> io::Result<()> {
+/// Where a program that listens on `address` is reached from its own machine: an unspecified address, at loopback.
+#[must_use]
+pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
         _ => {}
     }
+    address
+}
+
+/// Asks the health port of a program that listens on `address` whether it is ready, for `healthcheck` commands.
+pub async fn check(address: SocketAddr) -> io::Result<()> {
+    let address = reachable(address);
     let response = timeout(TIME_LIMIT, get_readyz(address)).await??;
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
     if head.split(' ').nth(1) == Some("200") {

@@ -1,14 +1,9 @@
 //! Asks the server that runs with the same settings whether it serves, for probes that run a command.
 
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
-use kelvin_app::{BoxError, error_chain};
+use kelvin_app::{BoxError, error_chain, health::reachable};
 use kelvin_tls::client_may_show;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -132,16 +127,6 @@ fn client_config(config: &Config) -> Result<ClientConfig, BoxError> {
     };
     tls.alpn_protocols = vec![b"h2".to_vec()];
     Ok(tls)
-}
-
-/// Where a server that listens on `address` is reached from its own machine.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    address
 }
 
 /// Takes any certificate that the peer has the key of. This asks the process beside it on the same machine, by an

@@ -83,7 +83,8 @@ fn readings(count: i64) -> impl Iterator<Item = SensorReading> {
 async fn calls_readings_alerts_and_breaks_are_counted() {
     let receiver = Receiver::start().await.unwrap();
     let telemetry = observed_by(&receiver);
-    let settings = [("KELVIN_MAX_SENSORS", "1"), ("KELVIN_ALERT_HIGH", "30")];
+    let settings =
+        [("KELVIN_MAX_SENSORS", "1"), ("KELVIN_MAX_READINGS_PER_SENSOR", "100"), ("KELVIN_ALERT_HIGH", "30")];
     let server = TestServer::start_observed(Files::new(), &settings, &telemetry).await;
     let mut client = server.client().await;
 
@@ -123,6 +124,7 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
     receiver.look(|received| {
         let of = |metric, key| values(received, metric, key);
         assert_eq!(of("kelvin.readings.accepted", ""), counts([("", 112)]));
+        assert_eq!(of("kelvin.readings.evicted", "reason"), counts([("full", 12), ("idle", 0)]));
         // What did not happen is counted, too: as 0.
         let rejected = counts([
             ("invalid_sensor_id", 1),

@@ -1,8 +1,8 @@
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bytes::{BufMut as _, Bytes, BytesMut};
 use kelvin_proto::{SensorReading, SensorRequest};
 use prost::Message;
+
+use crate::now;
 
 /// With its head of 9 bytes a frame fills one TLS record of 16 KiB and leaves no crumb for a second.
 const FRAME: usize = (16 << 10) - 9;
@@ -55,10 +55,9 @@ fn id(sensor: usize) -> String {
 
 /// A day's curve in hundredths of a degree, as a sensor of that resolution would send it.
 fn reading(sensor: usize, round: usize) -> SensorReading {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let phase = (sensor * 7 + round) as f64 / 10.0;
     let temperature = ((20.0 + 5.0 * phase.sin()) * 100.0).round() / 100.0;
-    SensorReading { sensor_id: id(sensor), temperature, timestamp: now.cast_signed() }
+    SensorReading { sensor_id: id(sensor), temperature, timestamp: now() }
 }
 
 fn encode(readings: impl Iterator<Item = SensorReading>) -> Vec<Frame> {

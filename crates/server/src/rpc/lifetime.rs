@@ -162,7 +162,18 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Body for Bounded<B> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_timeout_is_up_to_eight_digits_and_a_unit(text in "[0-9]{0,10}[HMSmunsx]?|.{0,12}") {
+            let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+            let right = (1..=8).contains(&digits.len()) && ["H", "M", "S", "m", "u", "n"].contains(&unit);
+            prop_assert_eq!(read_timeout(&text).is_some(), right);
+        }
+    }
 
     #[test]
     fn timeouts_are_read_as_the_protocol_says() {

@@ -1,4 +1,4 @@
-use super::{Memory, SHARDS, shard_of};
+use super::{Memory, SHARDS, shard::Slot, shard_of};
 use crate::{Page, StoreError};
 
 impl Memory {
@@ -21,13 +21,13 @@ impl Memory {
                     })
                 })
                 .collect();
-            let order = |slot: &&super::shard::Slot| (slot.hash, slot.sensor.id.clone());
+            let order = |a: &&Slot, b: &&Slot| (a.hash, &a.sensor.id).cmp(&(b.hash, &b.sensor.id));
             if slots.len() > left {
-                slots.select_nth_unstable_by_key(left, order);
+                slots.select_nth_unstable_by(left, order);
                 slots.truncate(left);
                 page.next = Some(String::new());
             }
-            slots.sort_unstable_by_key(order);
+            slots.sort_unstable_by(order);
             page.sensors.extend(slots.iter().map(|slot| {
                 (slot.sensor.id.to_string(), slot.sensor.stats(self.shared.limits.recent_window))
             }));

@@ -1,4 +1,4 @@
-use std::{pin::pin, sync::Arc};
+use std::sync::Arc;
 
 use compact_str::CompactString;
 use tokio::sync::Notify;
@@ -77,7 +77,7 @@ impl MemoryReader {
                 Step::Read => return true,
                 Step::Looked => {}
                 Step::End => match news {
-                    Some(news) => pin!(news).await,
+                    Some(news) => news.await,
                     None => return false,
                 },
             }
