@@ -35,7 +35,7 @@ use progress::Progress;
 use session::Session;
 use simulation::Simulation;
 
-/// Why a client cannot start. Once it runs, it runs until it is told to end.
+/// Why a channel cannot be opened. Once a client runs, it runs until it is told to end.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Settings that cannot work, such as files that cannot be read.
@@ -43,19 +43,20 @@ pub enum ClientError {
     Settings(#[from] SettingsError),
 }
 
-/// Runs one client until `shutdown`; then delivers what was measured, within `KELVIN_DRAIN_TIMEOUT`.
+/// Runs one client over `channel` until `shutdown`; then delivers what was measured, within `KELVIN_DRAIN_TIMEOUT`.
 ///
 /// `health` is ready while calls succeed.
 pub async fn run(
     config: Config,
+    channel: Channel,
     telemetry: &Telemetry,
     health: Health,
     shutdown: impl Future<Output = ()>,
-) -> Result<(), ClientError> {
+) {
     let metrics = Metrics::new(&telemetry.meter_provider().meter(env!("CARGO_PKG_NAME")), config.client_rpc);
     let closing = CancellationToken::new();
     let session = Session {
-        channel: Channel::open(&config, telemetry)?,
+        channel,
         outbox: Outbox::new(config.backlog, metrics.clone()),
         progress: Progress::new(health.clone(), closing.clone(), config.token_file.clone()),
         closing,
@@ -75,7 +76,6 @@ pub async fn run(
         let readings = session.outbox.len();
         tracing::warn!(readings, "the end came before the server acknowledged the last readings");
     }
-    Ok(())
 }
 
 async fn drive(session: &Session) {

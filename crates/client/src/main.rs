@@ -7,7 +7,7 @@ use kelvin_app::{
     health::{self, Health},
     signal,
 };
-use kelvin_client::{Config, check};
+use kelvin_client::{Channel, Config, check};
 use kelvin_telemetry::Telemetry;
 use tokio::net::TcpListener;
 
@@ -63,7 +63,9 @@ async fn run(
             .map_err(|error| format!("cannot listen on {address} (KELVIN_HEALTH_LISTEN): {error}"))?;
         tokio::spawn(health::serve(listener, health.clone(), pending()));
     }
-    Ok(kelvin_client::run(config, telemetry, health, shutdown).await?)
+    let channel = Channel::open(&config, telemetry)?;
+    kelvin_client::run(config, channel, telemetry, health, shutdown).await;
+    Ok(())
 }
 
 async fn healthcheck(config: &Config) -> Result<(), BoxError> {

@@ -91,6 +91,14 @@ impl Session {
         jitter(self.config.stream_length)
     }
 
+    /// Waits until a stream should end: after `length`, or when its server is about to go and there is another.
+    pub(crate) fn stream_end(&self, length: Duration) -> impl Future<Output = ()> + Send + use<> {
+        let channel = self.channel.clone();
+        async move {
+            let _ = tokio::time::timeout(length, channel.moved()).await;
+        }
+    }
+
     /// The random wait from one reading to the next.
     pub(crate) fn interval(&self) -> Duration {
         let Config { interval_min, interval_max, .. } = self.config;

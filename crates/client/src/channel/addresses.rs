@@ -46,7 +46,8 @@ where
                 }
                 peers.looked_up(Ok(()));
                 told = false;
-                refresh
+                // Whoever takes the place of a server that goes is found soon.
+                if peers.any_leaving() { PAUSE } else { refresh }
             }
             Err(error) => {
                 // What was known stays: better old addresses than none.

@@ -1,7 +1,8 @@
 //! The connection to one address: opened again whenever it is lost, and when certificates change.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
+use http::Uri;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kelvin_app::{BoxError, error_chain};
@@ -19,7 +20,7 @@ use tokio_rustls::{
 };
 use tonic::body::Body;
 
-use super::peers::Peers;
+use super::{health, peers::Peers};
 use crate::backoff::Backoff;
 
 /// A connection that lasted so long was a good one. A server that refuses our certificate ends it sooner: with
@@ -39,6 +40,8 @@ const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Connector {
     pub(super) tls: Tls,
+    /// Scheme and authority of the calls.
+    pub(super) origin: Uri,
     /// How long opening may take.
     pub(super) limit: Duration,
     /// How often the TLS configuration is looked at.
@@ -69,8 +72,10 @@ impl Connector {
             let config = self.config();
             let error = match timeout(self.limit, self.open(address, config.clone())).await {
                 Ok(Ok((sender, connection))) => {
-                    peers.connected(address, sender);
-                    match self.hold(address, config.as_ref(), connection).await {
+                    peers.connected(address, sender.clone());
+                    let tell = |serving| peers.serving(address, serving);
+                    let watch = health::follow(sender, self.origin.clone(), tell);
+                    match self.hold(address, config.as_ref(), connection, watch).await {
                         End::Outdated => {
                             tracing::info!(%address, "certificates changed: connecting anew");
                             continue;
@@ -105,10 +110,12 @@ impl Connector {
         address: SocketAddr,
         config: Option<&Arc<ClientConfig>>,
         mut connection: JoinHandle<hyper::Result<()>>,
+        watch: impl Future<Output = Infallible>,
     ) -> End {
         let mut good = false;
         let mut proven = std::pin::pin!(sleep(GOOD));
         let mut changed = std::pin::pin!(self.changed(config));
+        let mut watch = std::pin::pin!(watch);
         loop {
             tokio::select! {
                 end = &mut connection => {
@@ -122,6 +129,7 @@ impl Connector {
                     return End::Lost { good, error };
                 }
                 () = &mut changed => return End::Outdated,
+                never = &mut watch => match never {},
                 () = &mut proven, if !good => {
                     tracing::info!(%address, "connected");
                     good = true;

@@ -6,6 +6,7 @@ mod balancer;
 mod connection;
 mod credentials;
 mod deadline;
+mod health;
 mod peers;
 mod retry;
 
@@ -70,7 +71,12 @@ impl Channel {
         let mut tasks = JoinSet::new();
         let Credentials { tls, tokens } = Credentials::load(config, &meter, &mut tasks)?;
         let peers = Peers::default();
-        let connector = Connector { tls, limit: config.deadline, reload_interval: config.reload_interval };
+        let connector = Connector {
+            tls,
+            origin: config.origin(),
+            limit: config.deadline,
+            reload_interval: config.reload_interval,
+        };
         tasks.spawn(addresses::follow(lookup, config.dns_refresh, Arc::new(connector), peers.clone()));
 
         let otel = GrpcOtel::builder()
@@ -99,6 +105,11 @@ impl Channel {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.peers.connections()
+    }
+
+    /// Waits until a server that is about to go has a successor: calls that go on for long should move there.
+    pub(crate) async fn moved(&self) {
+        self.peers.moved().await;
     }
 
     /// Waits until the token file holds another token.

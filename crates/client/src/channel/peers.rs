@@ -31,6 +31,8 @@ struct Known {
     addresses: BTreeMap<SocketAddr, State>,
     /// Why the name has no addresses.
     lookup_error: Option<String>,
+    /// How often a server that is about to go got a successor.
+    moves: u64,
 }
 
 #[derive(Debug)]
@@ -38,6 +40,8 @@ enum State {
     /// Tried for the first time, or again after a connection that had been good.
     Connecting,
     Connected(SendRequest<Body>),
+    /// Says that it is about to go; used where there is no other.
+    Leaving(SendRequest<Body>),
     /// Left out until it is connected again.
     Failed(String),
 }
@@ -45,14 +49,14 @@ enum State {
 impl Peers {
     /// Takes up `address`.
     pub(super) fn add(&self, address: SocketAddr) {
-        self.0.known.send_modify(|known| {
+        self.update(|known| {
             known.addresses.insert(address, State::Connecting);
         });
     }
 
     /// Leaves `address`; calls that are under way there end by themselves.
     pub(super) fn remove(&self, address: SocketAddr) {
-        self.0.known.send_modify(|known| {
+        self.update(|known| {
             known.addresses.remove(&address);
         });
     }
@@ -68,6 +72,21 @@ impl Peers {
         self.set(address, State::Connected(sender));
     }
 
+    /// What the server at `address` says of itself.
+    pub(super) fn serving(&self, address: SocketAddr, serving: bool) {
+        self.update(|known| {
+            let Some(state) = known.addresses.get_mut(&address) else { return };
+            match (&*state, serving) {
+                (State::Connected(sender), false) => *state = State::Leaving(sender.clone()),
+                (State::Leaving(sender), true) => *state = State::Connected(sender.clone()),
+                _ => {}
+            }
+        });
+        if !serving {
+            self.0.lost.notify_one();
+        }
+    }
+
     /// Leaves `address` out, unless an earlier connection to it still works.
     pub(super) fn failed(&self, address: SocketAddr, error: String) {
         self.set(address, State::Failed(error));
@@ -76,7 +95,7 @@ impl Peers {
 
     /// How the look-up of the name went.
     pub(super) fn looked_up(&self, result: Result<(), String>) {
-        self.0.known.send_modify(|known| known.lookup_error = result.err());
+        self.update(|known| known.lookup_error = result.err());
     }
 
     /// How many addresses are connected.
@@ -89,12 +108,33 @@ impl Peers {
         self.0.lost.notified().await;
     }
 
+    /// Whether a server has said that it is about to go.
+    pub(super) fn any_leaving(&self) -> bool {
+        self.0.known.borrow().any_leaving()
+    }
+
+    /// Waits until a server that is about to go has a successor.
+    pub(super) async fn moved(&self) {
+        let mut known = self.0.known.subscribe();
+        let moves = known.borrow().moves;
+        let _ = known.wait_for(|known| known.moves != moves).await;
+    }
+
     fn set(&self, address: SocketAddr, state: State) {
-        self.0.known.send_modify(|known| match (known.addresses.get_mut(&address), &state) {
-            (Some(State::Connected(sender)), State::Failed(_)) if !sender.is_closed() => {}
+        self.update(|known| match (known.addresses.get_mut(&address), &state) {
+            (Some(State::Connected(sender) | State::Leaving(sender)), State::Failed(_))
+                if !sender.is_closed() => {}
             (Some(old), _) => *old = state,
             // It was removed meanwhile.
             (None, _) => {}
+        });
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Known)) {
+        self.0.known.send_modify(|known| {
+            let before = known.has_successor();
+            change(known);
+            known.moves += u64::from(known.has_successor() && !before);
         });
     }
 
@@ -119,10 +159,28 @@ impl Known {
         })
     }
 
+    fn leaving(&self) -> impl Iterator<Item = &SendRequest<Body>> {
+        self.addresses.values().filter_map(|state| match state {
+            State::Leaving(sender) if !sender.is_closed() => Some(sender),
+            _ => None,
+        })
+    }
+
+    fn any_leaving(&self) -> bool {
+        self.leaving().next().is_some()
+    }
+
+    fn has_successor(&self) -> bool {
+        self.any_leaving() && self.connected().next().is_some()
+    }
+
     fn pick(&self, turn: usize) -> Option<Result<SendRequest<Body>, Status>> {
         let count = self.connected().count();
         if count > 0 {
             return self.connected().nth(turn % count).cloned().map(Ok);
+        }
+        if let Some(leaving) = self.leaving().next() {
+            return Some(Ok(leaving.clone()));
         }
         let all_failed = self.addresses.values().all(|state| matches!(state, State::Failed(_)));
         let known = !self.addresses.is_empty() || self.lookup_error.is_some();

@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt as _;
 use kelvin_proto::{ServerMessage, Severity};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
 use super::Kind;
@@ -15,7 +15,7 @@ pub(crate) struct BidiStreaming;
 impl Kind for BidiStreaming {
     async fn call(&mut self, session: &Session, _: bool) -> Result<(), Status> {
         let length = session.stream_length();
-        let readings = session.outbox.readings().take_until(sleep(length));
+        let readings = session.outbox.readings().take_until(session.stream_end(length));
         let request = session.stream(Box::pin(readings), length);
         let mut answers = session.client().sensor_chat(request).await?.into_inner();
         let mut severities = false;

@@ -1,7 +1,6 @@
 //! `StreamSensorReadings`: many readings in a call, and one answer.
 
 use futures_util::StreamExt as _;
-use tokio::time::sleep;
 use tonic::Status;
 
 use super::Kind;
@@ -17,7 +16,7 @@ impl Kind for ClientStreaming {
         let length = session.stream_length();
         // Whatever awaits its acknowledgement takes room of those that are measured meanwhile.
         let most = if trial { 1 } else { session.config.backlog.div_ceil(2) };
-        let readings = outbox.readings().take(most).take_until(sleep(length));
+        let readings = outbox.readings().take(most).take_until(session.stream_end(length));
         let request = session.stream(Box::pin(readings), length);
         match session.client().stream_sensor_readings(request).await.map(|ack| ack.into_inner().accepted) {
             // A server that knows no `accepted` has stored all.

@@ -7,4 +7,5 @@ mod delivery;
 mod old_server;
 mod reading;
 mod restart;
+mod rolling;
 mod setup;

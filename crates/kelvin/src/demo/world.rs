@@ -159,8 +159,12 @@ async fn live(
     let mut clients = JoinSet::new();
     for kind in Kind::ALL {
         let config = settings::client(&folder, address, kind)?;
+        let channel = Channel::open(&config, &of_clients)?;
         let (telemetry, shutdown) = (of_clients.clone(), reached(Phase::StopClients));
-        clients.spawn(async move { kelvin_client::run(config, &telemetry, Health::new(), shutdown).await });
+        clients.spawn(async move {
+            kelvin_client::run(config, channel, &telemetry, Health::new(), shutdown).await;
+            Ok::<_, BoxError>(())
+        });
     }
     let config = settings::client(&folder, address, Kind::Unary)?;
     let channel = Channel::open(&config, &of_clients)?;

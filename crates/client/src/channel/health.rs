@@ -1,0 +1,30 @@
+//! What a server says of itself: client-side health checking,
+//! [gRFC A17](https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md).
+
+use std::{convert::Infallible, future::pending};
+
+use http::Uri;
+use hyper::client::conn::http2::SendRequest;
+use tonic::{Status, body::Body};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+/// Tells whether the server at the other end of `connection` serves, whenever that changes. Nothing is told of a server
+/// that knows no health checks: it counts as one that serves.
+pub(super) async fn follow(connection: SendRequest<Body>, origin: Uri, tell: impl Fn(bool)) -> Infallible {
+    if let Err(status) = watch(connection, origin, tell).await {
+        tracing::debug!(%status, "the server's health is no longer watched");
+    }
+    pending().await
+}
+
+async fn watch(connection: SendRequest<Body>, origin: Uri, tell: impl Fn(bool)) -> Result<(), Status> {
+    let service = tower::service_fn(move |request| connection.clone().send_request(request));
+    let whole_server = HealthCheckRequest { service: String::new() };
+    let mut answers = HealthClient::with_origin(service, origin).watch(whole_server).await?.into_inner();
+    while let Some(answer) = answers.message().await? {
+        tell(answer.status() != ServingStatus::NotServing);
+    }
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! A server is replaced by another, as a rolling update does it.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use kelvin_client::Channel;
+use tracing::Level;
+
+use crate::setup::{Setup, TestClient, logs::Logs, until};
+
+#[tokio::test]
+async fn no_call_fails_while_a_server_is_replaced() {
+    let (logs, _collecting) = Logs::collect();
+    let setup = Setup::new();
+    let old = setup.server(&[("KELVIN_DRAIN_WAIT", "3s")]);
+    let addresses = Arc::new(Mutex::new(vec![old.address]));
+    // The clients' own time to look for other servers, and to end a stream, is far off.
+    let settings = [("KELVIN_DNS_REFRESH", "1h"), ("KELVIN_STREAM_LENGTH", "1h")];
+    let clients = ["unary", "client-streaming", "server-streaming", "bidi-streaming"].map(|rpc| {
+        let addresses = addresses.clone();
+        TestClient::over(setup.config(rpc, old.address, &settings), move |config, telemetry| {
+            Channel::with_lookup(config, telemetry, move || {
+                let addresses = addresses.lock().unwrap().clone();
+                async { io::Result::<Vec<SocketAddr>>::Ok(addresses) }
+            })
+        })
+    });
+    until("all are ready", || clients.iter().all(|client| client.health.is_ready())).await;
+    for client in &clients[..2] {
+        until("readings are under way", || client.readings("sent") > 10).await;
+    }
+
+    let new = setup.server(&[]);
+    addresses.lock().unwrap().push(new.address);
+    let old_address = old.address;
+    old.stop().await;
+    addresses.lock().unwrap().retain(|address| *address != old_address);
+
+    for (client, name) in clients.iter().zip(["acknowledged", "sent", "received", "acknowledged"]) {
+        let before = client.readings(name);
+        until("it goes on", || client.readings(name) > before + 10).await;
+        assert!(client.health.is_ready());
+    }
+    assert_eq!(logs.lines(Level::WARN, "the call failed"), Vec::<String>::new());
+    for mut client in clients {
+        client.stop().await;
+        assert_eq!(client.readings("resent"), 0);
+        assert_eq!(client.readings("acknowledged"), client.readings("measured"));
+    }
+    new.stop().await;
+}
