@@ -8,21 +8,30 @@ mod kelvin;
 mod processes;
 mod support;
 
-use std::net::TcpListener;
+use std::{net::TcpListener, time::Duration};
 
 use kelvin::{Client, Kelvin};
 use kelvin_proto::{ListSensorsRequest, SensorRequest, SensorStatsRequest};
 use kelvin_server::Acknowledge;
 use processes::{Server, until};
 use support::{TestServer, reading};
-use tokio::sync::mpsc::unbounded_channel;
-use tokio_stream::{StreamExt as _, iter, wrappers::UnboundedReceiverStream};
+use tokio::{
+    sync::mpsc::{channel, unbounded_channel},
+    time::timeout,
+};
+use tokio_stream::{
+    StreamExt as _, iter,
+    wrappers::{ReceiverStream, UnboundedReceiverStream},
+};
 use tonic::{Code, Status};
 use tonic_health::{
     ServingStatus,
     pb::{HealthCheckRequest, health_client::HealthClient},
 };
 use tonic_types::StatusExt as _;
+
+/// A caller that cannot send for so long is held up.
+const BLOCKED: Duration = Duration::from_secs(1);
 
 /// Readings are told of by calls that store some.
 fn assert_unavailable(status: &Status, stored: Option<u64>) {
@@ -120,4 +129,34 @@ async fn calls_say_what_is_stored_when_the_store_goes_and_the_log_says_it_once()
     until("the log says so", async || lines("the store is available again") == 1).await;
     assert_eq!(lines("the store is unavailable"), 1, "{}", kelvin.log());
     assert_eq!(kelvin.crash(), None);
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_slows_streams() {
+    let valkey = Server::start(&[]).await;
+    let address = valkey.address();
+    let settings = [
+        ("KELVIN_STORE", "valkey"),
+        ("KELVIN_VALKEY_ADDRESS", address.as_str()),
+        ("KELVIN_VALKEY_TIMEOUT", "30s"),
+    ];
+    let server = TestServer::start(&settings).await;
+    let mut client = server.client().await;
+    client.send_single_reading(reading("hall", 20.0, 0)).await.unwrap();
+
+    valkey.signal("STOP");
+    let (sender, readings) = channel(1);
+    let upload =
+        tokio::spawn(async move { client.stream_sensor_readings(ReceiverStream::new(readings)).await });
+    let mut sent = 0;
+    while let Ok(taken) = timeout(BLOCKED, sender.send(reading("cellar", 20.0, sent))).await {
+        taken.unwrap();
+        sent += 1;
+        // A batch in the server, and what HTTP/2 lets a caller send that is not read.
+        assert!(sent < 10_000, "nothing holds the caller up");
+    }
+    valkey.signal("CONT");
+    drop(sender);
+    let ack = upload.await.unwrap().unwrap();
+    assert_eq!(ack.get_ref().accepted, Some(sent.cast_unsigned()), "and nothing is lost");
 }
