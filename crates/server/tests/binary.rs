@@ -158,6 +158,16 @@ fn it_serves_is_healthy_and_ends_well_at_sigterm() {
 }
 
 #[test]
+fn a_certificate_that_expires_in_use_is_told() {
+    let files = Files::new();
+    let soon = Duration::from_secs(4);
+    let valid = SystemTime::now() - soon..SystemTime::now() + soon;
+    let pair = files.ca.issue_valid(Usage::Server, &["localhost"], &valid).unwrap();
+    pair.write(&files.path("server.pem"), &files.path("server.key")).unwrap();
+    Running::start(files.settings()).until("the certificate in use has expired");
+}
+
+#[test]
 fn a_second_sigterm_ends_it_in_the_middle_of_the_drain() {
     let files = Files::new();
     let mut server = Running::start(with(&files, &[("KELVIN_DRAIN_WAIT", "1h")]));

@@ -9,6 +9,7 @@ mod client;
 mod error;
 mod pem;
 mod reload;
+mod report;
 mod server;
 mod tokens;
 mod usage;

@@ -52,13 +52,16 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 /// The end of the certificate in Unix seconds, or an error where it is not valid at this time.
 fn valid_now(path: &Path, certificate: &CertificateDer<'_>) -> Result<i64, TlsError> {
     let (from, until) = validity(path, certificate)?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
-    if (from.timestamp()..=until.timestamp()).contains(&now) {
+    if (from.timestamp()..=until.timestamp()).contains(&unix_now()) {
         Ok(until.timestamp())
     } else {
         Err(TlsError::NotValidNow { path: path.into(), from: from.to_string(), until: until.to_string() })
     }
+}
+
+pub(crate) fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn validity(path: &Path, certificate: &CertificateDer<'_>) -> Result<(ASN1Time, ASN1Time), TlsError> {

@@ -6,17 +6,14 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use opentelemetry::{KeyValue, metrics::Meter};
+use opentelemetry::metrics::Meter;
 use tokio::time::MissedTickBehavior;
 
 use crate::{
     TlsError,
+    report::Reporter,
     watched::{Event, Expiry},
 };
-
-/// What became of a change, as an attribute of metrics.
-const OK: &str = "ok";
-const REFUSED: &str = "refused";
 
 /// Files, each looked after by a [`Watched`](crate::watched::Watched), and what they make together.
 pub(crate) trait Parts: Send + 'static {
@@ -57,23 +54,7 @@ impl<P: Parts> Live<P> {
         interval: Duration,
         meter: &Meter,
     ) -> impl Future<Output = ()> + Send + use<P> {
-        let reloads = meter
-            .u64_counter("kelvin.reloads")
-            .with_unit("{reload}")
-            .with_description("Changes of certificates, CA bundles and token files, taken over or refused")
-            .build();
-        let expiry = meter
-            .i64_gauge("kelvin.certificate.expiry")
-            .with_unit("s")
-            .with_description("When the certificate in use ends, in seconds since the Unix epoch")
-            .build();
-        let attributes = |file, word| [KeyValue::new("file", file), KeyValue::new("result", word)];
-        // Prometheus sees no increase in a series that begins with its first event: they begin at 0.
-        for file in self.parts().files() {
-            for word in [OK, REFUSED] {
-                reloads.add(0, &attributes(file, word));
-            }
-        }
+        let mut reporter = Reporter::new(meter, self.parts().files());
         let live = Arc::clone(self);
         async move {
             let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
@@ -83,17 +64,11 @@ impl<P: Parts> Live<P> {
                 let files = Arc::clone(&live);
                 // A file system that hangs must not stop the runtime.
                 let events = tokio::task::spawn_blocking(move || files.reload()).await.unwrap_or_default();
-                for Event { file, result } in events {
-                    reloads.add(1, &attributes(file, if result.is_ok() { OK } else { REFUSED }));
-                    match result {
-                        Ok(()) => tracing::info!(file, "reloaded"),
-                        Err(error) => {
-                            tracing::warn!(file, %error, "not reloaded; the last good one stays in use");
-                        }
-                    }
+                for event in events {
+                    reporter.changed(event);
                 }
-                for Expiry { file, at } in live.parts().expiries() {
-                    expiry.record(at, &[KeyValue::new("file", file)]);
+                for expiry in live.parts().expiries() {
+                    reporter.ends(expiry);
                 }
             }
         }
