@@ -3,6 +3,8 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    fs,
+    path::Path,
     sync::{Arc, Mutex},
     vec,
 };
@@ -105,18 +107,21 @@ impl SensorService for Bare {
     }
 }
 
-/// Serves until dropped.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    identity: Identity,
-    readings_per_sensor: u64,
-) -> Result<(), tonic::transport::Error> {
-    Server::builder()
+/// tonic's server, with TLS.
+pub(crate) fn server(files: &Path) -> Result<Server, Box<dyn std::error::Error>> {
+    let file = |name| fs::read(files.join(name));
+    let identity = Identity::from_pem(file("server.crt")?, file("server.key")?);
+    Ok(Server::builder()
         // With tonic's own windows, one message a frame ends the connection: ENHANCE_YOUR_CALM.
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .tls_config(ServerTlsConfig::new().identity(identity))?
-        .add_service(SensorServiceServer::new(Bare { sensors: Arc::default(), readings_per_sensor }))
-        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
-        .await
+        .tls_config(ServerTlsConfig::new().identity(identity))?)
+}
+
+pub(crate) fn service(readings_per_sensor: u64) -> SensorServiceServer<impl SensorService> {
+    SensorServiceServer::new(Bare { sensors: Arc::default(), readings_per_sensor })
+}
+
+pub(crate) fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
 }

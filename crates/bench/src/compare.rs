@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use crate::{
     cases::Case,
+    files::{Files, TOKEN},
     machine,
-    peer::{Files, Peer, Running, TOKEN},
+    peer::{Peer, Running},
     sink,
 };
 

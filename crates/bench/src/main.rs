@@ -6,6 +6,7 @@
 mod bare;
 mod cases;
 mod compare;
+mod files;
 mod kelvin;
 mod machine;
 mod peer;

@@ -1,21 +1,19 @@
 //! A server in a process of its own, on a core of its own.
 
 use std::{
-    env, fs,
+    env,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
 };
 
 use clap::ValueEnum;
 use core_affinity::CoreId;
-use kelvin_tls::ca;
 use tokio::{net::TcpListener, runtime::Builder};
-use tonic::transport::Identity;
 
-use crate::{bare, cases::READINGS_PER_SENSOR, kelvin, machine};
+use crate::{bare, cases::READINGS_PER_SENSOR, files::Files, kelvin, machine};
 
 /// Who is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -26,30 +24,6 @@ pub(crate) enum Peer {
 
 impl Peer {
     pub(crate) const BOTH: [Self; 2] = [Self::Kelvin, Self::Bare];
-}
-
-/// What the servers and the load need, in a folder that goes with it.
-pub(crate) struct Files {
-    folder: tempfile::TempDir,
-}
-
-pub(crate) const TOKEN: &str = "Bearer bench";
-
-impl Files {
-    pub(crate) fn make() -> Result<Self, Box<dyn std::error::Error>> {
-        let folder = tempfile::tempdir()?;
-        let ca = ca::LocalCa::generate()?;
-        let server = ca.issue(ca::Usage::Server, &["localhost"])?;
-        let made = Self { folder };
-        fs::write(made.path("ca.crt"), ca.pem())?;
-        fs::write(made.path("token"), TOKEN)?;
-        server.write(&made.path("server.crt"), &made.path("server.key"))?;
-        Ok(made)
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
 }
 
 /// A running server; it ends when this is dropped.
@@ -101,11 +75,13 @@ pub(crate) fn serve(peer: Peer, core: usize, files: &Path) -> Result<(), Box<dyn
     match peer {
         Peer::Kelvin => kelvin::serve(files, say),
         Peer::Bare => Builder::new_current_thread().enable_all().build()?.block_on(async {
-            let file = |name| fs::read(files.join(name));
-            let identity = Identity::from_pem(file("server.crt")?, file("server.key")?);
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             say(listener.local_addr()?)?;
-            Ok(bare::serve(listener, identity, READINGS_PER_SENSOR).await?)
+            let service = bare::service(READINGS_PER_SENSOR);
+            Ok(bare::server(files)?
+                .add_service(service)
+                .serve_with_incoming(bare::incoming(listener))
+                .await?)
         }),
     }
 }

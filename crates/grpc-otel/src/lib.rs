@@ -70,6 +70,7 @@ pub use methods::{DescriptorError, Methods};
 #[cfg(feature = "metrics")]
 pub use metrics::DurationMetrics;
 pub use server::{ServerLayer, ServerService};
+pub use status::name as status_name;
 #[cfg(feature = "grpc-trace-bin")]
 pub use trace::GrpcTraceBinPropagator;
 #[cfg(feature = "trace")]

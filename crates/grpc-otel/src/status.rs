@@ -10,8 +10,9 @@ static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 #[cfg(feature = "metrics")]
 pub(crate) const CODES: usize = 17;
 
-/// How gRPC spells the code (`doc/statuscodes.md`).
-pub(crate) fn name(code: Code) -> &'static str {
+/// How gRPC spells the code (`doc/statuscodes.md`), and `grpc.status` does: `UNAVAILABLE`.
+#[must_use]
+pub fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

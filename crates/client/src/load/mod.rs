@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use grpc_otel::status_name;
 use tonic::Status;
 
 pub use options::{Kind, Options};

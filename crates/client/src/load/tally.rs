@@ -1,9 +1,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
+use grpc_otel::status_name;
 use hdrhistogram::Histogram;
 use tonic::Status;
 
-use super::{Kind, call::Moved, status_name};
+use super::{Kind, call::Moved};
 
 /// What was counted, by type of call.
 #[derive(Default)]

@@ -1,32 +1,35 @@
 //! What `grpc-otel` costs a server: the same tonic service without the layer, with no-op providers, with metrics, and
 //! with metrics and spans of a tenth and of all calls.
 //!
-//! Every variant is a process of its own on one core, the load runs on another, and the variants take turns in short
-//! runs, so that what else happens on the machine happens to all of them. What is compared is processor time.
+//! Every server is a process on one core, the load runs on another. In each round every variant has its turn, in a new
+//! process, as where a process has its memory makes it quicker or slower by some percent. What is compared is
+//! processor time, so what else runs on the machine counts little.
 
-mod load;
+#[path = "../../bare.rs"]
+mod bare;
+#[path = "../../files.rs"]
+mod files;
 #[path = "../../machine.rs"]
-#[expect(dead_code, reason = "processor time is read in finer steps here")]
 mod machine;
+mod turn;
 mod variant;
 
-use std::{
-    error::Error,
-    fs,
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{error::Error, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum as _};
 use core_affinity::CoreId;
+use kelvin_tls::{ClientFiles, ClientTls};
 use tokio::runtime::Builder;
 
-use load::{Case, Done};
+use files::Files;
+use turn::{Case, Cost, Turn};
 use variant::Variant;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What the service keeps; a server-streaming call reads all of it.
+const READINGS_PER_SENSOR: u64 = 2000;
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -41,104 +44,63 @@ struct Arguments {
     #[arg(long)]
     only: Option<Case>,
     #[command(subcommand)]
-    command: Option<Serve>,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
-enum Serve {
+enum Command {
     #[command(hide = true)]
-    Serve { variant: Variant, core: usize },
+    Serve { variant: Variant, core: usize, files: PathBuf },
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    if let Some(Serve::Serve { variant, core }) = arguments.command {
-        machine::pin(CoreId { id: core })?;
-        return runtime.block_on(variant.serve());
+    if let Some(Command::Serve { variant, core, files }) = arguments.command {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        return variant.serve(&runtime, CoreId { id: core }, &files);
     }
 
     let (server_core, load_core) = machine::two_cores()?;
-    let peers = Variant::value_variants()
-        .iter()
-        .map(|v| Peer::start(*v, server_core))
-        .collect::<Result<Vec<_>, _>>()?;
     machine::pin(load_core)?;
-    println!("{:<18}{:<18}{:>14}{:>10}{:>10}", "call", "variant", "1/s per core", "ratio", "quartiles");
+    let files = Files::make()?;
+    let tls = ClientTls::load(ClientFiles { ca: files.path("ca.crt"), cert: None, key: None })?;
+    let turn = Turn { server_core, files, tls: tls.config(), time: Duration::from_millis(arguments.millis) };
+    println!(
+        "{:<18}{:<10}{:>13}{:>8}{:>13}{:>24}",
+        "call", "variant", "1/s per core", "ratio", "quartiles", "with the SDK's threads"
+    );
+    let variants = Variant::value_variants();
     for case in Case::value_variants().iter().filter(|case| arguments.only.is_none_or(|only| only == **case))
     {
-        let mut costs = vec![Vec::new(); peers.len()];
-        for round in 0..=arguments.rounds {
-            for turn in 0..peers.len() {
-                // Another one begins each time, as the first after a pause has it harder.
-                let turn = (turn + round) % peers.len();
-                let cost =
-                    runtime.block_on(peers[turn].measure(*case, Duration::from_millis(arguments.millis)))?;
-                if round > 0 {
-                    costs[turn].push(cost);
-                }
+        let mut costs = vec![Vec::new(); variants.len()];
+        for round in 0..arguments.rounds {
+            for place in 0..variants.len() {
+                // Another one begins each time.
+                let place = (place + round) % variants.len();
+                costs[place].push(turn.measure(variants[place], *case)?);
             }
         }
-        for (peer, cost) in peers.iter().zip(&costs) {
-            let mut ratios: Vec<_> = costs[0].iter().zip(cost).map(|(bare, cost)| bare / cost).collect();
-            ratios.sort_by(f64::total_cmp);
-            let at = |quarter: usize| ratios[(ratios.len() - 1) * quarter / 4];
-            let rate = cost.len() as f64 / cost.iter().sum::<f64>();
-            println!(
-                "{:<18}{:<18}{rate:>14.0}{:>10.3}   {:.3}–{:.3}",
-                format!("{case:?}"),
-                format!("{:?}", peer.variant),
-                at(2),
-                at(1),
-                at(3)
-            );
+        for (variant, cost) in variants.iter().zip(&costs) {
+            tell(*case, *variant, &costs[0], cost);
         }
     }
     Ok(())
 }
 
-/// A server in a process of its own, which ends with this one.
-struct Peer {
-    variant: Variant,
-    process: Child,
-    port: u16,
-}
-
-impl Peer {
-    fn start(variant: Variant, core: CoreId) -> Result<Self, Box<dyn Error>> {
-        let name = variant.to_possible_value().expect("no variant is skipped");
-        let mut process = Command::new(std::env::current_exe()?)
-            .args(["serve", name.get_name(), &core.id.to_string()])
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line)?;
-        Ok(Self { variant, process, port: line.trim().parse()? })
-    }
-
-    /// Seconds of processor time for one call or message.
-    async fn measure(&self, case: Case, time: Duration) -> Result<f64, Box<dyn Error>> {
-        let mut load = load::connect(self.port, case).await?;
-        load.run(Duration::from_millis(50)).await?;
-        let before = self.cpu_time()?;
-        let Done(amount) = load.run(time).await?;
-        Ok(self.cpu_time()?.saturating_sub(before).as_secs_f64() / amount as f64)
-    }
-
-    /// Processor time of all its threads, from the scheduler: far finer than the ticks of `/proc/*/stat`.
-    fn cpu_time(&self) -> Result<Duration, Box<dyn Error>> {
-        let mut nanos = 0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
-            let times = fs::read_to_string(thread?.path().join("schedstat"))?;
-            nanos += times.split(' ').next().ok_or("schedstat is empty")?.parse::<u64>()?;
-        }
-        Ok(Duration::from_nanos(nanos))
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+fn tell(case: Case, variant: Variant, bare: &[Cost], costs: &[Cost]) {
+    let ratios = |of: fn(&Cost) -> f64| {
+        let mut ratios: Vec<_> = bare.iter().zip(costs).map(|(bare, cost)| of(bare) / of(cost)).collect();
+        ratios.sort_by(f64::total_cmp);
+        move |quarter: usize| ratios[(ratios.len() - 1) * quarter / 4]
+    };
+    let (serving, all) = (ratios(|cost| cost.serving), ratios(|cost| cost.all));
+    let rate = costs.len() as f64 / costs.iter().map(|cost| cost.serving).sum::<f64>();
+    println!(
+        "{:<18}{:<10}{rate:>13.0}{:>8.3}{:>13}{:>24.3}",
+        format!("{case:?}"),
+        format!("{variant:?}"),
+        serving(2),
+        format!("{:.3}–{:.3}", serving(1), serving(3)),
+        all(2),
+    );
 }

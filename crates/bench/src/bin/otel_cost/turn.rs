@@ -1,0 +1,113 @@
+//! One server under load.
+
+use std::{
+    error::Error,
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::ValueEnum;
+use core_affinity::CoreId;
+use kelvin_client::load::{self, Kind, Options, Target, Tls};
+use tokio_rustls::rustls::ClientConfig;
+
+use crate::{READINGS_PER_SENSOR, files::Files, machine, variant::Variant};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Case {
+    /// 64 calls at once over four connections
+    Unary,
+    /// One call at a time on each of 64 connections
+    UnaryApart,
+    /// Messages received in full DATA frames
+    ClientStreaming,
+    /// Messages sent, all ready
+    ServerStreaming,
+}
+
+/// Seconds of processor time for one call, or one message of a stream.
+#[derive(Clone, Copy)]
+pub(crate) struct Cost {
+    /// Of the thread that serves.
+    pub(crate) serving: f64,
+    /// Of all threads of the server.
+    pub(crate) all: f64,
+}
+
+pub(crate) struct Turn {
+    pub(crate) server_core: CoreId,
+    pub(crate) files: Files,
+    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) time: Duration,
+}
+
+impl Turn {
+    pub(crate) fn measure(&self, variant: Variant, case: Case) -> Result<Cost, Box<dyn Error>> {
+        let server = Running::start(variant, self.server_core, &self.files)?;
+        let options = self.options(case, &server)?;
+        // Processor time at the end of the warm-up and of the measurement.
+        let (mut first, mut last) = (None, None);
+        let report = load::run(&options, |progress| {
+            *if progress.warm_up { &mut first } else { &mut last } = server.cpu_time();
+        })?;
+        let (first, last) = first.zip(last).ok_or("no processor time in /proc")?;
+        let figures = report.rpc.get(options.kinds[0].key()).ok_or("no call ended")?;
+        if let Some((status, failures)) = figures.errors.first_key_value() {
+            return Err(format!("{} calls ended with {status}: {}", failures.count, failures.message).into());
+        }
+        let amount = if options.kinds[0] == Kind::Unary { figures.calls } else { figures.readings } as f64;
+        Ok(Cost { serving: (last.serving - first.serving) / amount, all: (last.all - first.all) / amount })
+    }
+
+    fn options(&self, case: Case, server: &Running) -> Result<Options, Box<dyn Error>> {
+        let (kind, connections, streams, messages) = match case {
+            Case::Unary => (Kind::Unary, 4, 16, 1),
+            Case::UnaryApart => (Kind::Unary, 64, 1, 1),
+            Case::ClientStreaming => (Kind::ClientStreaming, 4, 4, 10_000),
+            Case::ServerStreaming => (Kind::ServerStreaming, 4, 4, READINGS_PER_SENSOR),
+        };
+        let tls = Tls { config: self.tls.clone(), name: "localhost".try_into()? };
+        let target = Target { address: server.address.clone(), tls: Some(tls), token: None };
+        let (warm_up, duration) = (self.time / 2, self.time);
+        let options = Options::new(target, vec![kind]);
+        Ok(Options { connections, streams, messages, warm_up, duration, ..options })
+    }
+}
+
+/// A server in a process of its own, which ends with this.
+struct Running {
+    process: Child,
+    address: String,
+}
+
+impl Running {
+    fn start(variant: Variant, core: CoreId, files: &Files) -> Result<Self, Box<dyn Error>> {
+        let name = variant.to_possible_value().expect("no variant is skipped");
+        let mut process = Command::new(std::env::current_exe()?)
+            .args(["serve", name.get_name(), &core.id.to_string()])
+            .arg(files.folder.path())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line)?;
+        Ok(Self { process, address: line.trim().to_owned() })
+    }
+
+    /// So far, in seconds.
+    fn cpu_time(&self) -> Option<Cost> {
+        let process = self.process.id();
+        let serving = fs::read_to_string(format!("/proc/{process}/task/{process}/schedstat")).ok()?;
+        let serving = Duration::from_nanos(serving.split(' ').next()?.parse().ok()?);
+        Some(Cost { serving: serving.as_secs_f64(), all: machine::cpu_time(process)? })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
