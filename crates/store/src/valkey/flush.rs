@@ -12,7 +12,6 @@ use super::{
     Acknowledge, Shared,
     connect::{Lane, wait_limit},
     failure::Failure,
-    keys::Partition,
     nodes::Nodes,
     pending::{Item, Outcome, Pending},
     record::{take, whole},
@@ -20,23 +19,30 @@ use super::{
 };
 use crate::{Refusal, summary::Summary};
 
-/// Sensors in one script call at most: what Lua can spread on its stack is limited, and a call must not take long.
-const SENSORS: usize = 256;
+/// Sensors in one script call at most: a call must not take long, and says their number in a byte.
+const SENSORS: u8 = 128;
 
-/// Items of one partition, sent in one script call.
+/// Items of one partition; without any it only forgets idle sensors and counts.
+#[derive(Default)]
+pub(super) struct Part {
+    pub(super) partition: usize,
+    pub(super) items: Vec<usize>,
+}
+
+/// What is sent in one script call: parts of one slot, or of any where all slots are one server's.
+#[derive(Default)]
 struct Call {
-    partition: usize,
-    items: Vec<usize>,
+    parts: Vec<Part>,
     /// The node to ask instead of the one in charge.
     ask: Option<String>,
 }
 
-/// Stores what is pending: one script call a partition, all for a node in one pipeline, with the wait for replicas or
-/// disk behind them on the same connection. What a server refused before it began is sent again while time allows;
+/// Stores what is pending: few script calls, all for a node in one pipeline, with the wait for replicas or disk behind
+/// them on the same connection. What a server refused before it began is sent again while time allows;
 /// what is of unknown outcome is not.
 pub(super) async fn store(shared: &Shared, nodes: &Nodes, lane: usize, pending: &mut Pending) {
     let deadline = Instant::now() + nodes.settings().timeout;
-    let mut open = calls(&pending.items);
+    let mut open = calls(shared, &pending.items, nodes.settings().cluster);
     let mut pause = Duration::from_millis(5);
     loop {
         let (mut groups, mut again) = (BTreeMap::<(String, bool), Vec<Call>>::new(), Vec::new());
@@ -44,7 +50,7 @@ pub(super) async fn store(shared: &Shared, nodes: &Nodes, lane: usize, pending: 
             let asking = call.ask.is_some();
             let address = match call.ask.take() {
                 Some(address) => Ok(address),
-                None => nodes.route(shared.keys.all()[call.partition].slot).await,
+                None => nodes.route(call.slot(shared)).await,
             };
             match address {
                 Ok(address) => groups.entry((address, asking)).or_default().push(call),
@@ -58,8 +64,8 @@ pub(super) async fn store(shared: &Shared, nodes: &Nodes, lane: usize, pending: 
         for (call, result) in join_all(sent).await.into_iter().flatten() {
             match result {
                 Ok(outcomes) => {
-                    for (item, outcome) in call.items.iter().zip(outcomes) {
-                        pending.items[*item].outcome = outcome;
+                    for (item, outcome) in call.items().zip(outcomes) {
+                        pending.items[item].outcome = outcome;
                     }
                 }
                 Err(failure) => again.push((call, failure)),
@@ -70,7 +76,7 @@ pub(super) async fn store(shared: &Shared, nodes: &Nodes, lane: usize, pending: 
         for (mut call, failure) in again {
             if expired || !failure.may_repeat() {
                 let text: Arc<str> = failure.text().into();
-                for item in call.items {
+                for item in call.items() {
                     pending.items[item].outcome = Outcome::Failed(Arc::clone(&text));
                 }
             } else {
@@ -88,16 +94,42 @@ pub(super) async fn store(shared: &Shared, nodes: &Nodes, lane: usize, pending: 
     }
 }
 
-/// A call has no sensor twice: its items of a later round go in a later call.
-fn calls(items: &[Item]) -> Vec<Call> {
+impl Call {
+    fn slot(&self, shared: &Shared) -> u16 {
+        shared.keys.all()[self.parts[0].partition].slot
+    }
+
+    fn items(&self) -> impl Iterator<Item = usize> {
+        self.parts.iter().flat_map(|part| part.items.iter().copied())
+    }
+}
+
+/// A call has no sensor twice: its items of a later round go in a later call. A call costs as much as some sensors, so
+/// where there is no cluster it has several partitions.
+fn calls(shared: &Shared, items: &[Item], cluster: bool) -> Vec<Call> {
     let mut groups = BTreeMap::<(usize, usize), Vec<usize>>::new();
     for (at, item) in items.iter().enumerate() {
         groups.entry((item.round, item.partition)).or_default().push(at);
     }
-    let chunks = groups
-        .iter()
-        .flat_map(|((_, partition), items)| items.chunks(SENSORS).map(move |part| (*partition, part)));
-    chunks.map(|(partition, items)| Call { partition, items: items.to_vec(), ask: None }).collect()
+    let mut calls = Vec::<Call>::new();
+    let mut last = None;
+    let mut room = 0;
+    for ((round, partition), items) in groups {
+        let target = (round, cluster.then(|| shared.keys.all()[partition].slot));
+        let mut items = &items[..];
+        while !items.is_empty() {
+            if room == 0 || last != Some(target) {
+                calls.push(Call::default());
+                (last, room) = (Some(target), usize::from(SENSORS));
+            }
+            let (now, later) = items.split_at(items.len().min(room));
+            let call = calls.last_mut().expect("one was begun");
+            call.parts.push(Part { partition, items: now.to_vec() });
+            room -= now.len();
+            items = later;
+        }
+    }
+    calls
 }
 
 type Sent = Vec<(Call, Result<Vec<Outcome>, Failure>)>;
@@ -123,11 +155,7 @@ async fn send(
         if asking {
             pipeline.cmd("ASKING");
         }
-        pipeline.add_command(append(
-            shared,
-            &shared.keys.all()[call.partition],
-            call.items.iter().map(|at| &items[*at]),
-        ));
+        pipeline.add_command(append(shared, &call.parts, items));
     }
     let wait = wait(nodes);
     let waits = wait.is_some();
@@ -143,7 +171,7 @@ async fn send(
     let mut sent = Sent::new();
     for (call, value) in calls.into_iter().zip(answers) {
         let result = match Failure::check(value) {
-            Ok(value) => acknowledged.clone().and_then(|()| read(shared, &value, call.items.len())),
+            Ok(value) => acknowledged.clone().and_then(|()| read(shared, &value, &call.parts)),
             Err(failure) => {
                 nodes.heed(&connection, &failure).await;
                 Err(failure)
@@ -154,32 +182,30 @@ async fn send(
     sent
 }
 
-/// A script call; without items it only forgets idle sensors and counts.
-pub(super) fn append<'a>(
-    shared: &Shared,
-    partition: &Partition,
-    items: impl ExactSizeIterator<Item = &'a Item> + Clone,
-) -> Cmd {
-    let mut keys = vec![partition.statistics(), partition.index(), partition.names()];
-    keys.extend(items.clone().map(|item| partition.stream(&item.id)));
+/// A script call.
+pub(super) fn append(shared: &Shared, parts: &[Part], items: &[Item]) -> Cmd {
+    let mut keys = Vec::new();
+    for Part { partition, items: places } in parts {
+        let partition = &shared.keys.all()[*partition];
+        keys.extend([partition.statistics(), partition.index(), partition.names()]);
+        keys.extend(places.iter().map(|at| partition.stream(&items[*at].id)));
+    }
     let mut call = APPEND.call(keys.iter().map(String::as_str));
     let share = |limit: usize| (limit / shared.keys.all().len()).max(1) as f64;
     let limits = &shared.limits;
-    let bounds = [
-        limits.readings_per_sensor as f64,
-        share(limits.sensors),
-        share(limits.readings),
-        shared.idle,
-        partition.stream_prefix() as f64,
-    ];
+    let bounds =
+        [limits.readings_per_sensor as f64, share(limits.sensors), share(limits.readings), shared.idle];
     let mut packed = bounds.map(f64::to_le_bytes).as_flattened().to_vec();
     let mut readings = Vec::new();
-    for item in items {
-        readings.clear();
-        readings.extend(item.readings());
-        let Summary { mean, m2, min, max, .. } = Summary::of(&readings);
-        packed.extend([mean, m2, min, max].map(f64::to_le_bytes).as_flattened());
-        call.arg(&item.packed[..]);
+    for Part { items: places, .. } in parts {
+        packed.push(u8::try_from(places.len()).expect("no more than fit into a call"));
+        for item in places.iter().map(|at| &items[*at]) {
+            readings.clear();
+            readings.extend(item.readings());
+            let Summary { mean, m2, min, max, .. } = Summary::of(&readings);
+            packed.extend([mean, m2, min, max].map(f64::to_le_bytes).as_flattened());
+            call.arg(&item.packed[..]);
+        }
     }
     call.arg(packed);
     call
@@ -211,14 +237,17 @@ fn acknowledged(value: Value) -> Result<(), Failure> {
     }
 }
 
-fn read(shared: &Shared, value: &Value, count: usize) -> Result<Vec<Outcome>, Failure> {
+fn read(shared: &Shared, value: &Value, parts: &[Part]) -> Result<Vec<Outcome>, Failure> {
     let Value::BulkString(bytes) = value else { return Err(unreadable()) };
     let mut bytes = &bytes[..];
-    let totals = totals(&mut bytes).ok_or_else(unreadable)?;
-    shared.counters.forgotten.fetch_add(totals.forgotten, Relaxed);
-    shared.counters.expired.fetch_add(totals.expired, Relaxed);
-    let outcomes: Option<Vec<_>> = (0..count).map(|_| outcome(&mut bytes)).collect();
-    let outcomes = outcomes.ok_or_else(unreadable)?;
+    let mut outcomes = Vec::new();
+    for part in parts {
+        let totals = totals(&mut bytes).ok_or_else(unreadable)?;
+        shared.counters.gone(&totals);
+        for _ in &part.items {
+            outcomes.push(outcome(&mut bytes).ok_or_else(unreadable)?);
+        }
+    }
     for outcome in &outcomes {
         if let Outcome::Stored { evicted, .. } = outcome {
             shared.counters.evicted.fetch_add(*evicted, Relaxed);

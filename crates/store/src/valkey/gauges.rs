@@ -111,9 +111,10 @@ async fn leads(shared: &Shared, nodes: &Nodes, me: &str) -> bool {
 
 async fn total(shared: &Shared, nodes: &Nodes) -> Option<(u64, u64)> {
     let (mut sensors, mut readings) = (0, 0);
-    for partition in shared.keys.all() {
+    for (number, partition) in shared.keys.all().iter().enumerate() {
         let mut pipeline = redis::pipe();
-        pipeline.add_command(flush::append(shared, partition, std::iter::empty()));
+        let part = flush::Part { partition: number, items: Vec::new() };
+        pipeline.add_command(flush::append(shared, &[part], &[]));
         let answer = nodes.query(partition.slot, "EVALSHA", &pipeline).await.ok()?;
         let Some(Value::BulkString(bytes)) = answer.first() else { return None };
         let totals = flush::totals(&mut &bytes[..])?;

@@ -1,14 +1,15 @@
 #!lua
--- Takes the readings of some sensors of one partition in: data, statistics, index, bounds and news in one step.
+-- Takes the readings of some sensors in: data, statistics, index, bounds and news in one step.
 --
--- KEYS  statistics (hash; its name is also that of the channel for news), index by last seen (sorted set), names (sorted
---       set), then one stream per item; no sensor twice. While a slot is being moved only keys that exist are served
--- ARGV  per item its readings of 16 bytes; last a packed string: bounds (readings a sensor, sensors and readings in
---       this partition), idle time in ms, length of a stream key before the sensor's id, and per item its summary
+-- KEYS  per partition: statistics (hash; its name is also that of the channel for news), index by last seen (sorted
+--       set), names (sorted set), then one stream per item; no sensor twice. While a slot is being moved only keys
+--       that exist are served
+-- ARGV  per item its readings of 16 bytes; last a packed string: bounds (readings a sensor, sensors and readings in a
+--       partition) and idle time in ms; then per partition the number of its items (a byte), and per item its summary
 --       (mean, M2, min, max)
--- Returns a packed string: sensors (counted if there are no items) and readings held here, sensors forgotten and
---       readings gone with them; then per item 0 or why it was refused, the alert state, the readings before it, and
---       how many older ones went
+-- Returns a packed string. Per partition: sensors (counted if there are no items) and readings held there, sensors
+--       forgotten and readings gone with them; then per item 0 or why it was refused, the alert state, the readings
+--       before it, and how many older ones went
 --
 -- A stream entry is named after the sequence number of its last reading, so that the oldest are cut off by number.
 -- A record or the totals may grow at their end in a later release: what follows the known fields is kept.
@@ -20,129 +21,142 @@ local TOTALS_FIELD = '\255'
 
 local KEYS, ARGV, call, sub, format = KEYS, ARGV, redis.call, string.sub, string.format
 local pack, read = struct.pack, struct.unpack
-local statistics, index, names = KEYS[1], KEYS[2], KEYS[3]
-local count_items = #ARGV - 1
-local packed = ARGV[count_items + 1]
-local per_sensor, max_sensors, max_readings, idle, prefix, at = read('<ddddd', packed)
+local packed = ARGV[#ARGV]
+local per_sensor, max_sensors, max_readings, idle, at = read('<dddd', packed)
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local answers = {}
 
-local ids = {}
-for i = 1, count_items do ids[i] = sub(KEYS[i + 3], prefix + 1) end
-ids[count_items + 1] = TOTALS_FIELD
-local known = call('HMGET', statistics, unpack(ids))
-local totals, totals_rest = known[count_items + 1], ''
-local held, prune_at = 0, 0
-if totals then
-  local _, rest
-  _, held, prune_at, rest = read(TOTALS, totals)
-  totals_rest = sub(totals, rest)
-end
-local old_held, old_prune_at = held, prune_at
-local forgotten, expired = 0, 0
--- Asked for when it is needed.
-local sensors
-local function count_sensors()
-  sensors = sensors or call('HLEN', statistics) - (totals and 1 or 0)
-  return sensors
-end
+-- Takes a partition's items in. Its keys and its items' readings follow those numbers.
+local function take(key_at, argument_at, count_items)
+  local statistics, index, names = KEYS[key_at + 1], KEYS[key_at + 2], KEYS[key_at + 3]
+  local ids = {}
+  for i = 1, count_items do ids[i] = sub(KEYS[key_at + 3 + i], #statistics + 2) end
+  ids[count_items + 1] = TOTALS_FIELD
+  local known = call('HMGET', statistics, unpack(ids))
+  local totals, totals_rest = known[count_items + 1], ''
+  local held, prune_at = 0, 0
+  if totals then
+    local _, rest
+    _, held, prune_at, rest = read(TOTALS, totals)
+    totals_rest = sub(totals, rest)
+  end
+  local old_held, old_prune_at = held, prune_at
+  local forgotten, expired = 0, 0
+  -- Asked for when it is needed.
+  local sensors
+  local function count_sensors()
+    sensors = sensors or call('HLEN', statistics) - (totals and 1 or 0)
+    return sensors
+  end
 
-local function forget(id, key, readings)
-  count_sensors()
-  call('UNLINK', key)
-  call('HDEL', statistics, id)
-  call('ZREM', index, id)
-  call('ZREM', names, id)
-  held = held - readings
-  sensors = sensors - 1
-  forgotten = forgotten + 1
-  expired = expired + readings
-end
+  local function forget(id, key, readings)
+    count_sensors()
+    call('UNLINK', key)
+    call('HDEL', statistics, id)
+    call('ZREM', index, id)
+    call('ZREM', names, id)
+    held = held - readings
+    sensors = sensors - 1
+    forgotten = forgotten + 1
+    expired = expired + readings
+  end
 
--- The index is brought up to date seldom; a sensor is judged by its record.
-if now >= prune_at then
-  local late = call('ZRANGE', index, '-inf', now - idle, 'BYSCORE', 'LIMIT', 0, 16)
-  for _, id in ipairs(late) do
-    local raw = call('HGET', statistics, id)
-    if not raw then
-      call('ZREM', index, id)
-    else
-      local _, _, _, _, _, readings, _, _, _, _, seen = read(RECORD, raw)
-      if now - seen >= idle then
-        forget(id, sub(statistics, 1, -2) .. 'd:' .. id, readings)
+  -- The index is brought up to date seldom; a sensor is judged by its record.
+  if now >= prune_at then
+    local late = call('ZRANGE', index, '-inf', now - idle, 'BYSCORE', 'LIMIT', 0, 16)
+    for _, id in ipairs(late) do
+      local raw = call('HGET', statistics, id)
+      if not raw then
+        call('ZREM', index, id)
       else
-        call('ZADD', index, seen, id)
+        local _, _, _, _, _, readings, _, _, _, _, seen = read(RECORD, raw)
+        if now - seen >= idle then
+          forget(id, sub(statistics, 1, -2) .. 'd:' .. id, readings)
+        else
+          call('ZADD', index, seen, id)
+        end
       end
     end
+    prune_at = #late == 16 and now or now + idle / 16
+    if forgotten > 0 then known = call('HMGET', statistics, unpack(ids)) end
   end
-  prune_at = #late == 16 and now or now + idle / 16
-  if forgotten > 0 then known = call('HMGET', statistics, unpack(ids)) end
+
+  local fields, outcomes, stored = {}, {}, 0
+  for i = 1, count_items do
+    local id, key, readings, raw = ids[i], KEYS[key_at + 3 + i], ARGV[argument_at + i], known[i]
+    local mean, m2, min, max
+    mean, m2, min, max, at = read('<dddd', packed, at)
+    local layout, state, alerts, born, before, own, old_mean, old_m2, old_min, old_max, seen, indexed, rest
+    if raw then
+      layout, state, alerts, born, before, own, old_mean, old_m2, old_min, old_max, seen, indexed, rest =
+        read(RECORD, raw)
+      if now - seen >= idle then
+        forget(id, key, own)
+        raw = false
+      end
+    end
+    local refusal = 0
+    if not raw then
+      if held >= max_readings then
+        refusal = FULL
+      elseif count_sensors() >= max_sensors then
+        refusal = TOO_MANY_SENSORS
+      else
+        -- What an eviction policy may have left of an earlier one of the same name.
+        call('UNLINK', key)
+        layout, state, alerts, born, before, own, old_mean, old_m2, old_min, old_max, indexed =
+          1, 0, 0, now, 0, 0, 0, 0, min, max, 0
+        sensors = sensors + 1
+        call('ZADD', names, 0, id)
+      end
+    end
+    if refusal == 0 then
+      local count = #readings / 16
+      local growth, room = per_sensor - own, max_readings > held and max_readings - held or 0
+      if count < growth then growth = count end
+      if room < growth then growth = room end
+      held, own = held + growth, own + growth
+      local total, delta = before + count, mean - old_mean
+      local step = delta * count / total
+      if old_min < min then min = old_min end
+      if old_max > max then max = old_max end
+      if now - indexed >= idle / 16 then
+        call('ZADD', index, now, id)
+        indexed = now
+      end
+      if growth < count then
+        call('XADD', key, 'MINID', '~', format('%d', total - own + 1), format('%d', total), 'r', readings)
+      else
+        call('XADD', key, format('%d', total), 'r', readings)
+      end
+      local last = sub(readings, -16)
+      if raw and #raw > rest + 15 then last = last .. sub(raw, rest + 16) end
+      fields[stored + 1] = id
+      stored = stored + 2
+      fields[stored] = pack('<BBI4dddddddddc0', layout, state, alerts, born, total, own, old_mean + step,
+        old_m2 + m2 + step * delta * before, min, max, now, indexed, last)
+      outcomes[i] = pack('<BBdd', 0, state, before, count - growth)
+    else
+      outcomes[i] = pack('<BBdd', refusal, 0, 0, 0)
+    end
+  end
+
+  if held ~= old_held or prune_at ~= old_prune_at then
+    fields[#fields + 1] = TOTALS_FIELD
+    fields[#fields + 1] = pack(TOTALS, 1, held, prune_at) .. totals_rest
+  end
+  if #fields > 0 then call('HSET', statistics, unpack(fields)) end
+  if stored > 0 then call('SPUBLISH', statistics, table.concat(ids, '\0', 1, count_items)) end
+  if count_items == 0 then count_sensors() end
+  answers[#answers + 1] = pack('<dddd', sensors or 0, held, forgotten, expired) .. table.concat(outcomes)
 end
 
-local fields, outcomes, stored = {}, {}, 0
-for i = 1, count_items do
-  local id, key, readings, raw = ids[i], KEYS[i + 3], ARGV[i], known[i]
-  local mean, m2, min, max
-  mean, m2, min, max, at = read('<dddd', packed, at)
-  local layout, state, alerts, born, before, own, old_mean, old_m2, old_min, old_max, seen, indexed, rest
-  if raw then
-    layout, state, alerts, born, before, own, old_mean, old_m2, old_min, old_max, seen, indexed, rest = read(RECORD, raw)
-    if now - seen >= idle then
-      forget(id, key, own)
-      raw = false
-    end
-  end
-  local refusal = 0
-  if not raw then
-    if held >= max_readings then
-      refusal = FULL
-    elseif count_sensors() >= max_sensors then
-      refusal = TOO_MANY_SENSORS
-    else
-      -- What an eviction policy may have left of an earlier one of the same name.
-      call('UNLINK', key)
-      layout, state, alerts, born, before, own, old_mean, old_m2, old_min, old_max, indexed =
-        1, 0, 0, now, 0, 0, 0, 0, min, max, 0
-      sensors = sensors + 1
-      call('ZADD', names, 0, id)
-    end
-  end
-  if refusal == 0 then
-    local count = #readings / 16
-    local growth, room = per_sensor - own, max_readings > held and max_readings - held or 0
-    if count < growth then growth = count end
-    if room < growth then growth = room end
-    held, own = held + growth, own + growth
-    local total, delta = before + count, mean - old_mean
-    local step = delta * count / total
-    if old_min < min then min = old_min end
-    if old_max > max then max = old_max end
-    if now - indexed >= idle / 16 then
-      call('ZADD', index, now, id)
-      indexed = now
-    end
-    if growth < count then
-      call('XADD', key, 'MINID', '~', format('%d', total - own + 1), format('%d', total), 'r', readings)
-    else
-      call('XADD', key, format('%d', total), 'r', readings)
-    end
-    local last = sub(readings, -16)
-    if raw and #raw > rest + 15 then last = last .. sub(raw, rest + 16) end
-    fields[stored + 1] = id
-    stored = stored + 2
-    fields[stored] = pack('<BBI4dddddddddc0', layout, state, alerts, born, total, own, old_mean + step,
-      old_m2 + m2 + step * delta * before, min, max, now, indexed, last)
-    outcomes[i] = pack('<BBdd', 0, state, before, count - growth)
-  else
-    outcomes[i] = pack('<BBdd', refusal, 0, 0, 0)
-  end
-end
-
-if held ~= old_held or prune_at ~= old_prune_at then
-  fields[#fields + 1] = TOTALS_FIELD
-  fields[#fields + 1] = pack(TOTALS, 1, held, prune_at) .. totals_rest
-end
-if #fields > 0 then call('HSET', statistics, unpack(fields)) end
-if stored > 0 then call('SPUBLISH', statistics, table.concat(ids, '\0', 1, count_items)) end
-if count_items == 0 then count_sensors() end
-return pack('<dddd', sensors or 0, held, forgotten, expired) .. table.concat(outcomes)
+local key_at, argument_at = 0, 0
+repeat
+  local count_items
+  count_items, at = read('<B', packed, at)
+  take(key_at, argument_at, count_items)
+  key_at, argument_at = key_at + 3 + count_items, argument_at + count_items
+until key_at == #KEYS
+return table.concat(answers)
