@@ -2,19 +2,14 @@
 
 mod support;
 
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::Poll,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
-use kelvin_proto::{SensorReading, SensorStatsRequest};
+use kelvin_proto::{SensorReading, SensorRequest, SensorStatsRequest};
 use prost::Message as _;
 use support::{PATIENCE, TOKEN, TestServer, client, connect, connect_by, eventually, reading};
 use tokio::{
@@ -117,14 +112,9 @@ async fn large_headers_cost_their_call_and_not_the_connection() {
 #[tokio::test]
 async fn callers_are_told_how_many_calls_a_connection_takes() {
     let server = TestServer::start(&[("KELVIN_MAX_CONCURRENT_STREAMS", "2")]).await;
-    let (_sender, mut connection) = server.bare_connection().await;
-    let told =
-        poll_fn(|cx| match (Pin::new(&mut connection).poll(cx), connection.current_max_send_streams()) {
-            (Poll::Ready(end), _) => panic!("{end:?}"),
-            (Poll::Pending, 2) => Poll::Ready(()),
-            (Poll::Pending, _) => Poll::Pending,
-        });
-    timeout(PATIENCE, told).await.expect("the server's settings come");
+    let (_sender, connection) = server.bare_connection().await;
+    let told = || async { (connection.current_max_send_streams() == 2).then_some(()) };
+    eventually("the server's settings come", told).await;
 }
 
 #[tokio::test]
@@ -138,6 +128,33 @@ async fn connections_beyond_the_limit_are_closed_and_make_room_again() {
     drop(first);
     eventually("there is room", || async { connect(server.address, tls()).await.ok() }).await;
     second.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_that_is_overtaken_is_told_how_much_it_missed() {
+    const HELD: u64 = 30_000;
+    let server = TestServer::start(&[("KELVIN_MAX_READINGS_PER_SENSOR", &HELD.to_string())]).await;
+    let fill = async || {
+        let readings = (0..HELD.cast_signed()).map(|n| reading("cellar", 20.0, n)).collect::<Vec<_>>();
+        server.client().await.stream_sensor_readings(tokio_stream::iter(readings)).await.unwrap();
+    };
+    fill().await;
+    // Far from all of it fits on the way.
+    let endpoint = Endpoint::from_static("http://localhost").initial_stream_window_size(65_535);
+    let channel = connect_by(endpoint, server.address, server.files.client_tls(None)).await.unwrap();
+    let request = SensorRequest { sensor_id: "cellar".into(), ..SensorRequest::default() };
+    let mut stream = client(channel, TOKEN).get_sensor_readings(request).await.unwrap().into_inner();
+    assert_eq!(stream.message().await.unwrap(), Some(reading("cellar", 20.0, 0)));
+    fill().await;
+
+    let mut got = 1;
+    while stream.message().await.unwrap().is_some() {
+        got += 1;
+    }
+    let trailers = stream.trailers().await.unwrap().unwrap();
+    let missed: u64 = trailers.get("kelvin-missed").unwrap().to_str().unwrap().parse().unwrap();
+    assert!(missed > 0);
+    assert_eq!(got + missed, HELD);
 }
 
 #[tokio::test]
