@@ -13,8 +13,15 @@ use std::{net::TcpListener, time::Duration};
 use kelvin::{Client, Kelvin};
 use kelvin_proto::{ListSensorsRequest, SensorRequest, SensorStatsRequest};
 use kelvin_server::Acknowledge;
+use kelvin_telemetry::{
+    Telemetry,
+    receiver::{
+        Received, Receiver,
+        proto::metrics::v1::{NumberDataPoint, metric::Data, number_data_point::Value},
+    },
+};
 use processes::{Server, until};
-use support::{TestServer, reading};
+use support::{Files, TestServer, reading};
 use tokio::{
     sync::mpsc::{channel, unbounded_channel},
     time::timeout,
@@ -56,7 +63,13 @@ async fn the_server_is_ready_and_every_call_says_unavailable() {
         ("KELVIN_VALKEY_ADDRESS", nobody.as_str()),
         ("KELVIN_VALKEY_TIMEOUT", "100ms"),
     ];
-    let server = TestServer::start(&settings).await;
+    let receiver = Receiver::start().await.unwrap();
+    let telemetry = Telemetry::builder("kelvin-server", "test")
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint())
+        .with_logs(false)
+        .build()
+        .unwrap();
+    let server = TestServer::start_observed(Files::new(), &settings, &telemetry).await;
     let mut client = server.client().await;
     let one = reading("cellar", 20.0, 1);
     let of = "cellar".to_owned();
@@ -74,6 +87,20 @@ async fn the_server_is_ready_and_every_call_says_unavailable() {
         Ok(stream) => stream.into_inner().next().await.unwrap().unwrap_err(),
     };
     assert_unavailable(&status, None);
+
+    let provider = telemetry.meter_provider();
+    tokio::task::spawn_blocking(move || provider.force_flush()).await.unwrap().unwrap();
+    assert_eq!(receiver.look(|received| gauge(received, "kelvin.store.up")), Some(0));
+}
+
+/// The last value of a gauge of one point.
+fn gauge(received: &Received, name: &str) -> Option<i64> {
+    let (_, metric) = received.metrics().filter(|(_, metric)| metric.name == name).last()?;
+    let Some(Data::Gauge(gauge)) = &metric.data else { panic!("{metric:?}") };
+    match gauge.data_points[..] {
+        [NumberDataPoint { value: Some(Value::AsInt(value)), .. }] => Some(value),
+        _ => panic!("{gauge:?}"),
+    }
 }
 
 async fn count(client: &Client, sensor_id: &str) -> u64 {

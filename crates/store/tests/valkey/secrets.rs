@@ -2,7 +2,7 @@
 
 use std::{fs, io, io::Write, path::Path};
 
-use kelvin_store::{Credentials, StoreError, TlsPem};
+use kelvin_store::{Credentials, StoreError, TlsPem, ValkeySettings};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::sync::watch;
 
@@ -12,18 +12,44 @@ use crate::{
     settings,
 };
 
+const USER: &str = "kelvin";
+
 #[tokio::test]
 async fn a_changed_password_takes_over() {
-    let server = Server::start(&["--requirepass", "old"]).await;
+    let server = Server::start(&[]).await;
+    let set = async |password: &str| {
+        let password = format!(">{password}");
+        server.tell(&["ACL", "SETUSER", USER, "on", "resetpass", &password, "~*", "&*", "+@all"]).await;
+    };
     let password = |password: &str| Credentials { password: Some(password.to_owned()), tls: None };
+    set("old").await;
     let (change, credentials) = watch::channel(password("wrong"));
-    let store = open(settings(server.address(), credentials)).await.expect("it opens");
+    let settings =
+        ValkeySettings { username: Some(USER.to_owned()), ..settings(server.address(), credentials) };
+    let store = open(settings).await.expect("it opens");
     let Err(StoreError::Unavailable(text)) = append(&store, &[1.0]).await else {
         panic!("it must not get in")
     };
     assert!(!text.contains("wrong"), "no secret in an error: {text}");
     change.send_replace(password("old"));
     until("the password is taken", async || append(&store, &[1.0]).await.is_ok()).await;
+
+    let before = connections(&server).await;
+    set("new").await;
+    change.send_replace(password("new"));
+    until("other connections have taken over", async || {
+        append(&store, &[1.0]).await.expect("no call fails for it");
+        let now = connections(&server).await;
+        !now.is_empty() && now.iter().all(|id| !before.contains(id))
+    })
+    .await;
+}
+
+/// The ids of the user's connections.
+async fn connections(server: &Server) -> Vec<String> {
+    let clients: String = server.ask(&["CLIENT", "LIST"]).await.expect("it lists them");
+    let ours = clients.lines().filter(|line| line.contains(&format!("user={USER} ")));
+    ours.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
 #[tokio::test]
