@@ -3,6 +3,7 @@
 mod balancing;
 mod binary;
 mod credentials;
+mod deadline;
 mod delivery;
 mod old_server;
 mod reading;

@@ -1,0 +1,31 @@
+//! A server that takes calls and says nothing.
+
+use tracing::Level;
+
+use crate::setup::{Setup, logs::Logs, proxy::Proxy, until};
+
+#[tokio::test]
+async fn silence_costs_a_deadline_and_no_reading() {
+    let (logs, _collecting) = Logs::collect();
+    let setup = Setup::new();
+    let server = setup.server(&[]);
+    let proxy = Proxy::to(server.address).await;
+    let settings = [("KELVIN_DEADLINE", "500ms"), ("KELVIN_STREAM_LENGTH", "100ms")];
+    let mut clients = ["unary", "client-streaming", "server-streaming", "bidi-streaming"]
+        .map(|rpc| setup.client(rpc, proxy.address, &settings));
+    until("all are ready", || clients.iter().all(|client| client.health.is_ready())).await;
+
+    proxy.mute(true);
+    until("none is ready", || clients.iter().all(|client| !client.health.is_ready())).await;
+    let told = logs.lines(Level::WARN, "the call failed");
+    assert_eq!(told.len(), clients.len(), "{told:?}");
+    assert!(told.iter().all(|line| line.contains("DeadlineExceeded")), "{told:?}");
+
+    proxy.mute(false);
+    until("all are ready again", || clients.iter().all(|client| client.health.is_ready())).await;
+    for client in &mut clients {
+        client.stop().await;
+        assert_eq!(client.readings("acknowledged"), client.readings("measured"));
+    }
+    server.stop().await;
+}
