@@ -1,13 +1,20 @@
-use redis::Value;
+use std::{sync::Arc, time::Duration};
+
+use redis::{Pipeline, Value};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
     Acknowledge, Shared, ValkeySettings, connect,
+    failure::Failure,
     keys::{SLOTS, slot},
     nodes::Nodes,
     text,
 };
 use crate::StoreError;
+
+/// How often the store is written to if nobody else does.
+const EVERY: Duration = Duration::from_secs(5);
 
 /// What can be seen to be wrong without asking.
 pub(super) fn settings(settings: &ValkeySettings) -> Result<(), StoreError> {
@@ -39,16 +46,35 @@ pub(super) fn settings(settings: &ValkeySettings) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What the server cannot do. One that cannot be reached now may be reached later.
-pub(super) async fn server(shared: &Shared, nodes: &Nodes) -> Result<(), StoreError> {
-    let settings = nodes.settings();
+/// Writes something now and then, for ever, so that an outage is seen, and a primary that is one no longer is left,
+/// though nobody writes.
+pub(super) async fn watch(shared: Arc<Shared>, nodes: Arc<Nodes>) {
+    let (slot, pipeline) = mark(nodes.settings());
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let answer = nodes.query(slot, "SET", &pipeline).await;
+        shared.availability.note(answer.as_ref().err().map(Failure::text));
+    }
+}
+
+/// Writes down the number of partitions unless one is there already, and asks for it; with the slot of its key.
+fn mark(settings: &ValkeySettings) -> (u16, Pipeline) {
     let name = format!("{}:partitions", settings.prefix);
     let mut pipeline = redis::pipe();
     pipeline.cmd("SET").arg(&name).arg(settings.partitions).arg("NX");
     pipeline.cmd("GET").arg(&name);
+    (slot(&name), pipeline)
+}
+
+/// What the server cannot do. One that cannot be reached now may be reached later.
+pub(super) async fn server(shared: &Shared, nodes: &Nodes) -> Result<(), StoreError> {
+    let settings = nodes.settings();
+    let (slot, mut pipeline) = mark(settings);
     pipeline.cmd("INFO").arg("persistence");
     pipeline.cmd("COMMAND").arg("INFO").arg("WAITAOF");
-    let answer = match nodes.query(slot(&name), "SET", &pipeline).await {
+    let answer = match nodes.query(slot, "SET", &pipeline).await {
         Ok(answer) => answer,
         Err(failure) => {
             shared.availability.note(Some(failure.text()));

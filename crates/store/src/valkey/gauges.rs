@@ -10,7 +10,7 @@ use opentelemetry::{
 use redis::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Shared, failure::Failure, flush, nodes::Nodes};
+use super::{Shared, flush, nodes::Nodes};
 use crate::instruments;
 
 /// How often the partitions are counted, by one server.
@@ -97,8 +97,6 @@ async fn leads(shared: &Shared, nodes: &Nodes, me: &str) -> bool {
     pipeline.cmd("SET").arg(&key).arg(me).arg("NX").arg("PX").arg(lease);
     pipeline.cmd("GET").arg(&key);
     let answer = nodes.query(partition.slot, "SET", &pipeline).await;
-    // So the outage of a store that nobody uses is seen too.
-    shared.availability.note(answer.as_ref().err().map(Failure::text));
     let mine = matches!(answer.as_deref(), Ok([_, Value::BulkString(holder)]) if holder == me.as_bytes());
     if mine {
         let mut renew = redis::pipe();

@@ -132,6 +132,7 @@ impl Valkey {
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&merger).run(Arc::clone(&shared), Arc::clone(&nodes)));
         tasks.spawn(news.clone().keep(Arc::clone(&shared), Arc::clone(&nodes)));
+        tasks.spawn(check::watch(Arc::clone(&shared), Arc::clone(&nodes)));
         tasks.spawn(renew(Arc::clone(&nodes)));
         if !self.counting.swap(true, Relaxed) {
             tasks.spawn(gauges::count(Arc::clone(&shared), Arc::clone(&nodes)));
