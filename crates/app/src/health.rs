@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,7 +14,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::watch,
     task::JoinSet,
     time::timeout,
 };
@@ -25,72 +24,54 @@ const TIME_LIMIT: Duration = Duration::from_secs(2);
 /// Connections at a time. Probes come one by one; more is somebody else's doing.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Whether this process is alive and ready; clones share one state. New ones are alive and not ready.
+/// Whether this process is ready to serve; clones share one state. New ones are not.
 #[derive(Debug, Clone)]
-pub struct Health {
-    state: Arc<watch::Sender<State>>,
-}
-
-#[derive(Debug)]
-struct State {
-    live: Result<(), &'static str>,
-    ready: Result<(), &'static str>,
-}
+pub struct Health(Arc<Mutex<Result<(), &'static str>>>);
 
 impl Default for Health {
     fn default() -> Self {
-        Self { state: Arc::new(watch::Sender::new(State { live: Ok(()), ready: Err("starting") })) }
+        Self(Arc::new(Mutex::new(Err("starting"))))
     }
 }
 
 impl Health {
-    /// Alive, and not ready yet.
+    /// Not ready yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Says whether it is ready to serve.
-    pub fn set_ready(&self, ready: bool) {
-        self.state.send_modify(|state| state.ready = if ready { Ok(()) } else { Err("not ready") });
+    /// It is ready to serve.
+    pub fn set_ready(&self) {
+        *self.ready() = Ok(());
     }
 
     /// Says why it is not ready to serve.
     pub fn set_unready(&self, reason: &'static str) {
-        self.state.send_modify(|state| state.ready = Err(reason));
-    }
-
-    /// Says whether it is alive; what is not alive is restarted.
-    pub fn set_live(&self, live: bool) {
-        self.state.send_modify(|state| state.live = if live { Ok(()) } else { Err("not alive") });
+        *self.ready() = Err(reason);
     }
 
     /// Whether it is ready to serve.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.state.borrow().ready.is_ok()
+        self.ready().is_ok()
     }
 
-    /// Waits until it is ready to serve.
-    pub async fn until_ready(&self) {
-        let _ = self.state.subscribe().wait_for(|state| state.ready.is_ok()).await;
+    fn ready(&self) -> MutexGuard<'_, Result<(), &'static str>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answer(&self, path: &str) -> Response<String> {
-        let state = self.state.borrow();
-        let (status, text) = match path {
-            "/livez" => outcome(state.live),
-            "/readyz" => outcome(state.ready),
+        let (status, text) = match (path, *self.ready()) {
+            // Who answers is alive.
+            ("/livez", _) | ("/readyz", Ok(())) => (StatusCode::OK, "ok"),
+            ("/readyz", Err(reason)) => (StatusCode::SERVICE_UNAVAILABLE, reason),
             _ => (StatusCode::NOT_FOUND, "not found; there are /livez and /readyz"),
         };
         let mut response = Response::new(format!("{text}\n"));
         *response.status_mut() = status;
         response
     }
-}
-
-fn outcome(state: Result<(), &'static str>) -> (StatusCode, &'static str) {
-    state.map_or_else(|reason| (StatusCode::SERVICE_UNAVAILABLE, reason), |()| (StatusCode::OK, "ok"))
 }
 
 /// Answers probes on `listener` until `shutdown`.

@@ -61,7 +61,7 @@ impl Progress {
     pub(crate) fn works(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.closing.is_cancelled() {
-            self.health.set_ready(true);
+            self.health.set_ready();
         }
         if !std::mem::replace(&mut state.worked, true) {
             tracing::info!("calls succeed");

@@ -102,7 +102,7 @@ impl Server {
             ready.await.unwrap_or(Err(ServerError::WorkerLost(index)))?;
         }
         companions::set_serving(&reporter, true).await;
-        health.set_ready(true);
+        health.set_ready();
         let config = &shared.config;
         tracing::info!(%address, workers = done.len(), store = %config.store, mtls = %config.mtls, "serving");
 

@@ -107,7 +107,7 @@ async fn a_certificate_for_servers_only_is_told_to_be_useless_for_the_healthchec
 }
 
 #[tokio::test]
-async fn a_certificate_that_the_server_does_not_trust_is_told_by_its_alert() {
+async fn a_server_that_refuses_the_certificate_is_told_in_plain_words() {
     let files = Files::new();
     files.issue("server", Usage::Unstated);
     let server = TestServer::start_with(files, &[("KELVIN_MTLS", "required")]).await;
@@ -119,5 +119,6 @@ async fn a_certificate_that_the_server_does_not_trust_is_told_by_its_alert() {
     let mut config = settings_of(&server, "required");
     (config.tls_cert, config.tls_key) = (Some(path("stranger.pem")), Some(path("stranger.key")));
     let text = kelvin_app::error_chain(&healthcheck::check(&config).await.unwrap_err());
-    assert!(text.starts_with("no healthy server") && text.contains("alert"), "{text}");
+    // With TLS 1.3 the server's alert may or may not come before the connection's end.
+    assert!(text.starts_with("no healthy server at 127.0.0.1:") && !text.contains("code:"), "{text}");
 }
