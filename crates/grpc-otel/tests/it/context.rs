@@ -1,13 +1,16 @@
 //! What handlers see of the call they serve, and what they may leave behind.
 
-use grpc_otel::{GrpcTraceBinPropagator, background};
+use grpc_otel::{GrpcOtel, GrpcTraceBinPropagator, background};
 use opentelemetry::{
     Context, KeyValue,
     baggage::BaggageExt as _,
     propagation::TextMapCompositePropagator,
-    trace::{FutureExt as _, SpanId, TraceContextExt as _, Tracer as _, TracerProvider as _},
+    trace::{FutureExt as _, SpanId, TraceContextExt as _, TraceId, Tracer as _, TracerProvider as _},
 };
-use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
+use opentelemetry_sdk::{
+    propagation::{BaggagePropagator, TraceContextPropagator},
+    trace::{Sampler, SdkTracerProvider},
+};
 
 use crate::{
     observed::Observed,
@@ -37,6 +40,31 @@ async fn trace_and_baggage_reach_the_handler() {
     let reply = replies.into_inner().message().await.unwrap().unwrap();
     server.until("the second span", |server| server.spans().len() == 2).await;
     assert!(reply.message.contains(&server.spans()[1].span_context.span_id().to_string()));
+}
+
+#[tokio::test]
+async fn a_handler_knows_of_a_call_that_is_not_sampled_and_its_baggage() {
+    let tracers = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOff).build();
+    let otel = || GrpcOtel::builder().propagator(BaggagePropagator::new());
+    let endpoint = serve(&otel().tracer_provider(&tracers).build()).await;
+    let mut greeter = client(&otel().build(), &endpoint);
+
+    let reply = greeter.say_hello(hello("context")).await.unwrap();
+    let [trace, span, baggage] = words(&reply.get_ref().message);
+    assert_ne!(trace, TraceId::INVALID.to_string());
+    assert_ne!(span, SpanId::INVALID.to_string());
+    assert_eq!(baggage, "");
+
+    // There is nothing but baggage in the headers.
+    let cx = Context::current_with_baggage([KeyValue::new("tenant", "blue")]);
+    let reply = greeter.say_hello(hello("context")).with_context(cx).await.unwrap();
+    let [.., baggage] = words(&reply.get_ref().message);
+    assert_eq!(baggage, "blue");
+}
+
+fn words(message: &str) -> [String; 3] {
+    let words: Vec<_> = message.split(' ').map(str::to_owned).collect();
+    words.try_into().expect("trace, span and baggage")
 }
 
 #[tokio::test]
