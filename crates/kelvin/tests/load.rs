@@ -12,12 +12,12 @@ use kelvin_client::Channel;
 use kelvin_proto::ListSensorsRequest;
 use kelvin_server::Server;
 use kelvin_telemetry::Telemetry;
-use kelvin_tls::ca::{LocalCa, Usage};
+use kelvin_tls::ca::LocalCa;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{runtime, sync::oneshot};
 
-/// A server over TLS that wants a token.
+/// A server over TLS, with certificates of `kelvin certs`, that wants a token.
 struct Running {
     folder: TempDir,
     address: String,
@@ -29,10 +29,10 @@ impl Running {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let ca = LocalCa::generate().unwrap();
-        let pair = ca.issue(Usage::Server, &["localhost"]).unwrap();
-        pair.write(&path("server.crt"), &path("server.key")).unwrap();
-        for (name, text) in [("ca.crt", ca.pem()), ("token", "secret".into()), ("wrong", "other".into())] {
+        let mut certs = Command::new(env!("CARGO_BIN_EXE_kelvin"));
+        certs.args(["certs", "--names", "localhost"]).arg(folder.path()).stdout(Stdio::null());
+        assert!(certs.status().unwrap().success());
+        for (name, text) in [("token", "secret"), ("wrong", "other")] {
             std::fs::write(path(name), text).unwrap();
         }
         let file = |name: &str| path(name).display().to_string();
