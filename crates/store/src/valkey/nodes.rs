@@ -42,7 +42,7 @@ pub(super) struct Nodes {
 struct Routes {
     /// Last slot of each range and the node in charge of it, ascending. Empty if it must be asked for.
     ranges: Vec<(u16, String)>,
-    /// Everything that was a node once, to ask for the layout.
+    /// Whom to ask for the layout: where to start from, and who was in charge when it was last known.
     known: Vec<String>,
     asked: Option<Instant>,
 }
@@ -257,12 +257,15 @@ impl Nodes {
             match asked.await {
                 Ok(ranges) => {
                     let mut routes = lock(&self.routes);
+                    routes.known.clone_from(&self.settings.addresses);
                     for (_, address) in &ranges {
                         if !routes.known.contains(address) {
                             routes.known.push(address.clone());
                         }
                     }
                     routes.ranges = ranges;
+                    // Nodes come and go; what is kept of those that went would only grow.
+                    lock(&self.links).retain(|(address, _), _| routes.known.contains(address));
                     return Ok(());
                 }
                 Err(failure) => last = failure,
