@@ -18,6 +18,13 @@ pub struct Sample {
     value: (f64, String),
 }
 
+/// Counters at some moment, each by its labels.
+#[derive(Debug)]
+pub struct Counters {
+    promql: String,
+    values: BTreeMap<BTreeMap<String, String>, f64>,
+}
+
 /// A rule as Prometheus has loaded it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,9 +54,11 @@ impl Cluster {
         Ok(vector.result)
     }
 
-    /// The sum of all series of a query; 0 when there is none.
-    pub async fn total(&self, promql: &str) -> Result<f64> {
-        Ok(self.query(promql).await?.iter().map(Sample::value).sum())
+    /// The counters of `promql` as they stand.
+    pub async fn counters(&self, promql: String) -> Result<Counters> {
+        let samples = self.query(&promql).await?;
+        let values = samples.iter().map(|sample| (sample.metric.clone(), sample.value())).collect();
+        Ok(Counters { promql, values })
     }
 
     /// Trace ids of the exemplars of the last ten minutes, the newest first.
@@ -101,6 +110,25 @@ impl Cluster {
             bail!("Prometheus: {error}");
         }
         answer.data.context("Prometheus answered without data")
+    }
+}
+
+impl Counters {
+    /// How much they have grown since, summed for each value of `label`. A sum would shrink when the counters of a pod
+    /// that went some minutes ago leave Prometheus.
+    pub async fn grown(&self, cluster: &Cluster, label: &str) -> Result<BTreeMap<String, f64>> {
+        let mut grown = BTreeMap::new();
+        for sample in cluster.query(&self.promql).await? {
+            let before = self.values.get(&sample.metric).copied().unwrap_or_default();
+            let of = sample.metric.get(label).cloned().unwrap_or_default();
+            *grown.entry(of).or_default() += sample.value() - before;
+        }
+        Ok(grown)
+    }
+
+    /// How much they have grown since, all together.
+    pub async fn total_growth(&self, cluster: &Cluster) -> Result<f64> {
+        Ok(self.grown(cluster, "").await?.into_values().sum())
     }
 }
 

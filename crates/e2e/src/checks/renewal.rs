@@ -1,9 +1,6 @@
 //! The CA and all certificates renewed under running calls.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
@@ -30,8 +27,11 @@ const EXPORT: Duration = Duration::from_mins(1);
 /// renewed before, so that for a while some trust the old one alone.
 pub async fn unnoticed(cluster: &Cluster) -> Result<String> {
     let caller = Caller::new(cluster).await?;
-    let (certificate, reloads) = (caller.server_certificate().await?, reloads(cluster).await?);
-    let failed = failed_attempts(cluster).await?;
+    let certificate = caller.server_certificate().await?;
+    let reloads = format!("kelvin_reloads_total{{k8s_namespace_name=\"{}\"}}", cluster.namespace);
+    let reloads = cluster.counters(reloads).await?;
+    // Whatever became of the call after a retry.
+    let failed = cluster.counters(attempts(cluster, "grpc_status!=\"OK\"")).await?;
     let ledger = Ledger::begin(&caller, 1).await?;
 
     renew_ca(cluster).await?;
@@ -46,9 +46,10 @@ pub async fn unnoticed(cluster: &Cluster) -> Result<String> {
     })
     .await?;
     poll::until(DELIVERY, async || {
-        let now = self::reloads(cluster).await?;
-        for (service, before) in &reloads {
-            ensure!(now.get(service) > Some(before), "{service} has not reloaded its certificate");
+        let grown = reloads.grown(cluster, "service_name").await?;
+        for component in KINDS.map(|kind| format!("client-{kind}")).into_iter().chain(["server".to_owned()]) {
+            let service = format!("{}-{component}", cluster.release);
+            ensure!(grown.get(&service) > Some(&0.0), "{service} has not reloaded its certificate");
         }
         Ok(())
     })
@@ -57,7 +58,7 @@ pub async fn unnoticed(cluster: &Cluster) -> Result<String> {
     let outcome = ledger.close().await?;
     outcome.whole()?;
     exported(cluster, SystemTime::now()).await?;
-    let failed = failed_attempts(cluster).await? - failed;
+    let failed = failed.total_growth(cluster).await?;
     ensure!(failed < 0.5, "{failed} calls of the clients failed");
     Ok(format!("{} calls of ours and all of the clients' succeeded", outcome.acknowledged))
 }
@@ -91,28 +92,6 @@ async fn renew_ca(cluster: &Cluster) -> Result<()> {
         Ok(())
     })
     .await
-}
-
-/// How often each service took up changed files.
-async fn reloads(cluster: &Cluster) -> Result<BTreeMap<String, f64>> {
-    let query = format!(
-        "sum by (service_name) (kelvin_reloads_total{{k8s_namespace_name=\"{}\"}})",
-        cluster.namespace
-    );
-    let mut reloads: BTreeMap<_, _> =
-        KINDS.map(|kind| (format!("{}-client-{kind}", cluster.release), 0.0)).into();
-    reloads.insert(format!("{}-server", cluster.release), 0.0);
-    for sample in cluster.query(&query).await? {
-        if let Some(before) = sample.metric.get("service_name").and_then(|service| reloads.get_mut(service)) {
-            *before = sample.value();
-        }
-    }
-    Ok(reloads)
-}
-
-/// Of the four clients, whatever became of the call after a retry.
-async fn failed_attempts(cluster: &Cluster) -> Result<f64> {
-    cluster.total(&attempts(cluster, "grpc_status!=\"OK\"")).await
 }
 
 /// Waits until every client has sent its metrics of that time.

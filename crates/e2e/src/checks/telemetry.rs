@@ -1,6 +1,6 @@
 //! One call in three signals: trace, metrics and log, and the ways between them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use kelvin_proto::SensorStatsRequest;
@@ -20,34 +20,21 @@ const KUBERNETES: [&str; 4] = ["k8s.namespace.name", "k8s.pod.name", "k8s.node.n
 
 /// Each kind of client gets readings acknowledged, or back.
 pub async fn clients_progress(cluster: &Cluster) -> Result<String> {
-    let before = poll::until(DELIVERY, async || moved(cluster).await).await?;
-    poll::until(DELIVERY, async || {
-        let now = moved(cluster).await?;
-        for kind in KINDS {
-            ensure!(now[kind] > before[kind], "{kind} stands still at {} readings", now[kind]);
-        }
-        Ok(KINDS.map(|kind| format!("{kind} {}", now[kind])).join(", "))
-    })
-    .await
-}
-
-/// Readings by kind of client.
-async fn moved(cluster: &Cluster) -> Result<BTreeMap<String, f64>> {
     let of = |name| format!("{name}{{k8s_namespace_name=\"{}\"}}", cluster.namespace);
     let (acknowledged, received) =
         (of("kelvin_client_readings_acknowledged_total"), of("kelvin_client_readings_received_total"));
-    let samples = cluster.query(&format!("sum by (kelvin_rpc) ({acknowledged} or {received})")).await?;
-    let moved: BTreeMap<_, _> = samples
-        .iter()
-        .filter_map(|sample| Some((sample.metric.get("kelvin_rpc")?.replace('_', "-"), sample.value())))
-        .collect();
-    for kind in KINDS {
-        ensure!(
-            moved.contains_key(kind),
-            "no readings of the {kind} client in Prometheus, only of {moved:?}"
-        );
-    }
-    Ok(moved)
+    let before = cluster.counters(format!("{acknowledged} or {received}")).await?;
+    poll::until(DELIVERY, async || {
+        let grown = before.grown(cluster, "kelvin_rpc").await?;
+        let mut readings = Vec::new();
+        for kind in KINDS {
+            let more = grown.get(&kind.replace('-', "_")).copied().unwrap_or_default();
+            ensure!(more > 0.0, "{kind} stands still; in Prometheus are {grown:?}");
+            readings.push(format!("{kind} {more}"));
+        }
+        Ok(format!("{} more", readings.join(", ")))
+    })
+    .await
 }
 
 /// At the default load. With Valkey there are more servers, and their CPU is only told.
@@ -103,14 +90,14 @@ pub async fn counted(cluster: &Cluster) -> Result<String> {
         "grpc_server_call_duration_seconds_count{{k8s_namespace_name=\"{}\",grpc_method=\"SensorService/GetSensorStats\"}}",
         cluster.namespace
     );
-    let before = cluster.total(&count).await?;
+    let before = cluster.counters(count).await?;
     let mut client = Caller::new(cluster).await?.client().await?;
     for _ in 0..CALLS {
         // Of a sensor that is not known: an error is counted as well.
         let _ = client.get_sensor_stats(SensorStatsRequest { sensor_id: "e2e-nobody".to_owned() }).await;
     }
     poll::until(DELIVERY, async || {
-        let counted = cluster.total(&count).await? - before;
+        let counted = before.total_growth(cluster).await?;
         ensure!((counted - f64::from(CALLS)).abs() < 0.5, "{CALLS} calls made, {counted} counted");
         Ok(format!("{CALLS} calls made, {counted} counted"))
     })
