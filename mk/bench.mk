@@ -2,3 +2,9 @@
 
 bench: ## Kelvin against a bare tonic service, on two cores (ARGS="--only get --check")
 	cargo run --release --locked -p kelvin-bench -- $(ARGS)
+
+.PHONY: bench-valkey
+
+bench-valkey: ## Kelvin on Valkey, on two cores, against valkey-benchmark (ARGS="--check --seconds 5")
+	timeout 600 cargo build --release --locked -p kelvin-bench --bin valkey
+	timeout 180 target/release/valkey $(ARGS)

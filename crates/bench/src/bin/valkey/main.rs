@@ -1,0 +1,121 @@
+//! Kelvin on Valkey: Kelvin and the load on one core, Valkey on the other, once plain and once with TLS and an
+//! append-only file. What Valkey itself can do is asked of `valkey-benchmark` in the same run.
+
+mod direct;
+#[path = "../../files.rs"]
+mod files;
+mod grpc;
+#[path = "../../machine.rs"]
+mod machine;
+mod peer;
+#[path = "../../../../store/tests/processes/mod.rs"]
+#[expect(dead_code, reason = "the store's tests need more of it")]
+mod processes;
+mod report;
+mod variant;
+
+use std::{error::Error, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use core_affinity::CoreId;
+use kelvin_client::load::Kind;
+
+use grpc::{Measured, Shape};
+use report::{Row, Table};
+use variant::Variant;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Failure = Box<dyn Error>;
+type Result<T> = std::result::Result<T, Failure>;
+
+/// Readings kept of a sensor, and read back.
+const HELD: usize = 10_000;
+/// Readings a second of all sensors in turn.
+const STREAMING: Shape =
+    Shape { kind: Kind::ClientStreaming, sensors: 1000, connections: 4, streams: 16, messages: 5000 };
+/// So many sensors that a flush has one reading of each.
+const SCATTERED: Shape = Shape { sensors: 50_000, messages: 500, ..STREAMING };
+const SINGLE: Shape = Shape { kind: Kind::Unary, sensors: 1000, connections: 4, streams: 16, messages: 1 };
+const GET: Shape =
+    Shape { kind: Kind::ServerStreaming, sensors: 100, connections: 4, streams: 4, messages: HELD as u64 };
+
+#[derive(Parser)]
+#[command(about, version)]
+struct Arguments {
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// Fail when a goal is not reached
+    #[arg(long)]
+    check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(hide = true)]
+    Serve { core: usize },
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    if let Some(Command::Serve { core }) = arguments.command {
+        machine::pin(CoreId { id: core })?;
+        grpc::serve()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (kelvin, valkey) = machine::two_cores()?;
+    machine::pin(kelvin)?;
+    let time = Duration::from_secs(arguments.seconds);
+    let memory = grpc::measure(SINGLE, None, kelvin, time)?;
+    let mut reached = true;
+    for secured in [false, true] {
+        let variant = Variant::start(secured, valkey, kelvin)?;
+        let table = Table { name: variant.name(), rows: rows(&variant, &memory, kelvin, time)? };
+        print!("{table}");
+        reached &= table.rows.iter().all(Row::reached);
+    }
+    Ok(if arguments.check && !reached { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn rows(variant: &Variant, memory: &Measured, kelvin: CoreId, time: Duration) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let measure = |shape| {
+        variant.empty()?;
+        grpc::measure(shape, Some(variant), kelvin, time)
+    };
+
+    let streaming = measure(STREAMING)?;
+    rows.push(Row::rate("client-streaming, 1000 sensors in turn", &streaming).at_least(1e6));
+    let name = format!("of valkey-benchmark's, {}", streaming.size);
+    variant.empty()?;
+    rows.push(match peer::rate(variant, streaming.size, usize::try_from(time.as_secs())?)? {
+        Some(rate) => Row::ratio(name, streaming.rate, rate).at_least(0.7),
+        None => Row::left_out("of valkey-benchmark's rate: it is not on PATH"),
+    });
+    rows.push(Row::rate("client-streaming, 50,000 sensors in turn", &measure(SCATTERED)?));
+
+    let single = measure(SINGLE)?;
+    rows.push(Row::rate("one reading a call, 64 in flight", &single));
+    let name = format!("of the memory store's {:.0}", memory.rate);
+    rows.push(Row::ratio(name, single.rate, memory.rate).at_least(0.5));
+
+    variant.empty()?;
+    let ten = direct::fill(variant, 100, HELD, 10)?;
+    rows.push(Row::bytes("bytes a reading, batches of ten", ten).at_most(20.0));
+    let rate = direct::read_back(variant, 100, time)?;
+    rows.push(Row::plain("get without gRPC, batches of ten", rate).at_least(5e6));
+    rows.push(Row::rate("get, 10,000 readings a sensor", &measure(GET)?).at_least(5e6));
+    variant.empty()?;
+    rows.push(Row::bytes("bytes a reading, batches of one", direct::fill(variant, 100, HELD / 5, 1)?));
+    variant.empty()?;
+    rows.push(Row::bytes("bytes a sensor with one reading", direct::fill(variant, 50_000, 1, 1)?));
+
+    variant.empty()?;
+    let delay = direct::follow(variant, time)?;
+    rows.push(Row::millis("follow under load, p99 of the delay in ms", delay).at_most(250.0));
+    Ok(rows)
+}
