@@ -23,8 +23,5 @@ audit: ## known vulnerabilities; needs the internet
 test-docs: ## documentation builds without a warning
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 
-test-rust: ## unit, integration and documentation tests, summed up in the last line
-	@mkdir -p target
-	cargo test --workspace --locked --no-fail-fast 2>&1 | tee target/test.log
-	@awk '/^test result:/ {passed += $$4; failed += $$6; skipped += $$8} \
-	  END {printf "tests: %d passed, %d failed, %d skipped\n", passed, failed, skipped}' target/test.log
+test-rust: ## unit, integration and documentation tests
+	cargo test --workspace --locked --no-fail-fast
