@@ -28,7 +28,7 @@ pub async fn clients_progress(cluster: &Cluster) -> Result<String> {
         let grown = before.grown(cluster, "kelvin_rpc").await?;
         let mut readings = Vec::new();
         for kind in KINDS {
-            let more = grown.get(&kind.replace('-', "_")).copied().unwrap_or_default();
+            let more = grown.get(kind).copied().unwrap_or_default();
             ensure!(more > 0.0, "{kind} stands still; in Prometheus are {grown:?}");
             readings.push(format!("{kind} {more}"));
         }
