@@ -1,11 +1,12 @@
 //! Valkey servers of a test: on free ports, with their files in a folder of their own, gone when dropped.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::LazyLock,
+    sync::{LazyLock, Mutex},
     time::Duration,
 };
 
@@ -162,8 +163,11 @@ pub(crate) async fn until(what: &str, so: impl AsyncFn() -> bool) {
 }
 
 /// Also free 10,000 above it, where a cluster's nodes talk to each other; below those that outgoing connections take.
+/// None is given twice: a server that is down for a moment is to find its own again.
 pub(crate) fn free_port() -> u16 {
-    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().expect("no test panics here");
+    let mut is_free = |port: u16| given.insert(port) && TcpListener::bind(("127.0.0.1", port)).is_ok();
     let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..22_000));
     ports.find(|port| is_free(*port) && is_free(port + 10_000)).expect("there is no end of ports to try")
 }
