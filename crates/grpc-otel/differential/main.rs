@@ -1,22 +1,31 @@
-//! The same calls through this crate and through grpc-go's OpenTelemetry plugin, and what their metrics have apart.
+//! The same calls through this crate and through grpc-go's OpenTelemetry plugin, and what their metrics and spans have
+//! apart.
 //!
-//! `script.json` says which calls; `go/` runs them there, `rust.rs` here. Every difference is either explained below by
-//! the specification, or ends this program with an error.
+//! `script.json` says which calls; `go/` runs them there, `rust.rs` here. Every difference is either explained by the
+//! specification, in `metrics.rs` and `spans.rs`, or ends this program with an error.
 
+mod metrics;
 #[path = "../tests/it/observed.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod observed;
 mod rust;
 mod server;
+mod spans;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
+    fmt::Display,
     path::Path,
     process::{Command, ExitCode, Stdio},
 };
 
 use serde::Deserialize;
+
+use self::{metrics::Series, spans::Span};
+
+/// So many differences of one reason are printed.
+const SHOWN: usize = 3;
 
 /// One call, and how it is to go.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -38,42 +47,13 @@ struct Call {
     fail_first: u32,
 }
 
-/// A series of a metric, as `go/main.go` prints it.
+/// What one of the two has measured of all calls, as `go/main.go` prints it.
 #[derive(Debug, Deserialize)]
-struct Series {
-    name: String,
-    unit: String,
-    kind: String,
-    attributes: BTreeMap<String, String>,
-    count: u64,
-    sum: f64,
-    bounds: Vec<f64>,
+struct Telemetry {
+    server: Vec<Series>,
+    client: Vec<Series>,
+    spans: Vec<Span>,
 }
-
-/// What has to be the same of a series. Durations are not.
-type Value = (String, String, u64, Option<u64>, Vec<u64>);
-
-/// Differences by scenario, with the reason for each.
-const EXPLAINED: [(&str, &str, &str); 4] = [
-    (
-        "server",
-        "Unregistered",
-        "A66 has every call end in grpc.server.call.duration; grpc-go tells its plugin the start of a call to an \
-         unregistered method and never its end",
-    ),
-    (
-        "server",
-        "Deadline",
-        "grpc-go's server learns of it by the client's RST_STREAM before its own timer fires and says CANCELLED; \
-         statuscodes.md has DEADLINE_EXCEEDED for a call whose deadline has passed",
-    ),
-    ("server", "DeadlineInStream", "the same in a stream"),
-    (
-        "both",
-        "UnaryCompressed",
-        "compressors differ in how small they get the same bytes; count and labels agree",
-    ),
-];
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -89,69 +69,39 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     if !output.status.success() {
         return Err("the program in differential/go failed".into());
     }
-    let theirs: BTreeMap<String, Vec<Series>> = serde_json::from_slice(&output.stdout)?;
+    let theirs: Telemetry = serde_json::from_slice(&output.stdout)?;
 
-    let mut unexplained = 0;
-    for side in ["server", "client"] {
-        let (ours, theirs) = (by_name(&ours[side]), by_name(&theirs[side]));
-        let names: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
-        let mut equal = 0;
-        for name in names {
-            if ours.get(name) == theirs.get(name) {
-                equal += 1;
-                continue;
-            }
-            let reason = EXPLAINED
-                .iter()
-                .find(|(at, scenario, _)| (*at == side || *at == "both") && explains(scenario, name));
-            unexplained += usize::from(reason.is_none());
-            println!(
-                "{name}\n  grpc-otel: {}\n  grpc-go:   {}",
-                show(ours.get(name)),
-                show(theirs.get(name))
-            );
-            println!("  {}\n", reason.map_or("UNEXPLAINED", |(_, _, why)| why));
-        }
-        println!("{side}: {equal} series agree in name, unit, labels, bounds, counts and sizes\n");
-    }
+    let series = |of: &Telemetry| metrics::by_name(of.server.iter().chain(&of.client));
+    let parts = |of: &Telemetry| spans::by_part(&of.spans);
+    let unexplained = compare("series", &series(&ours), &series(&theirs), metrics::explain)
+        + compare("parts of spans", &parts(&ours), &parts(&theirs), spans::explain);
     println!("{unexplained} differences are not explained");
     Ok(if unexplained == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Series by name and labels, without what differs from run to run: the port, and the time taken.
-fn by_name(all: &[Series]) -> BTreeMap<String, Value> {
-    all.iter()
-        .map(|series| {
-            let labels: Vec<_> = series
-                .attributes
-                .iter()
-                .map(|(key, value)| match key.as_str() {
-                    "grpc.target" => {
-                        format!("{key}={}", value.trim_end_matches(|c: char| c.is_ascii_digit()))
-                    }
-                    _ => format!("{key}={value}"),
-                })
-                .collect();
-            let size = (series.unit == "By").then(|| series.sum.to_bits());
-            let bounds = series.bounds.iter().map(|bound| bound.to_bits()).collect();
-            let value = (series.kind.clone(), series.unit.clone(), series.count, size, bounds);
-            (format!("{} {}", series.name, labels.join(" ")), value)
-        })
-        .collect()
-}
-
-/// Servers call the unregistered method `other`.
-fn explains(scenario: &str, name: &str) -> bool {
-    let method = if scenario == "Unregistered" { "other" } else { scenario };
-    name.split(' ').any(|label| {
-        label
-            .strip_prefix("grpc.method=")
-            .is_some_and(|value| value.trim_start_matches("diff.Test/") == method)
-    })
-}
-
-fn show(value: Option<&Value>) -> String {
-    let Some((_, unit, count, size, _)) = value else { return "none".into() };
-    let size = size.map_or_else(String::new, |bits| format!(", {} {unit}", f64::from_bits(bits)));
-    format!("{count}{size}")
+/// Tells what differs, by reason, and how many differences have none.
+fn compare<V: PartialEq + Display>(
+    what: &str,
+    ours: &BTreeMap<String, V>,
+    theirs: &BTreeMap<String, V>,
+    explain: fn(&str, Option<&V>, Option<&V>) -> Option<&'static str>,
+) -> usize {
+    let names: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
+    let (equal, different): (Vec<_>, Vec<_>) =
+        names.into_iter().partition(|name| ours.get(*name) == theirs.get(*name));
+    println!("{} {what} are the same\n", equal.len());
+    let mut reasons = BTreeMap::<_, Vec<_>>::new();
+    for name in different {
+        let (ours, theirs) = (ours.get(name), theirs.get(name));
+        let show = |value: Option<&V>| value.map_or_else(|| "none".to_owned(), V::to_string);
+        let line = format!("{name}\n    grpc-otel: {}\n    grpc-go:   {}", show(ours), show(theirs));
+        reasons.entry(explain(name, ours, theirs)).or_default().push(line);
+    }
+    for (reason, lines) in &reasons {
+        println!("{} {what} differ: {}", lines.len(), reason.unwrap_or("NOT EXPLAINED"));
+        let shown = if reason.is_some() { SHOWN } else { lines.len() };
+        lines.iter().take(shown).for_each(|line| println!("  {line}"));
+        println!();
+    }
+    reasons.get(&None).map_or(0, Vec::len)
 }

@@ -1,6 +1,6 @@
 //! The script through tonic and this crate.
 
-use std::{collections::BTreeMap, error::Error, time::Duration};
+use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
 use grpc_otel::{BoxError, DeadlineLayer, GrpcOtel, Methods};
@@ -17,13 +17,15 @@ use tonic::{
 use tower::{ServiceBuilder, ServiceExt as _, retry};
 
 use crate::{
-    Call, Series,
-    observed::{self, Observed},
+    Call, Telemetry,
+    metrics::Series,
+    observed::Observed,
     server::{Raw, Told},
+    spans::Span,
 };
 
 /// What server and client have measured.
-pub(crate) async fn run(script: &[Call]) -> Result<BTreeMap<&'static str, Vec<Series>>, Box<dyn Error>> {
+pub(crate) async fn run(script: &[Call]) -> Result<Telemetry, Box<dyn Error>> {
     let (server, client) = (Observed::new(), Observed::new());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
@@ -61,25 +63,20 @@ pub(crate) async fn run(script: &[Call]) -> Result<BTreeMap<&'static str, Vec<Se
             eprintln!("{}: {status}", told.scenario);
         }
     }
+    // The span is the last of a call that ends.
     server
         .until("every call of the server ends", |server| {
-            server.count("grpc.server.call.started", &[]) == server.count("grpc.server.call.duration", &[])
+            server.count("grpc.server.call.started", &[]) == server.spans().len() as u64
         })
         .await;
-    Ok(BTreeMap::from([("server", series(&server)), ("client", series(&client))]))
-}
-
-fn series(observed: &Observed) -> Vec<Series> {
-    let convert = |series: observed::Series| Series {
-        name: series.name,
-        unit: series.unit,
-        kind: series.kind.split(' ').next().unwrap_or_default().to_owned(),
-        attributes: series.attributes,
-        count: series.count,
-        sum: series.sum,
-        bounds: series.bounds,
-    };
-    observed.series().into_iter().map(convert).collect()
+    let mut spans = [server.spans(), client.spans()].concat();
+    spans.sort_by_key(|span| span.start_time);
+    let series = |of: &Observed| of.series().into_iter().map(Series::from).collect();
+    Ok(Telemetry {
+        server: series(&server),
+        client: series(&client),
+        spans: spans.iter().map(Span::from).collect(),
+    })
 }
 
 async fn call<T>(channel: T, told: &Call, script: &str) -> Result<(), Status>

@@ -1,5 +1,5 @@
-// Runs script.json through grpc-go with its OpenTelemetry plugin, the reference for gRFC A66, and prints the metrics
-// of server and client as JSON.
+// Runs script.json through grpc-go with its OpenTelemetry plugin, the reference for gRFC A66 and A72, and prints the
+// metrics and spans of server and client as JSON.
 package main
 
 import (
@@ -10,16 +10,22 @@ import (
 	"log"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	_ "google.golang.org/grpc/encoding/gzip"
+	experimental "google.golang.org/grpc/experimental/opentelemetry"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/stats/opentelemetry"
 	"google.golang.org/grpc/status"
@@ -161,11 +167,7 @@ func collect(reader metric.Reader) []series {
 	for _, scope := range all.ScopeMetrics {
 		for _, m := range scope.Metrics {
 			add := func(kind string, attributes attribute.Set, count uint64, sum float64, bounds []float64) {
-				named := map[string]string{}
-				for _, pair := range attributes.ToSlice() {
-					named[string(pair.Key)] = pair.Value.Emit()
-				}
-				found = append(found, series{m.Name, m.Unit, kind, named, count, sum, bounds})
+				found = append(found, series{m.Name, m.Unit, kind, named(attributes.ToSlice()), count, sum, bounds})
 			}
 			switch data := m.Data.(type) {
 			case metricdata.Sum[int64]:
@@ -186,8 +188,50 @@ func collect(reader metric.Reader) []series {
 	return found
 }
 
-// How many calls the server has begun, and ended.
-func progress(reader metric.Reader) (started, ended uint64) {
+type event struct {
+	Name       string            `json:"name"`
+	Attributes map[string]string `json:"attributes"`
+}
+
+type span struct {
+	Name        string            `json:"name"`
+	ID          string            `json:"id"`
+	Parent      string            `json:"parent"`
+	Kind        string            `json:"kind"`
+	Status      string            `json:"status"`
+	Description string            `json:"description"`
+	Attributes  map[string]string `json:"attributes"`
+	Events      []event           `json:"events"`
+}
+
+// All spans, in the order in which they began.
+func spans(exporter *tracetest.InMemoryExporter) []span {
+	ended := exporter.GetSpans()
+	slices.SortStableFunc(ended, func(a, b tracetest.SpanStub) int { return a.StartTime.Compare(b.StartTime) })
+	found := []span{}
+	for _, one := range ended {
+		events := []event{}
+		for _, two := range one.Events {
+			events = append(events, event{two.Name, named(two.Attributes)})
+		}
+		found = append(found, span{
+			one.Name, one.SpanContext.SpanID().String(), one.Parent.SpanID().String(), one.SpanKind.String(),
+			one.Status.Code.String(), one.Status.Description, named(one.Attributes), events,
+		})
+	}
+	return found
+}
+
+func named(attributes []attribute.KeyValue) map[string]string {
+	values := map[string]string{}
+	for _, pair := range attributes {
+		values[string(pair.Key)] = pair.Value.Emit()
+	}
+	return values
+}
+
+// How many calls the server has begun and ended, and of how many the span has ended.
+func progress(reader metric.Reader, exporter *tracetest.InMemoryExporter) (started, ended, traced uint64) {
 	for _, one := range collect(reader) {
 		switch one.Name {
 		case "grpc.server.call.started":
@@ -199,12 +243,22 @@ func progress(reader metric.Reader) (started, ended uint64) {
 			ended += one.Count
 		}
 	}
+	for _, one := range exporter.GetSpans() {
+		if strings.HasPrefix(one.Name, "Recv.") {
+			traced++
+		}
+	}
 	return
 }
 
-func options(reader metric.Reader) opentelemetry.Options {
-	provider := metric.NewMeterProvider(metric.WithReader(reader))
-	return opentelemetry.Options{MetricsOptions: opentelemetry.MetricsOptions{MeterProvider: provider}}
+func options(reader metric.Reader, tracers *trace.TracerProvider) opentelemetry.Options {
+	meters := metric.NewMeterProvider(metric.WithReader(reader))
+	return opentelemetry.Options{
+		MetricsOptions: opentelemetry.MetricsOptions{MeterProvider: meters},
+		TraceOptions: experimental.TraceOptions{
+			TracerProvider: tracers, TextMapPropagator: propagation.TraceContext{},
+		},
+	}
 }
 
 func main() {
@@ -218,7 +272,11 @@ func main() {
 	}
 
 	serverReader, clientReader := metric.NewManualReader(), metric.NewManualReader()
-	server := grpc.NewServer(opentelemetry.ServerOption(options(serverReader)), grpc.ForceServerCodec(rawCodec{}))
+	exporter := tracetest.NewInMemoryExporter()
+	tracers := trace.NewTracerProvider(trace.WithSyncer(exporter))
+	server := grpc.NewServer(
+		opentelemetry.ServerOption(options(serverReader, tracers)), grpc.ForceServerCodec(rawCodec{}),
+	)
 	service := grpc.ServiceDesc{ServiceName: "diff.Test", HandlerType: (*any)(nil)}
 	for _, told := range script {
 		if told.Scenario != "Unregistered" {
@@ -239,7 +297,7 @@ func main() {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{})),
 		grpc.WithDefaultServiceConfig(retryPolicy),
-		opentelemetry.DialOption(options(clientReader)),
+		opentelemetry.DialOption(options(clientReader, tracers)),
 	)
 	if err != nil {
 		log.Fatal(err)
@@ -250,12 +308,14 @@ func main() {
 		}
 	}
 	for patience := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if started, ended := progress(serverReader); started == ended {
+		if started, ended, traced := progress(serverReader, exporter); started == ended && started == traced {
 			break
 		} else if time.Now().After(patience) {
-			log.Fatalf("of %d calls of the server only %d ended", started, ended)
+			log.Fatalf("of %d calls of the server only %d ended, and of %d the spans", started, ended, traced)
 		}
 	}
-	result, _ := json.Marshal(map[string][]series{"server": collect(serverReader), "client": collect(clientReader)})
+	result, _ := json.Marshal(map[string]any{
+		"server": collect(serverReader), "client": collect(clientReader), "spans": spans(exporter),
+	})
 	fmt.Println(string(result))
 }
