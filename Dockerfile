@@ -1,4 +1,5 @@
-# Images of the server and the client: `make images`, or `docker build --target server .`
+# Images of the server and the client: `make images`, or `docker build --target server .`; that of the `kelvin` command,
+# with which a cluster is put under load from inside: `make image-cli`.
 FROM rust:1.95-bookworm AS rust
 WORKDIR /src
 
@@ -27,6 +28,13 @@ ARG SOURCE_DATE_EPOCH=0
 RUN install -Dt /out target/release/kelvin-server target/release/kelvin-client \
     && touch --date="@$SOURCE_DATE_EPOCH" /out/*
 
+FROM build AS build-cli
+ARG SOURCE_DATE_EPOCH=0
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    cargo build --release --locked -p kelvin \
+    && install -Dt /out target/release/kelvin \
+    && touch --date="@$SOURCE_DATE_EPOCH" /out/*
+
 FROM gcr.io/distroless/cc-debian12:nonroot AS runtime
 USER 65532:65532
 # With pages of 2 MiB a server that has little to do would take 40 MB instead of 15.
@@ -36,6 +44,12 @@ ARG REVISION=unknown
 LABEL org.opencontainers.image.version=$VERSION \
       org.opencontainers.image.revision=$REVISION \
       org.opencontainers.image.licenses=Apache-2.0
+
+FROM runtime AS cli
+LABEL org.opencontainers.image.title=kelvin-cli \
+      org.opencontainers.image.description="Demo, certificates and load"
+COPY --from=build-cli /out/kelvin /usr/local/bin/kelvin
+ENTRYPOINT ["/usr/local/bin/kelvin"]
 
 FROM runtime AS client
 LABEL org.opencontainers.image.title=kelvin-client \

@@ -41,14 +41,22 @@ LOADED_TAG = $(shell docker image inspect --format '{{.Id}}' $(IMAGES) | sha256s
 chart = $(1) $(if $(CHARTS),$(CHARTS)/$($(3)_CHART),$($(3)_CHART) --repo $($(3)_REPO) --version $($(3)_VERSION)) \
   --namespace $(2) --values k8s/$($(3)_CHART).yaml $($(3)_ARGS)
 release = mk/tools helm && $(HELM) upgrade --install $(call chart,$(1),$(2),$(3)) --wait --timeout 5m >/dev/null
-# $(call install,FURTHER ARGUMENTS): Kelvin's own release.
-install = $(HELM) upgrade --install kelvin charts/kelvin --namespace kelvin --wait --timeout 5m \
-  $(if $(ON_KIND),--set image.tag=$(LOADED_TAG) --set image.pullPolicy=Never) \
-  $(if $(filter valkey,$(STORE)),--values k8s/kelvin-valkey.yaml) $(KELVIN_ARGS) $(1) >/dev/null
+# Kelvin's own release.
+KELVIN = kelvin charts/kelvin --namespace kelvin $(if $(filter valkey,$(STORE)),--values k8s/kelvin-valkey.yaml) $(KELVIN_ARGS)
+install = $(HELM) upgrade --install $(KELVIN) --wait --timeout 5m \
+  $(if $(ON_KIND),--set image.tag=$(LOADED_TAG) --set image.pullPolicy=Never) $(1) >/dev/null
 NO_PODS := $(addprefix --set ,$(addsuffix .replicas=0,server $(addprefix clients.,unary client-streaming server-streaming bidi-streaming)))
 
+# $(call into-nodes,IMAGES): under the tag of this build, which this machine forgets again.
+into-nodes = tag=$(LOADED_TAG); for image in $(1); do docker tag $$image $${image%:*}:$$tag; done; \
+  kind load docker-image --quiet --name $(CLUSTER) $(patsubst %:$(IMAGE_TAG),%:$$tag,$(1)) \
+  && docker rmi $(patsubst %:$(IMAGE_TAG),%:$$tag,$(1)) >/dev/null
+# $(call issued,NAMESPACE): waits for the namespace's certificates.
+issued = $(KUBECTL) -n $(1) get certificates --output name \
+  | xargs -r $(KUBECTL) -n $(1) wait --for=condition=Ready --timeout=2m >/dev/null
+
 .PHONY: up down ui smoke scale bump cluster namespaces cert-manager monitoring jaeger collector collector-manifests \
-  metrics-server valkey load kelvin
+  metrics-server valkey load load-cli kelvin kelvin-certificates
 
 up: ## a kind cluster with Kelvin and all that watches it (CLUSTER, CONTEXT, KIND_IMAGE, CHARTS, STORE=valkey, *_ARGS)
 	@mk/tools $(if $(ON_KIND),docker kind) kubectl helm
@@ -85,7 +93,10 @@ metrics-server:
 
 valkey: # its password is made once; Kelvin's namespace gets a copy
 	@mk/tools kubectl helm
+	@$(KUBECTL) apply --server-side -f k8s/ca.yaml >/dev/null
+	@$(call issued,cert-manager)
 	@$(KUBECTL) apply --server-side -f k8s/valkey-tls.yaml >/dev/null
+	@$(call issued,valkey)
 	@$(KUBECTL) -n valkey get secret valkey-users >/dev/null 2>&1 \
 	  || $(KUBECTL) -n valkey create secret generic valkey-users \
 	    --from-literal=default="$$(head -c 24 /dev/urandom | base64)" --from-literal=kelvin="$$(head -c 24 /dev/urandom | base64)" >/dev/null
@@ -96,15 +107,23 @@ valkey: # its password is made once; Kelvin's namespace gets a copy
 
 load: # the images, into the nodes
 	@mk/tools docker kind
-	@tag=$(LOADED_TAG); for image in $(IMAGES); do docker tag $$image $${image%:*}:$$tag; done; \
-	  kind load docker-image --quiet --name $(CLUSTER) $(patsubst %:$(IMAGE_TAG),%:$$tag,$(IMAGES))
+	@$(call into-nodes,$(IMAGES))
 
-kelvin: $(if $(ON_KIND),load) # at first without pods, which would be warned of for as long as cert-manager has no Secrets for them
+load-cli: image-cli # the same for the image that makes load
+	@$(call into-nodes,kelvin-cli:$(IMAGE_TAG))
+
+kelvin: $(if $(ON_KIND),load)
 	@mk/tools kubectl helm
-	@$(HELM) --namespace kelvin status kelvin >/dev/null 2>&1 \
-	  || { $(call install,$(NO_PODS)) && $(KUBECTL) -n kelvin get certificates --output name \
-	    | xargs -r $(KUBECTL) -n kelvin wait --for=condition=Ready --timeout=2m >/dev/null; }
+	@$(HELM) --namespace kelvin status kelvin >/dev/null 2>&1 || $(MAKE) --no-print-directory kelvin-certificates
 	@$(call install)
+
+# Kubernetes warns of an Issuer until the Secret of its CA is there, and of pods until those of their certificates are.
+# So the CA comes first, if the release is to have its own, put there as Helm will find it; then all but the pods.
+kelvin-certificates:
+	@if ca=$$($(HELM) template $(KELVIN) --dry-run=server --show-only templates/tls/authority.yaml 2>/dev/null); then \
+	  $(KUBECTL) -n kelvin apply --server-side --field-manager=helm -f - <<<"$$ca" >/dev/null; $(call issued,kelvin); fi
+	@$(call install,$(NO_PODS) --take-ownership)
+	@$(call issued,kelvin)
 
 ui: ## Jaeger, Prometheus, Grafana and the server on this machine's ports, until Ctrl-C
 	@mk/tools kubectl
@@ -114,7 +133,7 @@ smoke: ## check the running cluster from end to end (ARGS="--only trace")
 	@mk/tools grpcurl
 	@cargo run --quiet --locked -p kelvin-e2e -- --context $(CONTEXT) $(ARGS)
 
-scale: ## check what several servers promise (after `make up STORE=valkey`)
+scale: $(if $(ON_KIND),load-cli) ## check what several servers promise (after `make up STORE=valkey`)
 	@cargo run --quiet --locked -p kelvin-e2e -- --context $(CONTEXT) --scale $(ARGS)
 
 bump: PREFIX = $(shell echo '$(CHART)' | tr a-z- A-Z_)

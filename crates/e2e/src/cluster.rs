@@ -73,6 +73,13 @@ impl Cluster {
         self.pods(&self.namespace, &format!("{},app.kubernetes.io/component=server", self.selector())).await
     }
 
+    /// The servers' image.
+    pub async fn server_image(&self) -> Result<String> {
+        let pods = self.servers().await?;
+        let container = pods.iter().find_map(|pod| pod.spec.as_ref()?.containers.first());
+        container.and_then(|container| container.image.clone()).context("no server has an image")
+    }
+
     /// A server that takes calls.
     pub async fn ready_server(&self) -> Result<String> {
         let servers = self.servers().await?;

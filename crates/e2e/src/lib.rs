@@ -12,3 +12,4 @@ pub mod poll;
 pub mod prometheus;
 pub mod report;
 pub mod server;
+pub mod task;

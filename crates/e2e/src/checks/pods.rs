@@ -61,8 +61,6 @@ pub async fn no_warnings(cluster: &Cluster) -> Result<String> {
     for event in cluster.warnings().await? {
         let (reason, message) = (event.reason.unwrap_or_default(), event.message.unwrap_or_default());
         match reason.as_str() {
-            // An Issuer is there before cert-manager has made its CA's Secret.
-            "ErrGetKeyPair" | "ErrInitIssuer" if message.contains("not found") => passing += 1,
             // cert-manager's cache lags behind the request it has just made; it looks again.
             "RequestFailed" if message.contains("already exists") => passing += 1,
             // The kubelet of a busy node has not read the Secret yet.

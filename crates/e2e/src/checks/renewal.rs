@@ -68,7 +68,7 @@ pub async fn unnoticed(cluster: &Cluster) -> Result<String> {
 async fn renew_ca(cluster: &Cluster) -> Result<()> {
     let (namespace, name) = match cluster.store {
         Store::Memory => (cluster.namespace.as_str(), format!("{}-ca", cluster.release)),
-        // Shared with Valkey: k8s/valkey-tls.yaml.
+        // Shared with Valkey: k8s/ca.yaml.
         Store::Valkey => ("cert-manager", "kelvin-ca".to_owned()),
     };
     let secrets = Api::<Secret>::namespaced(cluster.client.clone(), namespace);

@@ -10,19 +10,19 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use tokio::{process::Command, task::JoinSet};
+use tokio::process::Command;
 
 use super::calls::{helm, output};
 use crate::{
-    cluster::{Cluster, Store, is_ready},
+    cluster::{Cluster, GRPC_PORT, Store, is_ready},
     ledger::{Ledger, Outcome},
     poll,
     server::Caller,
+    task::Task,
 };
 
 const WRITERS: usize = 4;
 const MOVED: Duration = Duration::from_mins(3);
-const LOADERS: usize = 8;
 const VALKEY: &str = "valkey";
 
 /// An error where there is only one server.
@@ -111,9 +111,9 @@ pub async fn store_deleted(cluster: &Cluster) -> Result<String> {
     Ok(format!("{} acknowledged, none lost, {failed} calls failed meanwhile", outcome.acknowledged))
 }
 
-/// More servers under load, and fewer after it, by the chart's own autoscaler.
+/// More servers under load, and fewer after it, by the chart's own autoscaler, without a call that fails.
 pub async fn autoscaling(cluster: &Cluster) -> Result<String> {
-    const SETTINGS: &str = r#"server.autoscaling={"enabled":true,"minReplicas":2,"maxReplicas":4,"averageCpu":"20m","scaleDownSeconds":15}"#;
+    const SETTINGS: &str = r#"server.autoscaling={"enabled":true,"minReplicas":2,"maxReplicas":4,"averageCpu":"50m","scaleDownSeconds":15}"#;
     let before = cluster.servers().await?.len();
     helm(
         cluster,
@@ -121,15 +121,47 @@ pub async fn autoscaling(cluster: &Cluster) -> Result<String> {
     )
     .await?;
     poll::until(MOVED, async || wanted(cluster, |replicas| replicas == 2).await).await?;
-    let caller = Caller::new(cluster).await?;
-    let load = load(&caller).await?;
+    let ledger = Ledger::begin(&Caller::new(cluster).await?, WRITERS).await?;
+    let load = load(cluster).await?;
     let up = poll::until(MOVED, async || wanted(cluster, |replicas| replicas > 2).await).await;
-    drop(load);
+    let rate = calls_per_second(load).await;
     let down = poll::until(MOVED, async || wanted(cluster, |replicas| replicas == 2).await).await;
+    let gone = poll::until(MOVED, async || settled(cluster, 2).await).await;
+    let kept = ledger.close().await;
     // Not by helm, which would quarrel with the autoscaler over the number.
     autoscalers(cluster).delete(&format!("{}-server", cluster.release), &DeleteParams::default()).await?;
     patch(cluster, json!({"spec": {"replicas": before}})).await?;
-    Ok(format!("2 servers, {} under load, {} after it", up?, down?))
+    let (up, rate, down) = (up?, rate?, down?);
+    gone?;
+    Ok(format!("2 servers, {up} under {rate:.0} calls/s, {down} after it; {}", unharmed(&kept?)?))
+}
+
+/// `kelvin load` in the cluster, as one of its clients. With a fifth of a core it leaves the rest to the servers.
+async fn load(cluster: &Cluster) -> Result<Task> {
+    let Cluster { release, .. } = cluster;
+    let image = cluster.server_image().await?.replace("kelvin-server", "kelvin-cli");
+    let address = format!("{release}-server:{GRPC_PORT}");
+    let container = json!({
+        "name": "load",
+        "image": image,
+        "args": [
+            "load", "--address", address, "--ca", "/tls/ca.crt", "--cert", "/tls/tls.crt", "--key", "/tls/tls.key",
+            "--connections", "8", "--duration", "60s", "--json",
+        ],
+        "resources": {"limits": {"cpu": "200m", "memory": "256Mi"}},
+        "volumeMounts": [{"name": "tls", "mountPath": "/tls", "readOnly": true}],
+    });
+    // Readable by the group alone: octal 440.
+    let secret = json!({"secretName": format!("{release}-check-tls"), "defaultMode": 0o440});
+    Task::start(cluster, true, container, json!([{"name": "tls", "secret": secret}])).await
+}
+
+/// What the load says at its end, behind a line for each second.
+async fn calls_per_second(load: Task) -> Result<f64> {
+    let (succeeded, text) = load.end(MOVED).await?;
+    ensure!(succeeded, "kelvin load: {text}");
+    let report: Value = serde_json::from_str(text.find('{').map_or("", |start| &text[start..]))?;
+    report["rpc"]["unary"]["calls_per_second"].as_f64().with_context(|| format!("kelvin load: {report}"))
 }
 
 /// How many servers the autoscaler wants, once it has measured.
@@ -147,21 +179,6 @@ async fn wanted(cluster: &Cluster, enough: impl Fn(i32) -> bool) -> Result<i32> 
 
 fn autoscalers(cluster: &Cluster) -> Api<HorizontalPodAutoscaler> {
     Api::namespaced(cluster.client.clone(), &cluster.namespace)
-}
-
-/// Calls at full speed until dropped.
-async fn load(caller: &Caller) -> Result<JoinSet<()>> {
-    let mut tasks = JoinSet::new();
-    for _ in 0..LOADERS {
-        let mut client = caller.client().await?;
-        tasks.spawn(async move {
-            loop {
-                // Whatever comes back: only the work counts.
-                let _ = client.list_sensors(ListSensorsRequest::default()).await;
-            }
-        });
-    }
-    Ok(tasks)
 }
 
 fn unharmed(outcome: &Outcome) -> Result<String> {
