@@ -37,9 +37,10 @@ STEPS := $(if $(ON_KIND),cluster) namespaces cert-manager monitoring jaeger coll
 # The images' contents name them on the nodes: a new build rolls the pods, the same one does not.
 LOADED_TAG = $(shell docker image inspect --format '{{.Id}}' $(IMAGES) | sha256sum | cut -c1-12)
 
-# $(call chart,NAME,NAMESPACE,PREFIX OF THE VARIABLES): what helm has to know of a third-party release.
-chart = $(1) $(if $(CHARTS),$(CHARTS)/$($(3)_CHART),$($(3)_CHART) --repo $($(3)_REPO) --version $($(3)_VERSION)) \
-  --namespace $(2) --values k8s/$($(3)_CHART).yaml $($(3)_ARGS)
+# $(call source,PREFIX OF THE VARIABLES): where a third-party chart comes from.
+source = $(if $(CHARTS),$(CHARTS)/$($(1)_CHART),$($(1)_CHART) --repo $($(1)_REPO) --version $($(1)_VERSION))
+# $(call chart,NAME,NAMESPACE,PREFIX): what helm has to know of its release.
+chart = $(1) $(call source,$(3)) --namespace $(2) --values k8s/$($(3)_CHART).yaml $($(3)_ARGS)
 release = mk/tools helm && $(HELM) upgrade --install $(call chart,$(1),$(2),$(3)) --wait --timeout 5m >/dev/null
 # Kelvin's own release.
 KELVIN = kelvin charts/kelvin --namespace kelvin $(if $(filter valkey,$(STORE)),--values k8s/kelvin-valkey.yaml) $(KELVIN_ARGS)
@@ -56,7 +57,7 @@ issued = $(KUBECTL) -n $(1) get certificates --output name \
   | xargs -r $(KUBECTL) -n $(1) wait --for=condition=Ready --timeout=2m >/dev/null
 
 .PHONY: up down ui smoke scale bump cluster namespaces cert-manager monitoring jaeger collector collector-manifests \
-  metrics-server valkey load load-cli kelvin kelvin-certificates
+  collector-version metrics-server valkey load load-cli kelvin kelvin-certificates
 
 up: ## a kind cluster with Kelvin and all that watches it (CLUSTER, CONTEXT, KIND_IMAGE, CHARTS, STORE=valkey, *_ARGS)
 	@mk/tools $(if $(ON_KIND),docker kind) kubectl helm
@@ -87,6 +88,9 @@ collector:
 
 collector-manifests: # what the step above installs, for the tests
 	@helm template $(call chart,collector,observability,COLLECTOR)
+
+collector-version: # of the program in it
+	@helm show chart $(call source,COLLECTOR) | sed -n 's/^appVersion: //p'
 
 metrics-server:
 	@$(call release,metrics-server,kube-system,METRICS_SERVER)
