@@ -159,6 +159,32 @@ async fn calls_say_what_is_stored_when_the_store_goes_and_the_log_says_it_once()
 }
 
 #[tokio::test]
+async fn a_store_that_comes_unfit_is_told_of_once_and_not_used() {
+    let mut valkey = Server::start(&[]).await;
+    valkey.kill();
+    let mut kelvin = Kelvin::start(&[valkey.address()], Acknowledge::Fsync);
+    let lines = |text| kelvin.log().lines().filter(|line| line.contains(text)).count();
+    until("it is seen to be away", async || lines("the store is unavailable") == 1).await;
+    valkey.run().await;
+    until("the log says what is missing", async || lines("with `appendonly yes`") == 1).await;
+    for _ in 0..3 {
+        let status = kelvin.client().send_single_reading(reading("hall", 20.0, 1)).await.unwrap_err();
+        assert_unavailable(&status, Some(0));
+        assert!(status.message().contains("appendonly"), "{status}");
+    }
+    assert_eq!(valkey.ask::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap(), [""; 0]);
+
+    valkey.tell(&["CONFIG", "SET", "appendonly", "yes"]).await;
+    until("readings are stored", async || {
+        kelvin.client().send_single_reading(reading("hall", 20.0, 2)).await.is_ok()
+    })
+    .await;
+    until("the log says so", async || lines("the store is available again") == 1).await;
+    assert_eq!(lines("with `appendonly yes`"), 1, "{}", kelvin.log());
+    assert_eq!(kelvin.crash(), None);
+}
+
+#[tokio::test]
 async fn a_store_that_does_not_answer_slows_streams() {
     let valkey = Server::start(&[]).await;
     let address = valkey.address();

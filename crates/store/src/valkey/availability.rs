@@ -1,5 +1,8 @@
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -14,11 +17,18 @@ pub(super) struct Availability {
     begun: Instant,
     /// When something failed last, in milliseconds since then.
     failed: AtomicU64,
+    /// Why it is away, as it was told last.
+    told: Mutex<String>,
 }
 
 impl Default for Availability {
     fn default() -> Self {
-        Self { up: AtomicBool::new(true), begun: Instant::now(), failed: AtomicU64::new(0) }
+        Self {
+            up: AtomicBool::new(true),
+            begun: Instant::now(),
+            failed: AtomicU64::new(0),
+            told: Mutex::default(),
+        }
     }
 }
 
@@ -32,8 +42,12 @@ impl Availability {
         match failure {
             Some(error) => {
                 self.failed.store(self.now(), Relaxed);
-                if self.up.swap(false, Relaxed) {
-                    tracing::error!(%error, "the store is unavailable; calls that need it fail");
+                if self.is_up() {
+                    let mut told = self.told();
+                    if self.up.swap(false, Relaxed) {
+                        tracing::error!(%error, "the store is unavailable; calls that need it fail");
+                        error.clone_into(&mut told);
+                    }
                 }
             }
             None if self.is_up() => {}
@@ -44,6 +58,20 @@ impl Availability {
                 }
             }
         }
+    }
+
+    /// What is there cannot be used: that is told too if the store was away before.
+    pub(super) fn note_unfit(&self, why: &str) {
+        self.note(Some(why));
+        let mut told = self.told();
+        if *told != why {
+            tracing::error!(error = why, "the store is there and cannot be used; calls that need it fail");
+            why.clone_into(&mut told);
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, String> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> u64 {

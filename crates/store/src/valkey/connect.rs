@@ -2,10 +2,15 @@ use std::time::Duration;
 
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    ProtocolVersion, RedisConnectionInfo, RedisResult, TlsCertificates, aio::MultiplexedConnection,
+    ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, TlsCertificates,
+    aio::MultiplexedConnection,
 };
 
-use super::{Acknowledge, ValkeySettings, failure::describe, scripts};
+use super::{
+    Acknowledge, ValkeySettings, check,
+    failure::{Failure, describe},
+    scripts,
+};
 
 /// What a connection is for: what waits for replicas or disks must not hold up the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,18 +69,23 @@ pub(super) fn limits(settings: &ValkeySettings, lane: Lane) -> AsyncConnectionCo
         .set_response_timeout(Some(settings.timeout + wait))
 }
 
-/// A connection that knows the scripts.
+/// A connection to a server that can do what is wanted; it knows the scripts.
 pub(super) async fn connect(
     settings: &ValkeySettings,
     address: &str,
     lane: Lane,
-) -> Result<MultiplexedConnection, String> {
+) -> Result<MultiplexedConnection, Failure> {
+    let not_sent = |error: RedisError| Failure::NotSent(format!("{address}: {}", describe(&error)));
     let connected = async {
         let client = client(settings, address)?;
         let mut connection =
             client.get_multiplexed_async_connection_with_config(&limits(settings, lane)).await?;
-        scripts::load().exec_async(&mut connection).await?;
-        Ok(connection)
+        let questions = check::questions(settings);
+        let answers = connection.send_packed_commands(&questions, 0, questions.len()).await?;
+        Ok((connection, answers))
     };
-    connected.await.map_err(|error| describe(&error))
+    let (mut connection, answers) = connected.await.map_err(not_sent)?;
+    check::answers(settings, &answers).map_err(|text| Failure::Unfit(format!("{address}: {text}")))?;
+    scripts::load().exec_async(&mut connection).await.map_err(not_sent)?;
+    Ok(connection)
 }

@@ -17,6 +17,8 @@ pub(super) enum Failure {
     NotSent(String),
     /// It was refused for good, for now.
     Denied(String),
+    /// What is there cannot be used: it would not keep what is promised, or keeps readings elsewhere. Nothing was sent.
+    Unfit(String),
     /// Whether it was done is unknown.
     Unknown(String),
 }
@@ -41,9 +43,11 @@ impl Failure {
 
     pub(super) fn text(&self) -> &str {
         match self {
-            Self::Refused { text, .. } | Self::NotSent(text) | Self::Denied(text) | Self::Unknown(text) => {
-                text
-            }
+            Self::Refused { text, .. }
+            | Self::NotSent(text)
+            | Self::Denied(text)
+            | Self::Unfit(text)
+            | Self::Unknown(text) => text,
         }
     }
 }

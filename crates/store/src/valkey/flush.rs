@@ -9,7 +9,7 @@ use redis::{Cmd, Value};
 use tokio::time::sleep;
 
 use super::{
-    Acknowledge, Shared,
+    Acknowledge, Shared, check,
     connect::{Lane, wait_limit},
     failure::Failure,
     nodes::Nodes,
@@ -42,6 +42,13 @@ struct Call {
 /// what is of unknown outcome is not.
 pub(super) async fn store(shared: &Shared, nodes: &Nodes, lane: usize, pending: &mut Pending) {
     let deadline = Instant::now() + nodes.settings().timeout;
+    if let Err(failure) = check::layout(nodes).await {
+        let text: Arc<str> = failure.text().into();
+        for item in &mut pending.items {
+            item.outcome = Outcome::Failed(Arc::clone(&text));
+        }
+        return;
+    }
     let mut open = calls(shared, &pending.items, nodes.settings().cluster);
     let mut pause = Duration::from_millis(5);
     loop {

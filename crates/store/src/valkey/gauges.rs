@@ -10,7 +10,7 @@ use opentelemetry::{
 use redis::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Shared, flush, nodes::Nodes};
+use super::{Shared, check, flush, nodes::Nodes};
 use crate::instruments;
 
 /// How often the partitions are counted, by one server.
@@ -83,7 +83,8 @@ pub(super) async fn count(shared: Arc<Shared>, nodes: Arc<Nodes>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let held = if leads(&shared, &nodes, &me).await { total(&shared, &nodes).await } else { None };
+        let counts = check::layout(&nodes).await.is_ok() && leads(&shared, &nodes, &me).await;
+        let held = if counts { total(&shared, &nodes).await } else { None };
         let held = held.map(|(sensors, readings)| (Instant::now(), sensors, readings));
         *shared.held.0.lock().unwrap_or_else(PoisonError::into_inner) = held;
     }

@@ -127,7 +127,10 @@ impl Valkey {
     pub(crate) async fn open(&self) -> Result<ValkeyStore, StoreError> {
         let nodes = Arc::new(Nodes::new(self.settings.clone(), self.commands.clone()));
         let shared = Arc::clone(&self.shared);
-        check::server(&shared, &nodes).await?;
+        match check::layout(&nodes).await {
+            Err(Failure::Unfit(why)) => return Err(StoreError::Settings(why)),
+            looked => shared.availability.note(looked.as_ref().err().map(Failure::text)),
+        }
         let (merger, news) = (Arc::new(Merger::new()), News::default());
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&merger).run(Arc::clone(&shared), Arc::clone(&nodes)));
@@ -170,7 +173,10 @@ impl ValkeyStore {
         pipeline: &Pipeline,
     ) -> Result<Vec<Value>, StoreError> {
         let start = Instant::now();
-        let answer = self.nodes.query(slot, operation, pipeline).await;
+        let answer = match check::layout(&self.nodes).await {
+            Ok(()) => self.nodes.query(slot, operation, pipeline).await,
+            Err(failure) => Err(failure),
+        };
         self.shared.time("read", start);
         self.shared.availability.note(answer.as_ref().err().map(Failure::text));
         answer.map_err(|failure| StoreError::Unavailable(failure.text().to_owned()))

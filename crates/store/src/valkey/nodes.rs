@@ -2,7 +2,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -35,6 +35,8 @@ pub(super) struct Nodes {
     routes: Mutex<Routes>,
     refreshing: AsyncMutex<()>,
     numbers: AtomicU64,
+    /// The layout of what is there has been found right.
+    pub(super) fits: AtomicBool,
     duration: Histogram<f64>,
 }
 
@@ -53,7 +55,7 @@ struct Link(AsyncMutex<LinkState>);
 #[derive(Debug, Default)]
 struct LinkState {
     connection: Option<Connection>,
-    failed: Option<(Instant, String)>,
+    failed: Option<(Instant, Failure)>,
 }
 
 /// A connection to a node.
@@ -76,6 +78,7 @@ impl Nodes {
             routes: Mutex::new(routes),
             refreshing: AsyncMutex::default(),
             numbers: AtomicU64::new(0),
+            fits: AtomicBool::new(false),
             duration,
         }
     }
@@ -110,10 +113,10 @@ impl Nodes {
         if let Some(connection) = &state.connection {
             return Ok(connection.clone());
         }
-        if let Some((when, text)) = &state.failed
+        if let Some((when, failure)) = &state.failed
             && when.elapsed() < RETRY_AFTER
         {
-            return Err(Failure::NotSent(text.clone()));
+            return Err(failure.clone());
         }
         match connect(&self.settings, address, lane).await {
             Ok(inner) => {
@@ -123,12 +126,11 @@ impl Nodes {
                 state.failed = None;
                 Ok(connection)
             }
-            Err(text) => {
-                let text = format!("{address}: {text}");
-                state.failed = Some((Instant::now(), text.clone()));
+            Err(failure) => {
+                state.failed = Some((Instant::now(), failure.clone()));
                 drop(state);
                 self.moved();
-                Err(Failure::NotSent(text))
+                Err(failure)
             }
         }
     }
@@ -184,7 +186,7 @@ impl Nodes {
         let deadline = Instant::now() + self.settings.timeout;
         loop {
             let failure = match self.once(slot, operation, pipeline).await {
-                Err(failure) if !matches!(failure, Failure::Denied(_)) => failure,
+                Err(failure) if !matches!(failure, Failure::Denied(_) | Failure::Unfit(_)) => failure,
                 done => return done,
             };
             if Instant::now() >= deadline {

@@ -1,5 +1,6 @@
 //! What only the shared store does: its settings, its secrets, its layout, and being away.
 
+mod away;
 mod gauges;
 mod moves;
 #[path = "../processes/mod.rs"]
@@ -74,19 +75,6 @@ async fn count(store: &Store) -> u64 {
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_opens_and_is_there_later() {
-    let mut server = Server::start(&[]).await;
-    server.kill();
-    let store = open(plain(server.address())).await.expect("it opens all the same");
-    let failed = append(&store, &[1.0]).await;
-    assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
-    assert!(matches!(store.stats("a").await, Err(StoreError::Unavailable(_))));
-    server.run().await;
-    until("the store takes readings", async || append(&store, &[1.0]).await.is_ok()).await;
-    assert_eq!(count(&store).await, 1, "what was refused is not stored");
-}
-
-#[tokio::test]
 async fn settings_that_cannot_work_are_refused_in_plain_words() {
     let refused = |settings| match opener(settings) {
         Err(StoreError::Settings(text)) => text,
@@ -105,21 +93,6 @@ async fn settings_that_cannot_work_are_refused_in_plain_words() {
 }
 
 #[tokio::test]
-async fn fsync_needs_an_append_only_file() {
-    let fsync =
-        |server: &Server| ValkeySettings { acknowledge: Acknowledge::Fsync, ..plain(server.address()) };
-    let server = Server::start(&[]).await;
-    let refused = open(fsync(&server)).await;
-    assert!(
-        matches!(&refused, Err(StoreError::Settings(text)) if text.contains("appendonly")),
-        "{refused:?}"
-    );
-    let server = Server::start(&["--appendonly", "yes"]).await;
-    let store = open(fsync(&server)).await.expect("it opens");
-    assert_eq!(append(&store, &[1.0, 2.0]).await.expect("it reaches the disk").stored, 2);
-}
-
-#[tokio::test]
 async fn what_no_replica_has_is_not_acknowledged_and_not_repeated() {
     let server = Server::start(&[]).await;
     let store =
@@ -134,17 +107,6 @@ async fn what_no_replica_has_is_not_acknowledged_and_not_repeated() {
     assert_eq!(
         replica.ask::<usize>(&["DBSIZE"]).await.unwrap(),
         server.ask::<usize>(&["DBSIZE"]).await.unwrap()
-    );
-}
-
-#[tokio::test]
-async fn another_number_of_partitions_is_refused() {
-    let server = Server::start(&[]).await;
-    open(plain(server.address())).await.expect("it opens");
-    let refused = open(ValkeySettings { partitions: 8, ..plain(server.address()) }).await;
-    assert!(
-        matches!(&refused, Err(StoreError::Settings(text)) if text.contains("4 partitions")),
-        "{refused:?}"
     );
 }
 

@@ -1,0 +1,110 @@
+//! A store that is away, and one that cannot be used: seen when the store is opened, or when it comes.
+
+use kelvin_store::{Acknowledge, StoreError, ValkeySettings};
+
+use crate::{
+    append, count, open, plain,
+    processes::{Server, until},
+};
+
+fn fsync(server: &Server) -> ValkeySettings {
+    ValkeySettings { acknowledge: Acknowledge::Fsync, ..plain(server.address()) }
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_opens_and_is_there_later() {
+    let mut server = Server::start(&[]).await;
+    server.kill();
+    let store = open(plain(server.address())).await.expect("it opens all the same");
+    let failed = append(&store, &[1.0]).await;
+    assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
+    assert!(matches!(store.stats("a").await, Err(StoreError::Unavailable(_))));
+    server.run().await;
+    until("the store takes readings", async || append(&store, &[1.0]).await.is_ok()).await;
+    assert_eq!(count(&store).await, 1, "what was refused is not stored");
+}
+
+#[tokio::test]
+async fn fsync_needs_an_append_only_file() {
+    let fsync =
+        |server: &Server| ValkeySettings { acknowledge: Acknowledge::Fsync, ..plain(server.address()) };
+    let server = Server::start(&[]).await;
+    let refused = open(fsync(&server)).await;
+    assert!(
+        matches!(&refused, Err(StoreError::Settings(text)) if text.contains("appendonly")),
+        "{refused:?}"
+    );
+    let server = Server::start(&["--appendonly", "yes"]).await;
+    let store = open(fsync(&server)).await.expect("it opens");
+    assert_eq!(append(&store, &[1.0, 2.0]).await.expect("it reaches the disk").stored, 2);
+}
+
+#[tokio::test]
+async fn another_number_of_partitions_is_refused() {
+    let server = Server::start(&[]).await;
+    open(plain(server.address())).await.expect("it opens");
+    let refused = open(ValkeySettings { partitions: 8, ..plain(server.address()) }).await;
+    assert!(
+        matches!(&refused, Err(StoreError::Settings(text)) if text.contains("4 partitions")),
+        "{refused:?}"
+    );
+}
+
+/// What it writes must stay when it is killed.
+const ON_DISK: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+
+#[tokio::test]
+async fn what_comes_without_an_append_only_file_is_not_written_to() {
+    let mut server = Server::start(&[]).await;
+    server.kill();
+    let store = open(fsync(&server)).await.expect("it opens all the same");
+    server.run().await;
+    until("it is told why", async || match append(&store, &[1.0]).await {
+        Err(StoreError::Unavailable(text)) => text.contains("appendonly"),
+        other => panic!("{other:?}"),
+    })
+    .await;
+    assert!(matches!(store.stats("a").await, Err(StoreError::Unavailable(_))));
+    assert_eq!(server.ask::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap(), [""; 0]);
+
+    server.tell(&["CONFIG", "SET", "appendonly", "yes"]).await;
+    until("it is used when it can be", async || append(&store, &[1.0]).await.is_ok()).await;
+    assert_eq!(count(&store).await, 1);
+
+    server.tell(&["CONFIG", "SET", "appendonly", "no"]).await;
+    let failed = append(&store, &[2.0]).await;
+    assert!(
+        matches!(failed, Err(StoreError::Unavailable(_))),
+        "not by an open connection either: {failed:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_comes_with_another_number_of_partitions_is_not_written_to() {
+    let mut other = Server::start(&ON_DISK).await;
+    let elsewhere = open(ValkeySettings { partitions: 8, ..plain(other.address()) }).await.unwrap();
+    append(&elsewhere, &[1.0]).await.unwrap();
+    // So that nobody else writes.
+    drop(elsewhere);
+    let keys = other.ask::<Vec<String>>(&["KEYS", "*"]).await.unwrap().len();
+    other.kill();
+    let early = open(plain(other.address())).await.expect("it opens all the same");
+
+    // Another store meets it in place of one that was right.
+    let mut server = Server::start(&[]).await;
+    let late = open(plain(server.address())).await.unwrap();
+    append(&late, &[1.0]).await.unwrap();
+    for (store, port) in [(early, other.port), (late, server.port)] {
+        server.kill();
+        other.port = port;
+        other.run().await;
+        until("it is told why", async || match append(&store, &[1.0]).await {
+            Err(StoreError::Unavailable(text)) => text.contains("8 partitions, not 4"),
+            other => panic!("{other:?}"),
+        })
+        .await;
+        assert!(matches!(store.stats("a").await, Err(StoreError::Unavailable(_))), "nor is it read");
+        assert_eq!(other.ask::<Vec<String>>(&["KEYS", "*"]).await.unwrap().len(), keys);
+        other.kill();
+    }
+}
