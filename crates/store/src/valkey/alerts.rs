@@ -168,17 +168,31 @@ async fn fetch_missing(shared: &Shared, nodes: &Nodes, items: &[Item], stored: &
     join_all(fetched).await;
 }
 
-/// Compares and sets the states; what lost against another server is not announced.
+/// Compares and sets the states, in one call a partition; what lost against another server is not announced.
 async fn announce(shared: &Shared, nodes: &Nodes, changes: Vec<Change>, items: &mut [Item]) {
-    for Change { item, from, to, begun } in changes {
-        let partition = &shared.keys.all()[items[item].partition];
+    let mut partitions = BTreeMap::<usize, Vec<Change>>::new();
+    for change in changes {
+        partitions.entry(items[change.item].partition).or_default().push(change);
+    }
+    let asked = partitions.into_iter().map(|(partition, changes)| {
+        let partition = &shared.keys.all()[partition];
         let mut call = ALERT.call([partition.statistics().as_str()].into_iter());
-        let mut change = vec![from, to];
-        change.extend(begun.to_le_bytes());
-        call.arg(&items[item].id[..]).arg(change);
-        let won = nodes.once(partition.slot, "EVALSHA", redis::pipe().add_command(call)).await;
-        if !matches!(won.as_deref(), Ok([Value::BulkString(won)]) if won == &[1]) {
-            items[item].alerts.clear();
+        for Change { item, from, to, begun } in &changes {
+            let mut change = vec![*from, *to];
+            change.extend(begun.to_le_bytes());
+            call.arg(&items[*item].id[..]).arg(change);
+        }
+        async move { (changes, nodes.once(partition.slot, "EVALSHA", redis::pipe().add_command(call)).await) }
+    });
+    for (changes, answer) in join_all(asked).await {
+        let won = match answer.as_deref() {
+            Ok([Value::BulkString(won)]) => &won[..],
+            _ => &[],
+        };
+        for (at, change) in changes.iter().enumerate() {
+            if won.get(at) != Some(&1) {
+                items[change.item].alerts.clear();
+            }
         }
     }
 }

@@ -112,13 +112,14 @@ impl Merger {
                 let span = shared.spans.flush(pending.sampled.as_ref(), pending.readings);
                 flush::store(&shared, &nodes, lane, &mut pending).await;
                 shared.availability.note(pending.failure());
+                // Alerts are few; the store is to have other work meanwhile.
+                merger.under_way.fetch_sub(pending.readings, Relaxed);
+                merger.go.notify_one();
                 alerts::find(&shared, &nodes, &histories, &mut pending).await;
                 let flush = span.as_ref().map(|span| span.span_context().clone());
                 spans::end(span, pending.failure(), None);
-                merger.under_way.fetch_sub(pending.readings, Relaxed);
                 pending.settle(flush);
                 drop(flight);
-                merger.go.notify_one();
             });
         }
     }
