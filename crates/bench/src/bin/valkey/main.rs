@@ -74,48 +74,53 @@ fn main() -> Result<ExitCode> {
     let mut reached = true;
     for secured in [false, true] {
         let variant = Variant::start(secured, valkey, kelvin)?;
-        let table = Table { name: variant.name(), rows: rows(&variant, &memory, kelvin, time)? };
-        print!("{table}");
-        reached &= table.rows.iter().all(Row::reached);
+        let mut table = Table::begin(variant.name());
+        fill(&mut table, &variant, &memory, kelvin, time)?;
+        reached &= table.reached;
     }
     Ok(if arguments.check && !reached { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn rows(variant: &Variant, memory: &Measured, kelvin: CoreId, time: Duration) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
+fn fill(
+    table: &mut Table,
+    variant: &Variant,
+    memory: &Measured,
+    kelvin: CoreId,
+    time: Duration,
+) -> Result<()> {
     let measure = |shape| {
         variant.empty()?;
         grpc::measure(shape, Some(variant), kelvin, time)
     };
 
     let streaming = measure(STREAMING)?;
-    rows.push(Row::rate("client-streaming, 1000 sensors in turn", &streaming).at_least(1e6));
+    table.push(&Row::rate("client-streaming, 1000 sensors in turn", &streaming).at_least(1e6));
     let name = format!("of valkey-benchmark's, {}", streaming.size);
     variant.empty()?;
-    rows.push(match peer::rate(variant, streaming.size, usize::try_from(time.as_secs())?)? {
+    table.push(&match peer::rate(variant, streaming.size, usize::try_from(time.as_secs())?)? {
         Some(rate) => Row::ratio(name, streaming.rate, rate).at_least(0.7),
         None => Row::left_out("of valkey-benchmark's rate: it is not on PATH"),
     });
-    rows.push(Row::rate("client-streaming, 50,000 sensors in turn", &measure(SCATTERED)?));
+    table.push(&Row::rate("client-streaming, 50,000 sensors in turn", &measure(SCATTERED)?));
 
     let single = measure(SINGLE)?;
-    rows.push(Row::rate("one reading a call, 64 in flight", &single));
+    table.push(&Row::rate("one reading a call, 64 in flight", &single));
     let name = format!("of the memory store's {:.0}", memory.rate);
-    rows.push(Row::ratio(name, single.rate, memory.rate).at_least(0.5));
+    table.push(&Row::ratio(name, single.rate, memory.rate).at_least(0.5));
 
     variant.empty()?;
     let ten = direct::fill(variant, 100, HELD, 10)?;
-    rows.push(Row::bytes("bytes a reading, batches of ten", ten).at_most(20.0));
+    table.push(&Row::bytes("bytes a reading, batches of ten", ten).at_most(20.0));
     let rate = direct::read_back(variant, 100, time)?;
-    rows.push(Row::plain("get without gRPC, batches of ten", rate).at_least(5e6));
-    rows.push(Row::rate("get, 10,000 readings a sensor", &measure(GET)?).at_least(5e6));
+    table.push(&Row::plain("get without gRPC, batches of ten", rate).at_least(5e6));
+    table.push(&Row::rate("get, 10,000 readings a sensor", &measure(GET)?).at_least(5e6));
     variant.empty()?;
-    rows.push(Row::bytes("bytes a reading, batches of one", direct::fill(variant, 100, HELD / 5, 1)?));
+    table.push(&Row::bytes("bytes a reading, batches of one", direct::fill(variant, 100, HELD / 5, 1)?));
     variant.empty()?;
-    rows.push(Row::bytes("bytes a sensor with one reading", direct::fill(variant, 50_000, 1, 1)?));
+    table.push(&Row::bytes("bytes a sensor with one reading", direct::fill(variant, 50_000, 1, 1)?));
 
     variant.empty()?;
     let delay = direct::follow(variant, time)?;
-    rows.push(Row::millis("follow under load, p99 of the delay in ms", delay).at_most(250.0));
-    Ok(rows)
+    table.push(&Row::millis("follow under load, p99 of the delay in ms", delay).at_most(250.0));
+    Ok(())
 }

@@ -36,7 +36,8 @@ impl Calls {
     /// Those since [`Variant::empty`].
     pub(crate) fn made(variant: &Variant) -> Result<Self> {
         let calls = |command| variant.calls(command);
-        Ok(Self { scripts: calls("evalsha")?, partitions: calls("hmget")?, batches: calls("xadd")? })
+        // The append script asks for the time once, and for a partition's statistics once; other scripts do neither.
+        Ok(Self { scripts: calls("time")?, partitions: calls("hmget")?, batches: calls("xadd")? })
     }
 
     /// Of those after the earlier ones, which stored so many readings.

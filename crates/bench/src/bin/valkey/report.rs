@@ -2,10 +2,10 @@ use std::fmt::{self, Display};
 
 use crate::grpc::Measured;
 
-/// The figures of one Valkey.
+/// The figures of one Valkey, printed as they come.
 pub(crate) struct Table {
-    pub(crate) name: &'static str,
-    pub(crate) rows: Vec<Row>,
+    /// Whether every goal has been reached so far.
+    pub(crate) reached: bool,
 }
 
 /// A figure, what it should be, and what it cost.
@@ -61,7 +61,7 @@ impl Row {
         Self { goal: self.value.map(|_| Goal::AtMost(goal)), ..self }
     }
 
-    pub(crate) fn reached(&self) -> bool {
+    fn reached(&self) -> bool {
         match (&self.goal, self.value) {
             (Some(Goal::AtLeast(goal)), Some(value)) => value >= *goal,
             (Some(Goal::AtMost(goal)), Some(value)) => value <= *goal,
@@ -70,15 +70,16 @@ impl Row {
     }
 }
 
-impl Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Table {
+    pub(crate) fn begin(name: &str) -> Self {
         let [cost, server, valkey, load] = ["CPU s a million:", "server", "Valkey", "load"];
-        writeln!(
-            f,
-            "{:<64} {:>10} {:>12} {cost:>17} {server:>7} {valkey:>7} {load:>7}",
-            self.name, "", "goal"
-        )?;
-        self.rows.iter().try_for_each(|row| write!(f, "{row}"))
+        println!("{name:<64} {:>10} {:>12} {cost:>17} {server:>7} {valkey:>7} {load:>7}", "", "goal");
+        Self { reached: true }
+    }
+
+    pub(crate) fn push(&mut self, row: &Row) {
+        println!("{row}");
+        self.reached &= row.reached();
     }
 }
 
@@ -95,6 +96,6 @@ impl Display for Row {
         if let Some([server, valkey, load]) = self.cost {
             write!(f, " {:>17} {server:>7.3} {valkey:>7.3} {load:>7.3}", "")?;
         }
-        writeln!(f, "{}", if self.reached() { "" } else { "  not reached" })
+        f.write_str(if self.reached() { "" } else { "  not reached" })
     }
 }
