@@ -1,5 +1,6 @@
 //! The checks, a file for each subject. Each says what it found, or why not.
 
+pub mod attempts;
 pub mod calls;
 pub mod isolation;
 pub mod pods;
@@ -41,6 +42,7 @@ pub async fn all(cluster: &Cluster, report: &mut Report) {
     report.check("dashboards: every query returns data", queries::dashboards(cluster)).await;
     report.check("alerts: every expression has data", queries::alerts(cluster)).await;
 
+    report.check("helm upgrade rolls without a failed call", restart::upgrade(cluster)).await;
     report.check("a server pod is deleted, clients carry on", restart::server(cluster)).await;
     report.check("Kubernetes warned of nothing of ours", pods::no_warnings(cluster)).await;
 }

@@ -1,6 +1,6 @@
 //! The CA and all certificates renewed under running calls.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
@@ -10,7 +10,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::telemetry::KINDS;
+use super::{attempts::Attempts, telemetry::KINDS};
 use crate::{
     cluster::{Cluster, Store},
     ledger::Ledger,
@@ -20,8 +20,6 @@ use crate::{
 
 /// The kubelet brings a new Secret to its pods within about a minute and a half.
 const DELIVERY: Duration = Duration::from_mins(4);
-/// Metrics go out every 15 s.
-const EXPORT: Duration = Duration::from_mins(1);
 
 /// Server and clients take up new certificates, and no call fails: neither of the four clients nor of the ledger. The CA is
 /// renewed before, so that for a while some trust the old one alone.
@@ -30,8 +28,7 @@ pub async fn unnoticed(cluster: &Cluster) -> Result<String> {
     let certificate = caller.server_certificate().await?;
     let reloads = format!("kelvin_reloads_total{{k8s_namespace_name=\"{}\"}}", cluster.namespace);
     let reloads = cluster.counters(reloads).await?;
-    // Whatever became of the call after a retry.
-    let failed = cluster.counters(attempts(cluster, "grpc_status!=\"OK\"")).await?;
+    let attempts = Attempts::watch(cluster).await?;
     let ledger = Ledger::begin(&caller, 1).await?;
 
     renew_ca(cluster).await?;
@@ -57,9 +54,7 @@ pub async fn unnoticed(cluster: &Cluster) -> Result<String> {
 
     let outcome = ledger.close().await?;
     outcome.whole()?;
-    exported(cluster, SystemTime::now()).await?;
-    let failed = failed.total_growth(cluster).await?;
-    ensure!(failed < 0.5, "{failed} calls of the clients failed");
+    attempts.all_succeeded(cluster).await?;
     Ok(format!("{} calls of ours and all of the clients' succeeded", outcome.acknowledged))
 }
 
@@ -92,23 +87,4 @@ async fn renew_ca(cluster: &Cluster) -> Result<()> {
         Ok(())
     })
     .await
-}
-
-/// Waits until every client has sent its metrics of that time.
-async fn exported(cluster: &Cluster, time: SystemTime) -> Result<()> {
-    let time = time.duration_since(UNIX_EPOCH)?.as_secs();
-    let reported = format!("max by (service_name) (timestamp({})) > {time}", attempts(cluster, ""));
-    poll::until(EXPORT, async || {
-        let clients = cluster.query(&reported).await?.len();
-        ensure!(clients >= KINDS.len(), "{clients} clients have sent their metrics");
-        Ok(())
-    })
-    .await
-}
-
-fn attempts(cluster: &Cluster, labels: &str) -> String {
-    let (namespace, release) = (&cluster.namespace, &cluster.release);
-    format!(
-        "grpc_client_attempt_duration_seconds_count{{k8s_namespace_name=\"{namespace}\",service_name=~\"{release}-client.*\",{labels}}}"
-    )
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Result, bail, ensure};
 use kube::ResourceExt as _;
 
-use super::telemetry;
+use super::{attempts::Attempts, calls::helm, telemetry};
 use crate::{
     cluster::{Cluster, Store},
     ledger::Ledger,
@@ -16,6 +16,19 @@ use crate::{
 /// A drain, and the start of another pod.
 const REPLACED: Duration = Duration::from_mins(2);
 
+/// With a new setting: the new pod is there before the old one goes, and the clients' streams move over in time.
+pub async fn upgrade(cluster: &Cluster) -> Result<String> {
+    let attempts = Attempts::watch(cluster).await?;
+    let old = cluster.ready_server().await?;
+    let setting = format!("server.podAnnotations.kelvin-e2e/after={old}");
+    let arguments = ["--reuse-values", "--wait", "--timeout", "3m", "--set-string", &setting];
+    helm(cluster, &[["upgrade", &cluster.release, "charts/kelvin"].as_slice(), &arguments].concat()).await?;
+    gone(cluster, &old).await?;
+    telemetry::clients_progress(cluster).await?;
+    attempts.all_succeeded(cluster).await?;
+    Ok(format!("{} after {old}", cluster.ready_server().await?))
+}
+
 /// Its pod is deleted: the clients go on with the next one. Of what was acknowledged, memory may lose what the old pod
 /// held, Valkey nothing.
 pub async fn server(cluster: &Cluster) -> Result<String> {
@@ -23,14 +36,7 @@ pub async fn server(cluster: &Cluster) -> Result<String> {
     telemetry::clients_progress(cluster).await?;
     let victim = cluster.ready_server().await?;
     cluster.delete_pod(&victim).await?;
-    poll::until(REPLACED, async || {
-        ensure!(
-            cluster.servers().await?.iter().all(|pod| pod.name_any() != victim),
-            "{victim} is still there"
-        );
-        cluster.ready_server().await
-    })
-    .await?;
+    gone(cluster, &victim).await?;
     let replaced = SystemTime::now();
     telemetry::clients_progress(cluster).await?;
     let outcome = ledger.close().await?;
@@ -47,4 +53,14 @@ pub async fn server(cluster: &Cluster) -> Result<String> {
     let failed: u32 = outcome.failures.values().sum();
     let (acknowledged, lost) = (outcome.acknowledged, outcome.lost.len());
     Ok(format!("{acknowledged} acknowledged, {lost} gone with the old pod, {failed} calls failed meanwhile"))
+}
+
+/// Waits until a server's pod is no more and another one is ready.
+async fn gone(cluster: &Cluster, pod: &str) -> Result<String> {
+    poll::until(REPLACED, async || {
+        let servers = cluster.servers().await?;
+        ensure!(servers.iter().all(|server| server.name_any() != pod), "{pod} is still there");
+        cluster.ready_server().await
+    })
+    .await
 }

@@ -1,0 +1,50 @@
+//! Whether calls of the four clients failed while something happened.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, ensure};
+
+use super::telemetry::KINDS;
+use crate::{cluster::Cluster, poll, prometheus::Counters};
+
+/// Metrics go out every 15 s.
+const EXPORT: Duration = Duration::from_mins(1);
+
+/// Attempts that failed, whatever became of the call after a retry.
+pub struct Attempts {
+    failed: Counters,
+}
+
+impl Attempts {
+    /// Those from now on.
+    pub async fn watch(cluster: &Cluster) -> Result<Self> {
+        Ok(Self { failed: cluster.counters(series(cluster, "grpc_status!=\"OK\"")).await? })
+    }
+
+    /// An error if one has failed until now.
+    pub async fn all_succeeded(self, cluster: &Cluster) -> Result<()> {
+        exported(cluster, SystemTime::now()).await?;
+        let failed = self.failed.total_growth(cluster).await?;
+        ensure!(failed < 0.5, "{failed} calls of the clients failed");
+        Ok(())
+    }
+}
+
+/// Waits until every client has sent its metrics of that time.
+async fn exported(cluster: &Cluster, time: SystemTime) -> Result<()> {
+    let time = time.duration_since(UNIX_EPOCH)?.as_secs();
+    let reported = format!("max by (service_name) (timestamp({})) > {time}", series(cluster, ""));
+    poll::until(EXPORT, async || {
+        let clients = cluster.query(&reported).await?.len();
+        ensure!(clients >= KINDS.len(), "{clients} clients have sent their metrics");
+        Ok(())
+    })
+    .await
+}
+
+fn series(cluster: &Cluster, labels: &str) -> String {
+    let (namespace, release) = (&cluster.namespace, &cluster.release);
+    format!(
+        "grpc_client_attempt_duration_seconds_count{{k8s_namespace_name=\"{namespace}\",service_name=~\"{release}-client.*\",{labels}}}"
+    )
+}
