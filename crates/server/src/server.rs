@@ -143,7 +143,7 @@ impl Server {
             background.spawn(tokens.watch(every, &self.meter));
         }
         if let Some(files) = self.valkey_files.take() {
-            background.spawn(files.watch(every));
+            background.spawn(files.watch(every, &self.meter));
         }
         Ok(background)
     }

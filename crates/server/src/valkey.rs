@@ -1,13 +1,12 @@
 //! The settings of the Valkey store, and its files that may change.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use kelvin_app::SettingsError;
 use kelvin_store::{Acknowledge as Wanted, Credentials, Kind, TlsPem, ValkeySettings};
-use tokio::{
-    sync::watch,
-    time::{MissedTickBehavior, interval},
-};
+use kelvin_tls::{SecretFiles, Secrets, StoreSecrets, TlsError};
+use opentelemetry::metrics::Meter;
+use tokio::sync::watch;
 
 use crate::config::{Acknowledge, Config, StoreKind};
 
@@ -16,7 +15,18 @@ pub(crate) fn kind(config: &Config) -> Result<(Kind, Option<Reload>), SettingsEr
     if config.store == StoreKind::Memory {
         return Ok((Kind::Memory, None));
     }
-    let (sender, credentials) = watch::channel(read(config)?);
+    let secrets = StoreSecrets::load(SecretFiles {
+        password: config.valkey_password_file.clone(),
+        ca: config.valkey_tls_ca.clone(),
+        cert: config.valkey_tls_cert.clone(),
+        key: config.valkey_tls_key.clone(),
+    });
+    let secrets = secrets.map_err(|cause| {
+        let mut error = SettingsError::default();
+        error.push(variable(config, &cause), kelvin_app::error_chain(&cause));
+        error
+    })?;
+    let (sender, credentials) = watch::channel(credentials(&secrets.current()));
     let kind = Kind::Valkey(ValkeySettings {
         addresses: config.valkey_address.clone(),
         cluster: config.valkey_cluster,
@@ -31,56 +41,45 @@ pub(crate) fn kind(config: &Config) -> Result<(Kind, Option<Reload>), SettingsEr
         timeout: config.valkey_timeout,
         credentials,
     });
-    Ok((kind, Some(Reload { config: config.clone(), sender })))
+    Ok((kind, Some(Reload { secrets, sender })))
 }
 
 /// Hands changed files on to the store.
 pub(crate) struct Reload {
-    config: Config,
+    secrets: StoreSecrets,
     sender: watch::Sender<Credentials>,
 }
 
 impl Reload {
-    /// Looks at the files every `every`, for ever.
-    pub(crate) async fn watch(self, every: Duration) {
-        let mut ticks = interval(every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let config = self.config.clone();
-            match tokio::task::spawn_blocking(move || read(&config)).await {
-                Ok(Ok(new)) => {
-                    let changed = self.sender.send_if_modified(|current| {
-                        let changed = *current != new;
-                        *current = new;
-                        changed
-                    });
-                    if changed {
-                        tracing::info!("the password or the TLS files for Valkey have changed");
-                    }
-                }
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "cannot read the files for Valkey; the last ones stay in use");
-                }
-                Err(error) => tracing::error!(%error, "reading the files for Valkey panicked"),
-            }
+    /// Looks at the files every `every`, for ever; counts `kelvin.reloads` with `meter`.
+    pub(crate) fn watch(self, every: Duration, meter: &Meter) -> impl Future<Output = ()> + Send + use<> {
+        let meter = meter.clone();
+        async move {
+            let Self { secrets, sender } = self;
+            let changed = |secrets: Arc<Secrets>| {
+                sender.send_replace(credentials(&secrets));
+            };
+            secrets.watch(every, &meter, changed).await;
         }
     }
 }
 
-fn read(config: &Config) -> Result<Credentials, SettingsError> {
-    let mut error = SettingsError::default();
-    let mut file = |variable: &str, path: &Option<PathBuf>| {
-        let path = path.as_ref()?;
-        fs::read(path).map_err(|cause| error.push(variable, format_args!("{}: {cause}", path.display()))).ok()
-    };
-    let password = file("KELVIN_VALKEY_PASSWORD_FILE", &config.valkey_password_file);
-    let ca = file("KELVIN_VALKEY_TLS_CA", &config.valkey_tls_ca);
-    let cert = file("KELVIN_VALKEY_TLS_CERT", &config.valkey_tls_cert);
-    let key = file("KELVIN_VALKEY_TLS_KEY", &config.valkey_tls_key);
-    if !error.is_empty() {
-        return Err(error);
+fn credentials(Secrets { password, ca, pair }: &Secrets) -> Credentials {
+    let tls = ca.clone().map(|ca| TlsPem { ca, client: pair.clone() });
+    Credentials { password: password.clone(), tls }
+}
+
+/// The setting that a file at fault comes from.
+fn variable(config: &Config, cause: &TlsError) -> &'static str {
+    match cause {
+        TlsError::File { path, .. } if config.valkey_password_file.as_ref() == Some(path) => {
+            "KELVIN_VALKEY_PASSWORD_FILE"
+        }
+        TlsError::File { path, .. } if config.valkey_tls_ca.as_ref() == Some(path) => "KELVIN_VALKEY_TLS_CA",
+        TlsError::File { path, .. } if config.valkey_tls_key.as_ref() == Some(path) => {
+            "KELVIN_VALKEY_TLS_KEY"
+        }
+        TlsError::Mismatch { .. } => "KELVIN_VALKEY_TLS_KEY",
+        _ => "KELVIN_VALKEY_TLS_CERT",
     }
-    let password = password.map(|bytes| String::from_utf8_lossy(&bytes).trim_end().to_owned());
-    Ok(Credentials { password, tls: ca.map(|ca| TlsPem { ca, client: cert.zip(key) }) })
 }

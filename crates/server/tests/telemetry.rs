@@ -172,3 +172,32 @@ async fn a_broken_key_is_refused_and_the_last_good_pair_stays() {
     until_counted(&receiver, &telemetry, "kelvin.reloads", "result", ("ok", 1)).await;
     server.client().await.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
 }
+
+/// Of the files for Valkey, which need not be there for it.
+#[tokio::test]
+async fn changed_secrets_of_the_store_are_counted_and_what_is_broken_is_refused() {
+    let receiver = Receiver::start().await.unwrap();
+    let telemetry = observed_by(&receiver);
+    let files = Files::new();
+    let path = |name: &str| files.path(name).display().to_string();
+    let (password, ca) = (path("password"), path("valkey-ca.pem"));
+    std::fs::write(&password, "old\n").unwrap();
+    std::fs::write(&ca, files.ca.pem()).unwrap();
+    let settings = [
+        ("KELVIN_STORE", "valkey"),
+        ("KELVIN_VALKEY_ADDRESS", "127.0.0.1:1"),
+        ("KELVIN_VALKEY_TIMEOUT", "100ms"),
+        ("KELVIN_VALKEY_PASSWORD_FILE", &password),
+        ("KELVIN_VALKEY_TLS_CA", &ca),
+    ];
+    let _server = TestServer::start_observed(files, &settings, &telemetry).await;
+    let counted = async |key, file| until_counted(&receiver, &telemetry, "kelvin.reloads", key, file).await;
+    std::fs::write(&password, "new\n").unwrap();
+    counted("file", ("store_password", 1)).await;
+    counted("result", ("ok", 1)).await;
+    std::fs::write(&ca, "broken").unwrap();
+    counted("file", ("store_ca", 1)).await;
+    counted("result", ("refused", 1)).await;
+    std::fs::write(&ca, kelvin_tls::ca::LocalCa::generate().unwrap().pem()).unwrap();
+    counted("result", ("ok", 2)).await;
+}

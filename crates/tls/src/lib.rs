@@ -1,7 +1,7 @@
 //! TLS from PEM files that are reloaded when they change, tokens likewise, and a local CA.
 //!
 //! Kubernetes swaps mounted secrets by symlink, which inotify does not follow, so content is polled:
-//! each of [`ServerTls`], [`ClientTls`] and [`Tokens`] has a `watch` that runs for ever. What is broken,
+//! each of [`ServerTls`], [`ClientTls`], [`Tokens`] and [`StoreSecrets`] has a `watch` that runs for ever. What is broken,
 //! mismatched or expired is refused and the last good one stays.
 
 pub mod ca;
@@ -10,6 +10,7 @@ mod error;
 mod pem;
 mod reload;
 mod report;
+mod secrets;
 mod server;
 mod tokens;
 mod usage;
@@ -17,6 +18,7 @@ mod watched;
 
 pub use client::{ClientFiles, ClientTls};
 pub use error::TlsError;
+pub use secrets::{SecretFiles, Secrets, StoreSecrets};
 pub use server::{ClientAuth, ServerFiles, ServerTls};
 pub use tokens::Tokens;
 pub use usage::{client_may_show, peer_may_authenticate};

@@ -54,6 +54,16 @@ impl<P: Parts> Live<P> {
         interval: Duration,
         meter: &Meter,
     ) -> impl Future<Output = ()> + Send + use<P> {
+        self.watch_for(interval, meter, |_| {})
+    }
+
+    /// The same for one who is told of each change that was taken over.
+    pub(crate) fn watch_for<F: FnMut(Arc<P::Whole>) + Send>(
+        self: &Arc<Self>,
+        interval: Duration,
+        meter: &Meter,
+        mut changed: F,
+    ) -> impl Future<Output = ()> + Send + use<P, F> {
         let mut reporter = Reporter::new(meter, self.parts().files());
         let live = Arc::clone(self);
         async move {
@@ -64,8 +74,12 @@ impl<P: Parts> Live<P> {
                 let files = Arc::clone(&live);
                 // A file system that hangs must not stop the runtime.
                 let events = tokio::task::spawn_blocking(move || files.reload()).await.unwrap_or_default();
+                let taken_over = events.iter().any(|event| event.result.is_ok());
                 for event in events {
                     reporter.changed(event);
+                }
+                if taken_over {
+                    changed(live.current());
                 }
                 for expiry in live.parts().expiries() {
                     reporter.ends(expiry);
