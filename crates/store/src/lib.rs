@@ -2,7 +2,8 @@
 //!
 //! [`Opener::new`] checks the settings once; every runtime then opens a [`Store`] of its own, so that no shared
 //! connection ties the cores to one. Batches go in in order of arrival and one [`Outcome`] comes back per reading;
-//! a [`Reader`] gives back what is stored, in order of arrival, and with `follow` what is new.
+//! a [`Reader`] gives back what is stored, in order of arrival, and with `follow` what is new; a [`Watch`] gives the
+//! same with sequence numbers, from one of them on.
 //!
 //! Through the meter the store reports `kelvin.sensors`, `kelvin.readings.held`, `kelvin.readings.evicted{reason}`,
 //! `kelvin.sensors.forgotten` and `kelvin.store.duration{operation}`, each with `kelvin.store` = `memory` or `valkey`.
@@ -18,7 +19,7 @@ mod types;
 mod valkey;
 
 pub use batch::Batch;
-pub use store::{Kind, Opener, Reader, Store};
+pub use store::{Kind, Opener, Reader, Store, Watch};
 pub use types::{
     Alert, AlertKind, AlertSettings, Limits, Outcome, Page, Query, Reading, Refusal, Report, Stats,
     StoreError,

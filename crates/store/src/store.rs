@@ -93,6 +93,18 @@ impl Store {
         }
     }
 
+    /// Gives what is new of a sensor, and of what is held already all from the sequence number `from` on. The first
+    /// reading since the sensor was first seen has 1. A number that is not given yet stands for the next one.
+    pub async fn watch(&self, sensor_id: &str, from: u64) -> Result<Watch, StoreError> {
+        let query = Query { follow: true, ..Query::default() };
+        let mut reader = self.read(sensor_id, query).await?;
+        match &mut reader.0 {
+            Inner::Memory(reader) => reader.begin_at(from),
+            Inner::Valkey(reader) => reader.begin_at(from),
+        }
+        Ok(Watch { reader, readings: Vec::new() })
+    }
+
     /// Statistics of a sensor since it was first seen; `None` if it is unknown.
     pub async fn stats(&self, sensor_id: &str) -> Result<Option<Stats>, StoreError> {
         match &self.0 {
@@ -137,6 +149,29 @@ impl Reader {
             Inner::Memory(reader) => reader.missed(),
             Inner::Valkey(reader) => reader.missed(),
         }
+    }
+}
+
+/// Gives the readings of one sensor with their sequence numbers as they arrive.
+#[derive(Debug)]
+pub struct Watch {
+    reader: Reader,
+    readings: Vec<Reading>,
+}
+
+impl Watch {
+    /// Waits until there are readings and puts them behind those in `out`. No number is missing but of readings that
+    /// went to make room first. A sensor that was forgotten and comes back begins anew with 1.
+    pub async fn next(&mut self, out: &mut Vec<(u64, Reading)>) -> Result<(), StoreError> {
+        self.readings.clear();
+        self.reader.next(&mut self.readings).await?;
+        let last = match &self.reader.0 {
+            Inner::Memory(reader) => reader.position(),
+            Inner::Valkey(reader) => reader.position(),
+        };
+        let first = last + 1 - self.readings.len() as u64;
+        out.extend((first..).zip(self.readings.iter().copied()));
+        Ok(())
     }
 }
 

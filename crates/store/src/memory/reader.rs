@@ -88,6 +88,20 @@ impl MemoryReader {
         self.missed
     }
 
+    /// Begins with the reading of this sequence number, or the next one to come if it is not given yet.
+    pub(crate) fn begin_at(&mut self, from: u64) {
+        let shard = self.memory.lock(shard_of(self.hash));
+        let sensor = shard.get(self.hash, &self.id, self.memory.now(), self.memory.shared.idle);
+        if let (Some(at), Some(sensor)) = (&mut self.at, sensor) {
+            at.next = from.saturating_sub(1).min(sensor.summary.count);
+        }
+    }
+
+    /// The sequence number of the last reading looked at.
+    pub(crate) fn position(&self) -> u64 {
+        self.at.map_or(0, |at| at.next)
+    }
+
     /// Where to begin for the newest `limit` readings that are wanted.
     fn start(&self, sensor: &Sensor, limit: Option<u64>) -> u64 {
         let Some(limit) = limit else { return sensor.first() };

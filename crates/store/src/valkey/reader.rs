@@ -29,6 +29,8 @@ pub(crate) struct ValkeyReader {
     /// When the sensor that is being read was first seen.
     born: Option<f64>,
     next: u64,
+    /// How many readings there were when it began.
+    count: u64,
     /// The last one wanted.
     end: Option<u64>,
     entries: usize,
@@ -60,6 +62,7 @@ impl ValkeyReader {
             until: query.until,
             born: None,
             next: 1,
+            count: 0,
             end: Some(0),
             entries: ENTRIES.1,
             ahead: None,
@@ -68,6 +71,7 @@ impl ValkeyReader {
         };
         if let Some(record) = reader.record().await? {
             reader.born = Some(record.born);
+            reader.count = record.count;
             reader.next = record.count - record.held + 1;
             reader.end = Some(record.count);
             if let Some(limit) = query.limit {
@@ -106,6 +110,16 @@ impl ValkeyReader {
                 }
             }
         }
+    }
+
+    /// Begins with the reading of this sequence number, or the next one to come if it is not given yet.
+    pub(crate) fn begin_at(&mut self, from: u64) {
+        self.next = from.clamp(1, self.count + 1);
+    }
+
+    /// The sequence number of the last reading looked at.
+    pub(crate) fn position(&self) -> u64 {
+        self.next - 1
     }
 
     pub(crate) fn missed(&self) -> u64 {

@@ -7,6 +7,7 @@ mod processes;
 mod suite;
 mod support;
 mod valkey;
+mod watch;
 
 use std::time::Duration;
 
@@ -88,6 +89,8 @@ contract! {
     followers_get_everything_once
     a_follower_may_come_before_its_sensor
     handles_share_what_is_stored
+    watchers_see_every_number_once
+    a_watch_begins_where_it_is_told
     late_readers_are_told_what_they_missed
     random_traffic_agrees_with_the_model
 }

@@ -5,10 +5,13 @@ use std::{collections::HashMap, time::Duration};
 use kelvin_store::{AlertSettings, Limits, Outcome, Query, Reading, Refusal, Store, StoreError};
 use tokio::time::Instant;
 
-pub(crate) use crate::model::random_traffic_agrees_with_the_model;
 use crate::{
     Maker, no_alerts, roomy,
     support::{append, append_all, batch, drain, read, read_until, reading, rising},
+};
+pub(crate) use crate::{
+    model::random_traffic_agrees_with_the_model,
+    watch::{a_watch_begins_where_it_is_told, watchers_see_every_number_once},
 };
 
 async fn open(maker: &impl Maker, limits: Limits) -> Store {
