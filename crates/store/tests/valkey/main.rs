@@ -3,6 +3,7 @@
 mod away;
 mod gauges;
 mod moves;
+mod neighbours;
 #[path = "../processes/mod.rs"]
 #[expect(dead_code, reason = "other tests need more of it")]
 mod processes;
@@ -108,26 +109,6 @@ async fn what_no_replica_has_is_not_acknowledged_and_not_repeated() {
         replica.ask::<usize>(&["DBSIZE"]).await.unwrap(),
         server.ask::<usize>(&["DBSIZE"]).await.unwrap()
     );
-}
-
-/// A neighbouring release may have put more behind the fields this one knows.
-#[tokio::test]
-async fn what_a_later_release_adds_is_kept() {
-    let server = Server::start(&[]).await;
-    let store = open(ValkeySettings { partitions: 1, ..plain(server.address()) }).await.unwrap();
-    append(&store, &[1.0, 2.0]).await.unwrap();
-    let keys: Vec<String> = server.ask(&["KEYS", "*"]).await.unwrap();
-    let statistics = keys.iter().find(|key| key.ends_with(":s")).expect("statistics");
-    let grow = "local raw = redis.call('HGET', KEYS[1], 'a')
-        return redis.call('HSET', KEYS[1], 'a', raw .. 'later')";
-    server.tell(&["EVAL", grow, "1", statistics]).await;
-    assert_eq!(count(&store).await, 2, "it is read");
-    let alerts = append(&store, &[61.0]).await.unwrap().alerts;
-    assert_eq!(alerts.len(), 1, "alerts are set in it");
-    append(&store, &[4.0]).await.unwrap();
-    assert_eq!(count(&store).await, 4);
-    let raw: Vec<u8> = server.ask(&["HGET", statistics, "a"]).await.unwrap();
-    assert!(raw.ends_with(b"later"), "and what is not known is kept");
 }
 
 /// Of two servers that see the same change one announces it.
