@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http::StatusCode;
@@ -40,13 +40,13 @@ impl<B: Body> Body for RequestBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
-        let frame = ready!(this.inner.poll_frame(cx));
-        if let (Some(call), Some(Ok(frame))) = (this.call, &frame)
+        let polled = this.inner.poll_frame(cx);
+        if let (Some(call), Poll::Ready(Some(Ok(frame)))) = (this.call, &polled)
             && let Some(data) = frame.data_ref()
         {
             this.meter.data(call, data);
         }
-        Poll::Ready(frame)
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -61,20 +61,27 @@ impl<B: Body> Body for RequestBody<B> {
 pin_project! {
     /// The body of a response, counted. Its trailers end the call; dropped before, the call is
     /// CANCELLED.
-    pub struct ResponseBody<B> {
+    pub struct ResponseBody<B: Body> {
         #[pin]
         inner: B,
         guard: Guard,
         meter: Meter,
         http: StatusCode,
     }
+
+    impl<B: Body> PinnedDrop for ResponseBody<B> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            // Who reads the body may know by `is_end_stream` that nothing follows, and not ask for it.
+            if this.guard.call().is_some() && this.inner.is_end_stream() {
+                this.guard.end_by_http(*this.http);
+            }
+        }
+    }
 }
 
 impl<B: Body> ResponseBody<B> {
-    pub(crate) fn new(inner: B, mut guard: Guard, http: StatusCode) -> Self {
-        if inner.is_end_stream() {
-            guard.end_by_http(http);
-        }
+    pub(crate) fn new(inner: B, guard: Guard, http: StatusCode) -> Self {
         Self { inner, guard, meter: Meter::new(Direction::Response), http }
     }
 }
@@ -91,26 +98,24 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
-        let mut this = self.project();
-        let frame = ready!(this.guard.stream(|| this.inner.as_mut().poll_frame(cx)));
-        Poll::Ready(match frame {
-            Some(Ok(frame)) => {
+        let this = self.project();
+        let polled = {
+            #[cfg(feature = "trace")]
+            let _current = this.guard.attach_to_stream();
+            this.inner.poll_frame(cx)
+        };
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
                 if let Some(trailers) = frame.trailers_ref() {
                     this.guard.end_by_headers(trailers);
                 } else if let (Some(call), Some(data)) = (this.guard.call(), frame.data_ref()) {
                     this.meter.data(call, data);
                 }
-                if this.inner.is_end_stream() {
-                    this.guard.end_by_http(*this.http);
-                }
-                Some(Ok(frame))
             }
-            Some(Err(error)) => Some(Err(this.guard.end_by_error(error.into()))),
-            None => {
-                this.guard.end_by_http(*this.http);
-                None
-            }
-        })
+            Poll::Ready(None) => this.guard.end_by_http(*this.http),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+        polled.map_err(|error| this.guard.end_by_error(error.into()))
     }
 
     fn is_end_stream(&self) -> bool {

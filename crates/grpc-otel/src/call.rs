@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode};
 use tonic::Code;
 
 #[cfg(feature = "trace")]
-use crate::trace::CallSpan;
+use crate::trace::{CallSpan, Current};
 use crate::{BoxError, client::Attempts, frame::FrameParser, recorder::Recorder, status, timeout};
 
 /// Timers fire this much apart on the two sides of a call and still mean the same deadline.
@@ -109,23 +109,18 @@ impl Guard {
         self.0.as_ref()
     }
 
-    /// Does some of the call's work, with the context of the call as the current one.
+    /// While the result lives, the context of the call is the current one.
+    #[cfg(feature = "trace")]
     #[inline]
-    #[cfg_attr(not(feature = "trace"), expect(clippy::unused_self, reason = "only spans need a context"))]
-    pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> T {
-        #[cfg(feature = "trace")]
-        let _current = self.0.as_ref().and_then(|call| call.span.attach());
-        work()
+    pub(crate) fn attach(&self) -> Option<Current<'_>> {
+        self.0.as_ref()?.span.attach()
     }
 
-    /// Polls the body of a response, as [`Guard::run`] does if a handler is behind it.
+    /// The same while the body of a response is polled, if a handler is behind it.
+    #[cfg(feature = "trace")]
     #[inline]
-    #[cfg_attr(not(feature = "trace"), expect(clippy::unused_self, reason = "only spans need a context"))]
-    pub(crate) fn stream<T>(&self, poll: impl FnOnce() -> T) -> T {
-        #[cfg(feature = "trace")]
-        let _current =
-            self.0.as_ref().filter(|call| call.recorder.streams).and_then(|call| call.span.attach());
-        poll()
+    pub(crate) fn attach_to_stream(&self) -> Option<Current<'_>> {
+        self.0.as_ref().filter(|call| call.recorder.streams)?.span.attach()
     }
 
     /// Ends the call if these headers or trailers carry a status.

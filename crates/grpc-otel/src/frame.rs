@@ -56,8 +56,10 @@ impl FrameParser {
             self.finish(prefix[0], size, &mut complete);
             data = rest;
         }
-        self.prefix[..data.len()].copy_from_slice(data);
-        self.filled = data.len();
+        if !data.is_empty() {
+            self.prefix[..data.len()].copy_from_slice(data);
+            self.filled = data.len();
+        }
     }
 
     /// Completes the message that began in an earlier part; what follows it is returned.

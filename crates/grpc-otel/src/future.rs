@@ -37,7 +37,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = ready!(this.guard.run(|| this.inner.poll(cx)));
+        let result = {
+            #[cfg(feature = "trace")]
+            let _current = this.guard.attach();
+            ready!(this.inner.poll(cx))
+        };
         let mut guard = std::mem::replace(this.guard, Guard::new(None));
         Poll::Ready(match result {
             Ok(response) => {

@@ -59,8 +59,11 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let call = self.recorders.enabled.then(|| start(&self.recorders, &request));
         let guard = Guard::new(call.clone());
-        let request = request.map(|body| RequestBody::new(body, call));
-        let response = guard.run(|| self.inner.call(request));
+        let response = {
+            #[cfg(feature = "trace")]
+            let _current = guard.attach();
+            self.inner.call(request.map(|body| RequestBody::new(body, call)))
+        };
         ResponseFuture::new(response, guard)
     }
 }

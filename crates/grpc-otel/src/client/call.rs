@@ -68,7 +68,11 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let enabled = self.layer.recorders.enabled;
         let guard = Guard::new(enabled.then(|| self.layer.start(&mut request)));
-        let response = guard.run(|| self.inner.call(request));
+        let response = {
+            #[cfg(feature = "trace")]
+            let _current = guard.attach();
+            self.inner.call(request)
+        };
         ResponseFuture::new(response, guard)
     }
 }

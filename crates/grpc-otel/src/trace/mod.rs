@@ -19,7 +19,10 @@ use opentelemetry::{
 #[cfg(feature = "grpc-trace-bin")]
 pub use self::trace_bin::GrpcTraceBinPropagator;
 pub use self::{background::background, events::MessageEvents, span::SpanErrors};
-pub(crate) use self::{metadata::Propagator, span::CallSpan};
+pub(crate) use self::{
+    metadata::Propagator,
+    span::{CallSpan, Current},
+};
 use crate::{
     names::{OTHER, RPC_METHOD, RPC_OTHER, RPC_SYSTEM_NAME, SERVER_ADDRESS, SERVER_PORT, intern},
     recorder::Side,

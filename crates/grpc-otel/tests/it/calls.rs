@@ -1,7 +1,11 @@
 //! What calls of each kind leave in the metrics.
 
+use bytes::Bytes;
+use grpc_otel::Methods;
+use http_body_util::{BodyExt as _, Full};
 use tokio_stream::StreamExt as _;
 use tonic::{Code, codec::CompressionEncoding};
+use tower::{Layer as _, ServiceExt as _};
 
 use crate::{
     greeter::{HelloReply, greeter_client::GreeterClient},
@@ -151,4 +155,24 @@ async fn nobody_listening_is_unavailable() {
     let ended = [("grpc.status", "UNAVAILABLE")];
     assert_eq!(caller.count("grpc.client.attempt.duration", &ended), 1);
     assert_eq!(caller.count("grpc.client.call.duration", &ended), 1);
+}
+
+#[tokio::test]
+async fn a_response_without_a_status_is_told_by_http() {
+    for (body, frames, name) in [("", 0, "UNAVAILABLE"), ("busy", 1, "UNAVAILABLE"), ("busy", 0, "CANCELLED")]
+    {
+        let server = Observed::new();
+        let proxy = tower::service_fn(move |_: http::Request<_>| async move {
+            let response = http::Response::builder().status(http::StatusCode::SERVICE_UNAVAILABLE);
+            response.body(Full::new(Bytes::from_static(body.as_bytes())))
+        });
+        let layered = server.builder().build().server_layer(Methods::new()).layer(proxy);
+        let mut response = layered.oneshot(http::Request::new(tonic::body::Body::empty())).await.unwrap();
+        // As HTTP's libraries do, nobody asks for what `is_end_stream` has ruled out.
+        for _ in 0..frames {
+            response.frame().await.unwrap().unwrap();
+        }
+        drop(response);
+        assert_eq!(server.count("grpc.server.call.duration", &[("grpc.status", name)]), 1, "{body} {frames}");
+    }
 }

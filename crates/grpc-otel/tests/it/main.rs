@@ -5,6 +5,7 @@ mod cancel;
 mod concurrency;
 mod context;
 mod examples;
+mod features;
 mod generated;
 #[path = "../../examples/greeter/mod.rs"]
 mod greeter;
