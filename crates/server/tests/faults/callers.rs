@@ -10,7 +10,7 @@ use kelvin_proto::{SensorReading, Severity};
 use tokio::{
     sync::mpsc::{UnboundedSender, unbounded_channel},
     task::JoinSet,
-    time::{Interval, MissedTickBehavior, interval, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, timeout},
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Status};
@@ -75,7 +75,7 @@ impl Caller {
     }
 
     fn next(&mut self) -> (SensorReading, Sent) {
-        let sent = self.notes.send((self.number, self.sent));
+        let sent = Sent { id: (self.number, self.sent), at: Instant::now() };
         let timestamp = i64::try_from(self.sent).expect("few readings");
         let reading = reading(&sensor(self.number, self.sent), 20.0, timestamp);
         self.sent += 1;

@@ -19,12 +19,12 @@ use crate::{
 };
 
 const KINDS: [Kind; 3] = [Kind::Unary, Kind::ClientStreaming, Kind::Chat];
-/// How long it is measured before the fault which share of what is sent gets acknowledged. The callers keep their pace,
-/// so this is the rate too, but for what other programs take from the machine.
+/// How long the rate is measured before the fault.
 const BEFORE: Duration = Duration::from_secs(5);
 /// After so long what was sent is acknowledged, if nothing is wrong.
 const SETTLED: Duration = Duration::from_secs(2);
-/// How soon after the fault's end so much of it must be back, known by acknowledgements.
+/// How soon after the fault's end so much of the rate must be back. Readings count when they were sent, so that what was
+/// held up and comes in a burst adds nothing.
 const BACK: (Duration, f64) = (Duration::from_secs(5), 0.8);
 /// What must be back must stay for so long.
 const STEADY: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ impl Cell {
         until("the load runs", async || notes.count_stored() > 200).await;
         let start = Instant::now();
         sleep(BEFORE + SETTLED).await;
-        let before = notes.share(start, BEFORE);
+        let before = notes.rate(start, BEFORE);
         fault.happen(&mut world).await;
         let back = back(&notes, before).await;
         notes.end();
@@ -120,14 +120,14 @@ fn deadline(fault: Fault, mode: Acknowledge) -> Duration {
     Duration::from_secs(2 * (2 + wait) + 1 + stopped)
 }
 
-/// How long after now the share is back.
+/// How long after now the rate is back.
 async fn back(notes: &Notes, before: f64) -> Option<Duration> {
     let end = Instant::now();
     while end.elapsed() < BACK.0 {
         sleep(STEP).await;
         let mut start = end;
         while start + STEADY <= Instant::now() {
-            if notes.share(start, STEADY) >= BACK.1 * before {
+            if notes.rate(start, STEADY) >= BACK.1 * before {
                 return Some(start - end);
             }
             start += STEP;

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 pub(crate) struct Notes {
     /// How long a call may take to be answered.
     pub(crate) deadline: Duration,
-    sent: Mutex<Vec<Instant>>,
     stored: Mutex<Vec<Sent>>,
     late: AtomicU64,
     done: AtomicBool,
@@ -32,20 +31,7 @@ pub(crate) struct Sent {
 
 impl Notes {
     pub(crate) fn new(deadline: Duration) -> Self {
-        Self {
-            deadline,
-            sent: Mutex::default(),
-            stored: Mutex::default(),
-            late: AtomicU64::new(0),
-            done: AtomicBool::new(false),
-        }
-    }
-
-    /// This is sent now.
-    pub(crate) fn send(&self, id: Id) -> Sent {
-        let at = Instant::now();
-        self.sent.lock().expect("no caller panics").push(at);
-        Sent { id, at }
+        Self { deadline, stored: Mutex::default(), late: AtomicU64::new(0), done: AtomicBool::new(false) }
     }
 
     /// These were acknowledged.
@@ -70,12 +56,11 @@ impl Notes {
         self.lock().iter().map(|sent| sent.id).collect()
     }
 
-    /// The share of the readings sent in the `time` from `start` that is acknowledged by now.
-    pub(crate) fn share(&self, start: Instant, time: Duration) -> f64 {
+    /// Readings a second that were sent in the `time` from `start` and are acknowledged by now.
+    pub(crate) fn rate(&self, start: Instant, time: Duration) -> f64 {
         let within = |at: Instant| at >= start && at < start + time;
         let stored = self.lock().iter().filter(|sent| within(sent.at)).count();
-        let sent = self.sent.lock().expect("no caller panics").iter().filter(|at| within(**at)).count();
-        stored as f64 / sent.max(1) as f64
+        stored as f64 / time.as_secs_f64()
     }
 
     /// No more is to be sent.
