@@ -30,7 +30,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     let cluster = Cluster::connect(args.context, args.namespace, args.release).await?;
     println!("Kelvin in {}, readings in {}", cluster.name, cluster.store);
-    let mut report = Report::new(args.only);
+    let mut report = Report::new(if args.scale { "scale" } else { "smoke" }, args.only);
     if args.scale {
         checks::scale(&cluster, &mut report).await;
     } else {

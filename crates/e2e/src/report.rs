@@ -12,6 +12,7 @@ const LOG_LINES: i64 = 25;
 
 /// Collects results and prints each when it is there.
 pub struct Report {
+    name: &'static str,
     only: Option<String>,
     passed: usize,
     failed: usize,
@@ -21,8 +22,8 @@ pub struct Report {
 impl Report {
     /// `only` names the checks to run by a part of their names.
     #[must_use]
-    pub fn new(only: Option<String>) -> Self {
-        Self { only, passed: 0, failed: 0, started: Instant::now() }
+    pub fn new(name: &'static str, only: Option<String>) -> Self {
+        Self { name, only, passed: 0, failed: 0, started: Instant::now() }
     }
 
     /// Runs a check, unless it is left out. Its result says what was found.
@@ -62,7 +63,7 @@ impl Report {
     #[must_use]
     pub fn end(self) -> ExitCode {
         let seconds = self.started.elapsed().as_secs();
-        println!("smoke: {} of {} in {seconds} s", self.passed, self.passed + self.failed);
+        println!("{}: {} of {} in {seconds} s", self.name, self.passed, self.passed + self.failed);
         if self.failed() || self.passed == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }
