@@ -1,9 +1,13 @@
 //! The demo as a user runs it.
 
+#[path = "../../store/tests/processes/mod.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod processes;
+
 use std::{
     io::{BufRead as _, BufReader},
     net::TcpListener,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -19,7 +23,23 @@ fn all_four_types_of_call_work() {
     let mut demo = kelvin(&["demo", "--duration", "8s", "--json", "--port", "0"]);
     // It counts by spans, and must not miss those that somebody has no wish to export.
     let output = demo.env("OTEL_TRACES_SAMPLER", "always_off").output().unwrap();
-    let errors = String::from_utf8(output.stderr).unwrap();
+    check(&output);
+}
+
+/// The same with its readings on Valkey, which is told of as a server is.
+#[test]
+fn all_four_types_of_call_work_on_valkey() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let valkey = runtime.block_on(processes::Server::start(&[]));
+    let arguments = ["demo", "--plain", "--duration", "8s", "--json", "--port", "0", "--store", "valkey"];
+    let output = kelvin(&arguments).env("KELVIN_VALKEY_ADDRESS", valkey.address()).output().unwrap();
+    check(&output);
+    let streams: Vec<String> = runtime.block_on(valkey.ask(&["KEYS", "*:d:unary-*"])).unwrap();
+    assert_eq!(streams.len(), 2, "{streams:?}");
+}
+
+fn check(output: &Output) {
+    let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     let summary: Value = serde_json::from_slice(&output.stdout).expect("nothing but JSON");
     for kind in ["unary", "client_streaming", "server_streaming", "bidi_streaming"] {

@@ -1,5 +1,9 @@
 //! `kelvin load` against the real server.
 
+#[path = "../../store/tests/processes/mod.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
+mod processes;
+
 use std::{
     io::{BufRead as _, BufReader},
     net::TcpListener,
@@ -27,6 +31,10 @@ struct Running {
 
 impl Running {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(settings: &[(&str, String)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let mut certs = Command::new(env!("CARGO_BIN_EXE_kelvin"));
@@ -36,15 +44,16 @@ impl Running {
             std::fs::write(path(name), text).unwrap();
         }
         let file = |name: &str| path(name).display().to_string();
-        let config = kelvin_server::Config::from_pairs([
+        let own = [
             ("KELVIN_LISTEN", "127.0.0.1:0".to_owned()),
             ("KELVIN_HEALTH_LISTEN", "127.0.0.1:0".to_owned()),
             ("KELVIN_TLS_CERT", file("server.crt")),
             ("KELVIN_TLS_KEY", file("server.key")),
             ("KELVIN_TOKEN_FILE", file("token")),
             ("KELVIN_DRAIN_WAIT", "0s".to_owned()),
-        ])
-        .unwrap();
+        ];
+        let config =
+            kelvin_server::Config::from_pairs(own.into_iter().chain(settings.iter().cloned())).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let (told, started) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
@@ -153,6 +162,23 @@ fn all_types_of_call_work_in_one_run() {
         }
     }
     server.stop();
+}
+
+#[test]
+fn a_server_on_valkey_stores_what_is_counted() {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let valkey = runtime.block_on(processes::Server::start(&[]));
+    let on_valkey = [("KELVIN_STORE", "valkey".to_owned()), ("KELVIN_VALKEY_ADDRESS", valkey.address())];
+    let server = Running::start_with(&on_valkey);
+    let shape = ["--rpc", "client-streaming", "--warm-up", "0s", "--duration", "1s", "--sensors", "10"];
+    let report = json(&server.load("token", &shape).args(["--messages", "100", "--json"]).output().unwrap());
+    let figures = &report["rpc"]["client_streaming"];
+    assert_eq!(figures["errors"].as_object().unwrap().len(), 0, "{report}");
+    let (counted, stored) = (figures["readings"].as_u64().unwrap(), server.stored());
+    assert!(counted > 0 && stored >= counted, "{counted} counted, {stored} stored");
+    server.stop();
+    let streams: Vec<String> = runtime.block_on(valkey.ask(&["KEYS", "*:d:*"])).unwrap();
+    assert_eq!(streams.len(), 10, "they are on Valkey: {streams:?}");
 }
 
 #[test]
