@@ -3,6 +3,7 @@
 mod away;
 mod gauges;
 mod moves;
+mod names;
 mod neighbours;
 #[path = "../processes/mod.rs"]
 #[expect(dead_code, reason = "other tests need more of it")]
