@@ -5,6 +5,7 @@ use redis::{
     ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, TlsCertificates,
     aio::MultiplexedConnection,
 };
+use tokio::time::timeout;
 
 use super::{
     Acknowledge, ValkeySettings, check,
@@ -69,7 +70,8 @@ pub(super) fn limits(settings: &ValkeySettings, lane: Lane) -> AsyncConnectionCo
         .set_response_timeout(Some(settings.timeout + wait))
 }
 
-/// A connection to a server that can do what is wanted; it knows the scripts.
+/// A connection to a server that can do what is wanted; it knows the scripts. All of it takes no longer than one answer
+/// may, since others wait for it.
 pub(super) async fn connect(
     settings: &ValkeySettings,
     address: &str,
@@ -77,15 +79,17 @@ pub(super) async fn connect(
 ) -> Result<MultiplexedConnection, Failure> {
     let not_sent = |error: RedisError| Failure::NotSent(format!("{address}: {}", describe(&error)));
     let connected = async {
-        let client = client(settings, address)?;
-        let mut connection =
-            client.get_multiplexed_async_connection_with_config(&limits(settings, lane)).await?;
+        let client = client(settings, address).map_err(not_sent)?;
+        let limits = limits(settings, lane);
+        let connection = client.get_multiplexed_async_connection_with_config(&limits);
+        let mut connection = connection.await.map_err(not_sent)?;
         let questions = check::questions(settings);
-        let answers = connection.send_packed_commands(&questions, 0, questions.len()).await?;
-        Ok((connection, answers))
+        let answers = connection.send_packed_commands(&questions, 0, questions.len()).await;
+        check::answers(settings, &answers.map_err(not_sent)?)
+            .map_err(|text| Failure::Unfit(format!("{address}: {text}")))?;
+        scripts::load().exec_async(&mut connection).await.map_err(not_sent)?;
+        Ok(connection)
     };
-    let (mut connection, answers) = connected.await.map_err(not_sent)?;
-    check::answers(settings, &answers).map_err(|text| Failure::Unfit(format!("{address}: {text}")))?;
-    scripts::load().exec_async(&mut connection).await.map_err(not_sent)?;
-    Ok(connection)
+    let silence = |_| Err(Failure::NotSent(format!("{address}: no answer in time")));
+    timeout(settings.timeout, connected).await.unwrap_or_else(silence)
 }

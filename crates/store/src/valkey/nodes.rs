@@ -259,8 +259,9 @@ impl Nodes {
             match asked.await {
                 Ok(ranges) => {
                     let mut routes = lock(&self.routes);
-                    routes.known.clone_from(&self.settings.addresses);
-                    for (_, address) in &ranges {
+                    // Who has answered is asked first the next time: one before it may not.
+                    routes.known = vec![address];
+                    for address in self.settings.addresses.iter().chain(ranges.iter().map(|(_, node)| node)) {
                         if !routes.known.contains(address) {
                             routes.known.push(address.clone());
                         }
