@@ -11,7 +11,7 @@ use std::{
 
 use core_affinity::CoreId;
 use kelvin_client::load::{self, Kind, Options, Target, Tls};
-use kelvin_server::{Config, Server};
+use kelvin_server::{Acknowledge, Config, Server};
 use kelvin_telemetry::Telemetry;
 use kelvin_tls::{ClientFiles, ClientTls};
 
@@ -31,6 +31,7 @@ pub(crate) struct Shape {
     pub(crate) connections: usize,
     pub(crate) streams: usize,
     pub(crate) messages: u64,
+    pub(crate) acknowledge: Acknowledge,
 }
 
 /// What came of it.
@@ -51,7 +52,7 @@ pub(crate) fn measure(
     time: Duration,
 ) -> Result<Measured> {
     let files = Files::make()?;
-    let server = Running::start(variant, core, &files)?;
+    let server = Running::start(variant, shape.acknowledge, core, &files)?;
     let tls = ClientTls::load(ClientFiles { ca: files.path("ca.crt"), cert: None, key: None })?.config();
     let target = Target {
         address: server.address.to_string(),
@@ -90,7 +91,12 @@ struct Running {
 
 impl Running {
     /// This program again, with what Kelvin has in a cluster: TLS, tokens, analysis.
-    fn start(variant: Option<&Variant>, core: CoreId, files: &Files) -> Result<Self> {
+    fn start(
+        variant: Option<&Variant>,
+        acknowledge: Acknowledge,
+        core: CoreId,
+        files: &Files,
+    ) -> Result<Self> {
         let mut command = process::Command::new(env::current_exe()?);
         command.args(["serve", &core.id.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
         command
@@ -106,6 +112,7 @@ impl Running {
         if let Some(variant) = variant {
             command.env("KELVIN_STORE", "valkey").env("KELVIN_VALKEY_ADDRESS", variant.address());
             command.env("KELVIN_VALKEY_TIMEOUT", "5s");
+            command.env("KELVIN_VALKEY_ACKNOWLEDGE", acknowledge.to_string());
             if let Some(ca) = variant.ca() {
                 command.env("KELVIN_VALKEY_TLS_CA", ca);
             }

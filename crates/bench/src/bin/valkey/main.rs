@@ -19,6 +19,7 @@ use std::{error::Error, process::ExitCode, time::Duration};
 use clap::{Parser, Subcommand};
 use core_affinity::CoreId;
 use kelvin_client::load::Kind;
+use kelvin_server::Acknowledge;
 
 use grpc::{Measured, Shape};
 use report::{Row, Table};
@@ -33,13 +34,19 @@ type Result<T> = std::result::Result<T, Failure>;
 /// Readings kept of a sensor, and read back.
 const HELD: usize = 10_000;
 /// Readings a second of all sensors in turn.
-const STREAMING: Shape =
-    Shape { kind: Kind::ClientStreaming, sensors: 1000, connections: 4, streams: 16, messages: 5000 };
+const STREAMING: Shape = Shape {
+    kind: Kind::ClientStreaming,
+    sensors: 1000,
+    connections: 4,
+    streams: 16,
+    messages: 5000,
+    acknowledge: Acknowledge::Primary,
+};
 /// So many sensors that a flush has one reading of each.
 const SCATTERED: Shape = Shape { sensors: 50_000, messages: 500, ..STREAMING };
-const SINGLE: Shape = Shape { kind: Kind::Unary, sensors: 1000, connections: 4, streams: 16, messages: 1 };
+const SINGLE: Shape = Shape { kind: Kind::Unary, messages: 1, ..STREAMING };
 const GET: Shape =
-    Shape { kind: Kind::ServerStreaming, sensors: 100, connections: 4, streams: 4, messages: HELD as u64 };
+    Shape { kind: Kind::ServerStreaming, sensors: 100, streams: 4, messages: HELD as u64, ..STREAMING };
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -122,5 +129,18 @@ fn fill(
     variant.empty()?;
     let delay = direct::follow(variant, time)?;
     table.push(&Row::millis("follow under load, p99 of the delay in ms", delay).at_most(250.0));
+
+    // Last, because a replica makes more work.
+    let (acknowledge, _replica) = if variant.secured() {
+        (Acknowledge::Fsync, None)
+    } else {
+        (Acknowledge::Replica, Some(variant.replicate()?))
+    };
+    for (name, shape) in
+        [("client-streaming, 1000 sensors in turn", STREAMING), ("one reading a call", SINGLE)]
+    {
+        let measured = measure(Shape { acknowledge, ..shape })?;
+        table.push(&Row::rate(&format!("{name}, acknowledge: {acknowledge}"), &measured));
+    }
     Ok(())
 }

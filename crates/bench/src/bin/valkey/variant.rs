@@ -16,13 +16,15 @@ use crate::{
     HELD, Result,
     files::Files,
     machine,
-    processes::{Server, free_port},
+    processes::{Server, free_port, until},
 };
 
 /// Valkey on its core, plain or with TLS and an append-only file.
 pub(crate) struct Variant {
     pub(crate) server: Server,
     pub(crate) runtime: Runtime,
+    /// Valkey's, and this thread's.
+    cores: [CoreId; 2],
     /// Where it speaks TLS, and its certificate.
     tls: Option<(u16, Files)>,
 }
@@ -54,11 +56,29 @@ impl Variant {
         machine::pin(core)?;
         let server = runtime.block_on(Server::start(&arguments));
         machine::pin(own)?;
-        Ok(Self { server, runtime, tls })
+        Ok(Self { server, runtime, cores: [core, own], tls })
+    }
+
+    /// Starts a replica on the same core, and waits until it follows.
+    pub(crate) fn replicate(&self) -> Result<Server> {
+        machine::pin(self.cores[0])?;
+        let port = self.server.port.to_string();
+        let replica = self.runtime.block_on(async {
+            let replica = Server::start(&["--replicaof", "127.0.0.1", &port]).await;
+            until("the replica follows", async || self.server.info("slave0").await.contains("state=online"))
+                .await;
+            replica
+        });
+        machine::pin(self.cores[1])?;
+        Ok(replica)
+    }
+
+    pub(crate) fn secured(&self) -> bool {
+        self.tls.is_some()
     }
 
     pub(crate) fn name(&self) -> &'static str {
-        if self.tls.is_some() { "with TLS and append-only file" } else { "without TLS and append-only file" }
+        if self.secured() { "with TLS and append-only file" } else { "without TLS and append-only file" }
     }
 
     /// `host:port` for Kelvin.
