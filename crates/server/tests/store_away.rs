@@ -8,7 +8,7 @@ mod kelvin;
 mod processes;
 mod support;
 
-use std::{net::TcpListener, time::Duration};
+use std::{fs, net::TcpListener, time::Duration};
 
 use kelvin::{Client, Kelvin};
 use kelvin_proto::{ListSensorsRequest, SensorRequest, SensorStatsRequest};
@@ -182,6 +182,31 @@ async fn a_store_that_comes_unfit_is_told_of_once_and_not_used() {
     until("the log says so", async || lines("the store is available again") == 1).await;
     assert_eq!(lines("with `appendonly yes`"), 1, "{}", kelvin.log());
     assert_eq!(kelvin.crash(), None);
+}
+
+#[tokio::test]
+async fn a_changed_password_file_lets_the_server_in() {
+    let valkey = Server::start(&[]).await;
+    valkey.tell(&["ACL", "SETUSER", "kelvin", "on", ">right", "~*", "&*", "+@all"]).await;
+    let files = Files::new();
+    let password = files.path("password");
+    fs::write(&password, "wrong").unwrap();
+    let (address, path) = (valkey.address(), password.display().to_string());
+    let settings = [
+        ("KELVIN_STORE", "valkey"),
+        ("KELVIN_VALKEY_ADDRESS", address.as_str()),
+        ("KELVIN_VALKEY_USERNAME", "kelvin"),
+        ("KELVIN_VALKEY_PASSWORD_FILE", path.as_str()),
+        ("KELVIN_VALKEY_TIMEOUT", "100ms"),
+    ];
+    let server = TestServer::start_with(files, &settings).await;
+    let client = server.client().await;
+    let one = reading("hall", 20.0, 1);
+    let refused = client.clone().send_single_reading(one.clone()).await.unwrap_err();
+    assert_unavailable(&refused, Some(0));
+    fs::write(&password, "right\n").unwrap();
+    until("the server is let in", async || client.clone().send_single_reading(one.clone()).await.is_ok())
+        .await;
 }
 
 #[tokio::test]

@@ -28,7 +28,9 @@ impl Reporter {
         let reloads = meter
             .u64_counter("kelvin.reloads")
             .with_unit("{reload}")
-            .with_description("Changes of certificates, CA bundles and token files, taken over or refused")
+            .with_description(
+                "Changes of certificates, CA bundles, tokens and passwords, taken over or refused",
+            )
             .build();
         let expiry = meter
             .i64_gauge("kelvin.certificate.expiry")
