@@ -7,3 +7,8 @@ differential: ## Compare grpc-otel's metrics and spans with those of grpc-go's p
 .PHONY: otel-cost
 otel-cost: ## What grpc-otel costs a server, on two cores (ARGS="--only unary --rounds 50")
 	cargo run --release --locked --package kelvin-bench --bin otel_cost -- $(ARGS)
+
+MSRV = $(shell sed -n 's/^rust-version = "\(.*\)".*/\1/p' crates/grpc-otel/Cargo.toml)
+.PHONY: msrv
+msrv: ## Compile grpc-otel with the oldest Rust that it promises (needs rustup)
+	cargo +$(MSRV) check --locked --package grpc-otel --all-features
