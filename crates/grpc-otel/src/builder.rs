@@ -175,6 +175,9 @@ impl Builder {
     /// The finished thing.
     #[must_use]
     pub fn build(self) -> GrpcOtel {
+        // The clock calibrates itself when it is first read, which should not be in a call.
+        #[cfg(feature = "tsc")]
+        crate::clock::Instant::now();
         GrpcOtel { shared: Arc::new(self.0) }
     }
 }

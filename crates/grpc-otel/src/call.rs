@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Buf;
@@ -15,7 +15,9 @@ use tonic::Code;
 
 #[cfg(feature = "trace")]
 use crate::trace::{CallSpan, Current};
-use crate::{BoxError, client::Attempts, frame::FrameParser, recorder::Recorder, status, timeout};
+use crate::{
+    BoxError, client::Attempts, clock::Instant, frame::FrameParser, recorder::Recorder, status, timeout,
+};
 
 /// Timers fire this much apart on the two sides of a call and still mean the same deadline.
 const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
@@ -170,13 +172,13 @@ pub(crate) enum Reason<'a> {
 }
 
 impl Call {
-    /// A call begins, with these headers; what it knows of attempts and its span are to be added.
-    pub(crate) fn new(recorder: Arc<Recorder>, headers: &HeaderMap) -> Self {
+    /// A call began then, with these headers; what it knows of attempts and its span are to be added.
+    pub(crate) fn new(recorder: Arc<Recorder>, started: Instant, headers: &HeaderMap) -> Self {
         #[cfg(feature = "metrics")]
         recorder.metrics.started();
         Self {
             recorder,
-            started: Instant::now(),
+            started,
             timeout: timeout::from_headers(headers),
             request: Flow::default(),
             response: Flow::default(),
@@ -188,13 +190,14 @@ impl Call {
 
     #[cfg_attr(not(feature = "trace"), expect(unused_variables, reason = "only spans describe the end"))]
     fn end(&self, code: Code, reason: &Reason<'_>) {
-        let duration = self.started.elapsed();
+        let ended = Instant::now();
+        let duration = ended - self.started;
         if let Some(attempts) = &self.attempts {
             attempts.ended(self, duration);
         }
         #[cfg(feature = "metrics")]
         self.recorder.metrics.ended(code, duration, &self.request, &self.response);
         #[cfg(feature = "trace")]
-        self.span.end(self.recorder.side, code, reason, &self.request, &self.response);
+        self.span.end(self, ended, code, reason);
     }
 }

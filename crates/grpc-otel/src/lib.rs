@@ -43,6 +43,7 @@ mod body;
 mod builder;
 mod call;
 mod client;
+mod clock;
 #[cfg(feature = "deadline")]
 mod deadline;
 mod frame;

@@ -14,6 +14,7 @@ use crate::{
     BoxError, Methods, RequestBody, ResponseBody, ResponseFuture,
     builder::Shared,
     call::{Call, Guard},
+    clock::Instant,
     recorder::Recorders,
 };
 
@@ -69,10 +70,11 @@ where
 }
 
 fn start<B>(recorders: &Recorders, request: &Request<B>) -> Arc<Call> {
+    let started = Instant::now();
     let recorder = recorders.of_path(request.uri().path());
     Arc::new(Call {
         #[cfg(feature = "trace")]
-        span: recorder.shared.tracing.server_span(&recorder.span, request),
-        ..Call::new(recorder, request.headers())
+        span: recorder.shared.tracing.server_span(&recorder.span, started, request),
+        ..Call::new(recorder, started, request.headers())
     })
 }

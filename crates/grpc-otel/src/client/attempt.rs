@@ -16,6 +16,7 @@ use crate::{
     BoxError, RequestBody, ResponseBody, ResponseFuture,
     builder::Shared,
     call::{Call, Guard},
+    clock::Instant,
     recorder::{Recorders, Side},
     target::Target,
 };
@@ -71,16 +72,18 @@ where
 }
 
 fn start<B>(recorders: &Recorders, request: &mut Request<B>) -> Arc<Call> {
+    let started = Instant::now();
     let recorder = recorders.of_request(request);
-    let mut call = Call::new(recorder, request.headers());
+    let mut call = Call::new(recorder, started, request.headers());
     call.attempts = request.extensions_mut().remove::<Arc<Attempts>>();
-    let previous = call.attempts.as_ref().map_or(0, |attempts| attempts.begin(call.started));
+    let previous = call.attempts.as_ref().map_or(0, |attempts| attempts.begin(started));
     #[cfg(not(feature = "trace"))]
     let _ = previous;
     #[cfg(feature = "trace")]
     {
         let recorder = &call.recorder;
-        call.span = recorder.shared.tracing.attempt_span(&recorder.span, previous, request.headers_mut());
+        call.span =
+            recorder.shared.tracing.attempt_span(&recorder.span, started, previous, request.headers_mut());
     }
     Arc::new(call)
 }

@@ -2,10 +2,10 @@
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crate::{call::Call, recorder::Side};
+use crate::{call::Call, clock::Instant, recorder::Side};
 
 /// The attempts of one call so far. The call layer puts it into the request's extensions, from
 /// where it comes to every attempt.

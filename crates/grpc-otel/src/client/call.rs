@@ -15,6 +15,7 @@ use crate::{
     BoxError, ResponseBody, ResponseFuture,
     builder::Shared,
     call::{Call, Guard},
+    clock::Instant,
     recorder::{Recorders, Side},
     target::Target,
 };
@@ -79,6 +80,7 @@ where
 
 impl ClientCallLayer {
     fn start<B>(&self, request: &mut Request<B>) -> Arc<Call> {
+        let started = Instant::now();
         let recorder = self.recorders.of_request(request);
         let attempts = self.retries.then(Arc::<Attempts>::default);
         if let Some(attempts) = &attempts {
@@ -87,8 +89,8 @@ impl ClientCallLayer {
         Arc::new(Call {
             attempts,
             #[cfg(feature = "trace")]
-            span: recorder.shared.tracing.call_span(&recorder.span),
-            ..Call::new(recorder, request.headers())
+            span: recorder.shared.tracing.call_span(&recorder.span, started),
+            ..Call::new(recorder, started, request.headers())
         })
     }
 }

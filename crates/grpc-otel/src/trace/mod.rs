@@ -8,7 +8,10 @@ mod span;
 #[cfg(feature = "grpc-trace-bin")]
 mod trace_bin;
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use http::{HeaderMap, Request};
 use opentelemetry::{
@@ -24,6 +27,7 @@ pub(crate) use self::{
     span::{CallSpan, Current},
 };
 use crate::{
+    clock::{Beginning, Instant},
     names::{OTHER, RPC_METHOD, RPC_OTHER, RPC_SYSTEM_NAME, SERVER_ADDRESS, SERVER_PORT, intern},
     recorder::Side,
     target::Target,
@@ -54,6 +58,9 @@ impl Default for Tracing {
     }
 }
 
+/// Most spans have no more; a server's has two of the method, two of each end, and the status.
+const ATTRIBUTES: usize = 8;
+
 /// Hands on each attribute that the span of one particular call has.
 type Describe<'a> = dyn Fn(&mut dyn FnMut(KeyValue)) + 'a;
 
@@ -61,7 +68,13 @@ type Describe<'a> = dyn Fn(&mut dyn FnMut(KeyValue)) + 'a;
 pub(crate) trait StartSpan: Send + Sync {
     /// A context with the new span in it, and whether the span records anything. Only then it is
     /// described; the sampler sees the name, which holds the method, and the kind.
-    fn start(&self, template: &SpanTemplate, parent: &Context, describe: &Describe<'_>) -> (Context, bool);
+    fn start(
+        &self,
+        template: &SpanTemplate,
+        began: Beginning,
+        parent: &Context,
+        describe: &Describe<'_>,
+    ) -> (Context, bool);
 }
 
 impl<T> StartSpan for T
@@ -69,10 +82,23 @@ where
     T: Tracer + Send + Sync,
     T::Span: Send + Sync + 'static,
 {
-    fn start(&self, template: &SpanTemplate, parent: &Context, describe: &Describe<'_>) -> (Context, bool) {
-        let builder = SpanBuilder::from_name(template.name).with_kind(template.kind.clone());
+    fn start(
+        &self,
+        template: &SpanTemplate,
+        began: Beginning,
+        parent: &Context,
+        describe: &Describe<'_>,
+    ) -> (Context, bool) {
+        let mut builder = SpanBuilder::from_name(template.name)
+            .with_kind(template.kind.clone())
+            .with_start_time(began.time());
+        if template.sampled.load(Relaxed) {
+            builder.attributes = Some(Vec::with_capacity(ATTRIBUTES));
+        }
         let mut span = self.build_with_context(builder, parent);
-        if span.is_recording() {
+        let recording = span.is_recording();
+        template.sampled.store(recording, Relaxed);
+        if recording {
             template.attributes.iter().for_each(|attribute| span.set_attribute(attribute.clone()));
             describe(&mut |attribute| span.set_attribute(attribute));
             return (parent.with_span(span), true);
@@ -91,6 +117,8 @@ pub(crate) struct SpanTemplate {
     kind: SpanKind,
     attributes: Vec<KeyValue>,
     registered: bool,
+    /// Whether the last call was sampled: then there is likely use for room for attributes.
+    sampled: AtomicBool,
     #[cfg(feature = "tracing")]
     method: &'static str,
 }
@@ -118,6 +146,7 @@ impl SpanTemplate {
             kind,
             attributes,
             registered,
+            sampled: AtomicBool::new(false),
             #[cfg(feature = "tracing")]
             method,
         }
@@ -130,8 +159,13 @@ impl Tracing {
     }
 
     /// The span of a server's call, in the context that came with it.
-    pub(crate) fn server_span<B>(&self, template: &SpanTemplate, request: &Request<B>) -> CallSpan {
-        let span = self.unbridged_server_span(template, request);
+    pub(crate) fn server_span<B>(
+        &self,
+        template: &SpanTemplate,
+        started: Instant,
+        request: &Request<B>,
+    ) -> CallSpan {
+        let span = self.unbridged_server_span(template, started, request);
         #[cfg(feature = "tracing")]
         if self.bridge {
             return span.bridged(template.method);
@@ -139,7 +173,12 @@ impl Tracing {
         span
     }
 
-    fn unbridged_server_span<B>(&self, template: &SpanTemplate, request: &Request<B>) -> CallSpan {
+    fn unbridged_server_span<B>(
+        &self,
+        template: &SpanTemplate,
+        started: Instant,
+        request: &Request<B>,
+    ) -> CallSpan {
         let parent = self.propagator.as_ref().and_then(|propagator| propagator.extract(request.headers()));
         let Some(tracer) = &self.tracer else {
             return parent.map_or_else(CallSpan::none, CallSpan::unrecorded);
@@ -151,25 +190,29 @@ impl Tracing {
                 set(KeyValue::new("rpc.method_original", name));
             }
         };
+        let began = Beginning::at(started);
         let (context, recording) = match &parent {
-            Some(parent) => tracer.start(template, parent, &describe),
-            None => Context::map_current(|parent| tracer.start(template, parent, &describe)),
+            Some(parent) => tracer.start(template, began, parent, &describe),
+            None => Context::map_current(|parent| tracer.start(template, began, parent, &describe)),
         };
-        CallSpan::new(context, recording.then_some((self.events, self.server_errors)))
+        CallSpan::new(context, recording.then_some((began, self.events, self.server_errors)))
     }
 
     /// The span of a client's call.
-    pub(crate) fn call_span(&self, template: &SpanTemplate) -> CallSpan {
+    pub(crate) fn call_span(&self, template: &SpanTemplate, started: Instant) -> CallSpan {
         let Some(tracer) = &self.tracer else { return CallSpan::none() };
-        let (context, recording) = Context::map_current(|parent| tracer.start(template, parent, &|_| ()));
+        let began = Beginning::at(started);
+        let (context, recording) =
+            Context::map_current(|parent| tracer.start(template, began, parent, &|_| ()));
         // Its messages are events of the attempts.
-        CallSpan::new(context, recording.then_some((MessageEvents::none(), SpanErrors::Grpc)))
+        CallSpan::new(context, recording.then_some((began, MessageEvents::none(), SpanErrors::Grpc)))
     }
 
     /// The span of a client's attempt, whose context goes into the metadata.
     pub(crate) fn attempt_span(
         &self,
         template: &SpanTemplate,
+        started: Instant,
         previous: u64,
         headers: &mut HeaderMap,
     ) -> CallSpan {
@@ -181,9 +224,10 @@ impl Tracing {
                     set(KeyValue::new("previous-rpc-attempts", previous));
                     set(KeyValue::new("transparent-retry", false));
                 };
+                let began = Beginning::at(started);
                 let (context, recording) =
-                    Context::map_current(|parent| tracer.start(template, parent, &describe));
-                CallSpan::new(context, recording.then_some((self.events, SpanErrors::Grpc)))
+                    Context::map_current(|parent| tracer.start(template, began, parent, &describe));
+                CallSpan::new(context, recording.then_some((began, self.events, SpanErrors::Grpc)))
             }
         };
         if let Some(propagator) = &self.propagator {

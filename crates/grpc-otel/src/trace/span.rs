@@ -11,7 +11,8 @@ use tonic::Code;
 
 use super::MessageEvents;
 use crate::{
-    call::{Flow, Reason},
+    call::{Call, Flow, Reason},
+    clock::{Beginning, Instant},
     frame::Message,
     names::{ERROR_TYPE, RPC_STATUS_CODE},
     recorder::Side,
@@ -48,6 +49,7 @@ pub(crate) struct Current<'a> {
 }
 
 struct Recording {
+    began: Beginning,
     events: MessageEvents,
     errors: SpanErrors,
 }
@@ -55,10 +57,10 @@ struct Recording {
 impl CallSpan {
     /// The span in that context; with what is recorded of it, if anything is. Of a call that is not
     /// sampled the context is kept too, as what is below it is to know that.
-    pub(crate) fn new(context: Context, recording: Option<(MessageEvents, SpanErrors)>) -> Self {
+    pub(crate) fn new(context: Context, recording: Option<(Beginning, MessageEvents, SpanErrors)>) -> Self {
         let mut span = Self::none();
         span.context = Some(context);
-        span.recording = recording.map(|(events, errors)| Recording { events, errors });
+        span.recording = recording.map(|(began, events, errors)| Recording { began, events, errors });
         span
     }
 
@@ -127,20 +129,23 @@ impl CallSpan {
             KeyValue::new("sequence-number", to_i64(message.sequence)),
             KeyValue::new(size, i64::from(message.size)),
         ];
-        context.span().add_event(name, attributes);
+        let time = recording.began.time_at(Instant::now());
+        context.span().add_event_with_timestamp(name, time, attributes);
     }
 
     /// Ends the span.
-    pub(crate) fn end(&self, side: Side, code: Code, reason: &Reason<'_>, request: &Flow, response: &Flow) {
+    pub(crate) fn end(&self, call: &Call, ended: Instant, code: Code, reason: &Reason<'_>) {
         let (Some(context), Some(recording)) = (&self.context, &self.recording) else { return };
         let span = context.span();
         let name = status::name(code);
         let error = match recording.errors {
             SpanErrors::Grpc => code != Code::Ok,
-            SpanErrors::OpenTelemetry => status::is_error(side, code),
+            SpanErrors::OpenTelemetry => status::is_error(call.recorder.side, code),
         };
-        let (outbound, inbound) =
-            if side == Side::Server { (response, request) } else { (request, response) };
+        let (outbound, inbound) = match call.recorder.side {
+            Side::Server => (&call.response, &call.request),
+            Side::Call | Side::Attempt => (&call.request, &call.response),
+        };
         let unrecorded = |key, flow: &Flow| {
             let unrecorded = flow.unrecorded.load(Relaxed);
             (unrecorded > 0).then(|| KeyValue::new(key, to_i64(unrecorded)))
@@ -158,7 +163,7 @@ impl CallSpan {
         } else if code == Code::Ok {
             span.set_status(Status::Ok);
         }
-        span.end();
+        span.end_with_timestamp(recording.began.time_at(ended));
     }
 }
 

@@ -16,6 +16,7 @@ fn check(features: &str) -> String {
 fn metrics_or_traces_alone_build_without_a_warning() {
     assert_eq!(check("metrics"), "");
     assert_eq!(check("trace"), "");
+    assert_eq!(check("metrics,trace,tsc"), "");
     let neither = check("transport");
     assert!(neither.contains("records nothing without one of its features"), "{neither}");
 }

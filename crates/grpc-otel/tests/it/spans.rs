@@ -1,5 +1,7 @@
 //! The spans of A72.
 
+use std::time::{Duration, SystemTime};
+
 use grpc_otel::{MessageEvents, SpanErrors};
 use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry_sdk::trace::{Sampler, SpanData};
@@ -9,6 +11,9 @@ use crate::{
     observed::Observed,
     support::{client, hello, serve},
 };
+
+/// Two clocks are read one after the other, so they may seem to be this far apart.
+const CLOCKS: Duration = Duration::from_millis(1);
 
 fn attribute(span: &SpanData, key: &str) -> Option<String> {
     span.attributes.iter().find(|pair| pair.key.as_str() == key).map(|pair| pair.value.to_string())
@@ -22,7 +27,9 @@ fn named<'a>(spans: &'a [SpanData], name: &str) -> &'a SpanData {
 async fn a_call_is_one_trace_of_three_spans() {
     let (server, caller) = (Observed::new(), Observed::new());
     let endpoint = serve(&server.builder().build()).await;
+    let before = SystemTime::now() - CLOCKS;
     client(&caller.builder().build(), &endpoint).say_hello(hello("world")).await.unwrap();
+    let after = SystemTime::now() + CLOCKS;
 
     let (servers, callers) = (server.spans(), caller.spans());
     let sent = named(&callers, "Sent.helloworld.Greeter.SayHello");
@@ -53,6 +60,12 @@ async fn a_call_is_one_trace_of_three_spans() {
     assert_eq!(attribute(received, "server.address").as_deref(), Some("127.0.0.1"));
     assert_eq!(attribute(received, "network.peer.address").as_deref(), Some("127.0.0.1"));
     assert!(attribute(received, "network.peer.port").is_some());
+
+    for span in [sent, attempt, received] {
+        let times = span.events.iter().map(|event| event.timestamp);
+        let times: Vec<_> = [span.start_time].into_iter().chain(times).chain([span.end_time]).collect();
+        assert!(before <= span.start_time && times.is_sorted() && span.end_time <= after, "{times:?}");
+    }
 
     let events = |span: &SpanData| {
         span.events

@@ -9,6 +9,7 @@
 mod bare;
 #[path = "../../files.rs"]
 mod files;
+mod in_process;
 #[path = "../../machine.rs"]
 mod machine;
 mod turn;
@@ -49,17 +50,33 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Unary calls in one process without a transport: nanoseconds, not ratios
+    InProcess {
+        /// Only this one, such as for callgrind
+        #[arg(long)]
+        variant: Option<Variant>,
+    },
     #[command(hide = true)]
     Serve { variant: Variant, core: usize, files: PathBuf },
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    if let Some(Command::Serve { variant, core, files }) = arguments.command {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        return variant.serve(&runtime, CoreId { id: core }, &files);
+    match arguments.command {
+        Some(Command::Serve { variant, core, files }) => {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            variant.serve(&runtime, CoreId { id: core }, &files)
+        }
+        Some(Command::InProcess { variant }) => {
+            let all = Variant::value_variants();
+            in_process::compare(variant.as_ref().map_or(all, std::slice::from_ref), arguments.rounds)
+        }
+        None => compare(&arguments),
     }
+}
 
+/// In each round every variant has its turn.
+fn compare(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let (server_core, load_core) = machine::two_cores()?;
     machine::pin(load_core)?;
     let files = Files::make()?;

@@ -47,7 +47,7 @@ impl Variant {
         })
     }
 
-    fn otel(self) -> Option<GrpcOtel> {
+    pub(crate) fn otel(self) -> Option<GrpcOtel> {
         let otel = GrpcOtel::builder().propagator(TraceContextPropagator::new());
         let otel = match self {
             Self::NoLayer => return None,

@@ -1,0 +1,110 @@
+//! Unary calls of a service in this process, without a transport: small differences show, and `--variant` gives
+//! callgrind one server to count the instructions of.
+
+use std::{
+    error::Error,
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use grpc_otel::Methods;
+use http_body_util::Full;
+use kelvin_proto::{FILE_DESCRIPTOR_SET, SensorReading};
+use prost::Message as _;
+use tonic::{
+    body::Body,
+    codegen::{
+        Body as _, Service,
+        http::{Request, Response, Version, header},
+    },
+    service::Routes,
+};
+use tower_layer::Layer as _;
+
+use crate::{READINGS_PER_SENSOR, bare, variant::Variant};
+
+const PATH: &str = "http://localhost:50051/SensorService/SendSingleReading";
+
+/// Calls of one turn.
+const CALLS: u32 = 5000;
+
+pub(crate) fn compare(variants: &[Variant], rounds: usize) -> Result<(), Box<dyn Error>> {
+    let mut turns = Vec::new();
+    for variant in variants {
+        turns.push(turn(*variant)?);
+    }
+    let mut times = vec![Vec::new(); turns.len()];
+    for round in 0..=rounds {
+        for (turn, times) in turns.iter_mut().zip(&mut times) {
+            let time = turn();
+            // The first is for getting warm.
+            if round > 0 {
+                times.push(time);
+            }
+        }
+    }
+    println!("{:<12}{:>12}", "variant", "ns per call");
+    for (variant, times) in variants.iter().zip(&mut times) {
+        times.sort_unstable();
+        println!("{:<12}{:>12.0}", format!("{variant:?}"), times[times.len() / 2].as_secs_f64() * 1e9);
+    }
+    Ok(())
+}
+
+type Turn = Box<dyn FnMut() -> Duration>;
+
+fn turn(variant: Variant) -> Result<Turn, Box<dyn Error>> {
+    let routes = Routes::new(bare::service(READINGS_PER_SENSOR)).prepare();
+    Ok(match variant.otel() {
+        None => calls(routes),
+        Some(otel) => {
+            calls(otel.server_layer(Methods::from_descriptor_set(FILE_DESCRIPTOR_SET)?).layer(routes))
+        }
+    })
+}
+
+/// Makes the calls of one turn; what one of them took is returned.
+fn calls<S, B>(mut service: S) -> Turn
+where
+    S: Service<Request<Body>, Response = Response<B>> + 'static,
+    S::Error: std::fmt::Debug,
+    B: tonic::codegen::Body<Data = Bytes, Error: Into<tonic::codegen::StdError>> + Send + 'static,
+{
+    let message = message();
+    Box::new(move || {
+        let begin = Instant::now();
+        for _ in 0..CALLS {
+            let mut cx = Context::from_waker(Waker::noop());
+            let response = pin!(service.call(request(message.clone()))).poll(&mut cx);
+            let Poll::Ready(Ok(response)) = response else { panic!("the service waits or fails") };
+            // As tonic's transport takes it.
+            let mut body = pin!(response.map(Body::new).into_body());
+            let mut frames = std::iter::from_fn(|| match body.as_mut().poll_frame(&mut cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => panic!("the body waits"),
+            });
+            assert!(frames.any(|frame| frame.is_ok_and(|frame| frame.is_trailers())), "no trailers");
+        }
+        begin.elapsed() / CALLS
+    })
+}
+
+/// What a tonic client sends.
+fn request(message: Bytes) -> Request<Body> {
+    let request = Request::post(PATH)
+        .version(Version::HTTP_2)
+        .header(header::TE, "trailers")
+        .header(header::CONTENT_TYPE, "application/grpc")
+        .header(header::USER_AGENT, "tonic/0.14");
+    request.body(Body::new(Full::new(message))).expect("all parts are valid")
+}
+
+fn message() -> Bytes {
+    let reading = SensorReading { sensor_id: "sensor-1".into(), temperature: 21.5, ..Default::default() };
+    let mut bytes = BytesMut::from(&[0][..]);
+    bytes.put_u32(u32::try_from(reading.encoded_len()).expect("a reading is short"));
+    reading.encode(&mut bytes).expect("the buffer grows");
+    bytes.freeze()
+}
