@@ -16,8 +16,8 @@ use super::{connection::Connector, peers::Peers};
 /// No look-up follows another sooner.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Keeps every address that `lookup` finds connected, for ever: new ones are taken up, those that are gone are left,
-/// and calls that are under way there end by themselves.
+/// Keeps every address that `lookup` finds connected, for ever: new ones are taken up, those that are gone are left.
+/// Calls that are under way there end by themselves; those that go on for long move.
 pub(super) async fn follow<F, A>(mut lookup: F, refresh: Duration, connector: Arc<Connector>, peers: Peers)
 where
     F: FnMut() -> A,

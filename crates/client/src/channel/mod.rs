@@ -107,7 +107,7 @@ impl Channel {
         self.peers.connections()
     }
 
-    /// Waits until a server that is about to go has a successor: calls that go on for long should move there.
+    /// Waits until a server that goes has a successor: calls that go on for long should move there.
     pub(crate) async fn moved(&self) {
         self.peers.moved().await;
     }

@@ -31,7 +31,9 @@ struct Known {
     addresses: BTreeMap<SocketAddr, State>,
     /// Why the name has no addresses.
     lookup_error: Option<String>,
-    /// How often a server that is about to go got a successor.
+    /// A connected server is no longer an address of the name, and nobody has taken its place yet.
+    gone: bool,
+    /// How often a server that goes got a successor.
     moves: u64,
 }
 
@@ -46,6 +48,18 @@ enum State {
     Failed(String),
 }
 
+impl State {
+    /// The connection, if there is one.
+    fn open(&self) -> Option<&SendRequest<Body>> {
+        match self {
+            Self::Connected(sender) | Self::Leaving(sender) => {
+                Some(sender).filter(|sender| !sender.is_closed())
+            }
+            Self::Connecting | Self::Failed(_) => None,
+        }
+    }
+}
+
 impl Peers {
     /// Takes up `address`.
     pub(super) fn add(&self, address: SocketAddr) {
@@ -54,10 +68,13 @@ impl Peers {
         });
     }
 
-    /// Leaves `address`; calls that are under way there end by themselves.
+    /// Leaves `address`; calls that are under way there end by themselves, and those that go on for long move.
     pub(super) fn remove(&self, address: SocketAddr) {
         self.update(|known| {
-            known.addresses.remove(&address);
+            let had_successor = known.has_successor();
+            let Some(state) = known.addresses.remove(&address) else { return };
+            let moved = had_successor && matches!(state, State::Leaving(_));
+            known.gone |= state.open().is_some() && !moved;
         });
     }
 
@@ -113,7 +130,7 @@ impl Peers {
         self.0.known.borrow().any_leaving()
     }
 
-    /// Waits until a server that is about to go has a successor.
+    /// Waits until a server that goes has a successor.
     pub(super) async fn moved(&self) {
         let mut known = self.0.known.subscribe();
         let moves = known.borrow().moves;
@@ -122,8 +139,7 @@ impl Peers {
 
     fn set(&self, address: SocketAddr, state: State) {
         self.update(|known| match (known.addresses.get_mut(&address), &state) {
-            (Some(State::Connected(sender) | State::Leaving(sender)), State::Failed(_))
-                if !sender.is_closed() => {}
+            (Some(old), State::Failed(_)) if old.open().is_some() => {}
             (Some(old), _) => *old = state,
             // It was removed meanwhile.
             (None, _) => {}
@@ -134,7 +150,10 @@ impl Peers {
         self.0.known.send_modify(|known| {
             let before = known.has_successor();
             change(known);
-            known.moves += u64::from(known.has_successor() && !before);
+            if known.has_successor() {
+                known.moves += u64::from(known.gone || !before);
+                known.gone = false;
+            }
         });
     }
 
@@ -153,17 +172,11 @@ impl Peers {
 
 impl Known {
     fn connected(&self) -> impl Iterator<Item = &SendRequest<Body>> {
-        self.addresses.values().filter_map(|state| match state {
-            State::Connected(sender) if !sender.is_closed() => Some(sender),
-            _ => None,
-        })
+        self.addresses.values().filter(|state| matches!(state, State::Connected(_))).filter_map(State::open)
     }
 
     fn leaving(&self) -> impl Iterator<Item = &SendRequest<Body>> {
-        self.addresses.values().filter_map(|state| match state {
-            State::Leaving(sender) if !sender.is_closed() => Some(sender),
-            _ => None,
-        })
+        self.addresses.values().filter(|state| matches!(state, State::Leaving(_))).filter_map(State::open)
     }
 
     fn any_leaving(&self) -> bool {
@@ -171,7 +184,7 @@ impl Known {
     }
 
     fn has_successor(&self) -> bool {
-        self.any_leaving() && self.connected().next().is_some()
+        (self.gone || self.any_leaving()) && self.connected().next().is_some()
     }
 
     fn pick(&self, turn: usize) -> Option<Result<SendRequest<Body>, Status>> {
