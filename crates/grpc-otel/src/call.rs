@@ -75,10 +75,12 @@ impl Meter {
             Direction::Response => &call.response,
         };
         #[cfg(feature = "trace")]
-        if call.span.is_recording() {
+        if call.span.tells_messages(&call.recorder) {
             let outbound = call.recorder.side.sends(self.direction);
+            let events = call.recorder.shared.tracing.events;
             each_chunk(data, |chunk| {
-                self.parser.push(chunk, |message| call.span.message(outbound, message, &flow.unrecorded));
+                self.parser
+                    .push(chunk, |message| call.span.message(events, outbound, message, &flow.unrecorded));
             });
             flow.bytes.store(self.parser.bytes(), Relaxed);
             return;

@@ -66,15 +66,15 @@ type Describe<'a> = dyn Fn(&mut dyn FnMut(KeyValue)) + 'a;
 
 /// A tracer of any kind.
 pub(crate) trait StartSpan: Send + Sync {
-    /// A context with the new span in it, and whether the span records anything. Only then it is
-    /// described; the sampler sees the name, which holds the method, and the kind.
+    /// The new span, in a context. It is described only if it records anything; the sampler sees the
+    /// name, which holds the method, and the kind.
     fn start(
         &self,
         template: &SpanTemplate,
         began: Beginning,
         parent: &Context,
         describe: &Describe<'_>,
-    ) -> (Context, bool);
+    ) -> CallSpan;
 }
 
 impl<T> StartSpan for T
@@ -88,7 +88,7 @@ where
         began: Beginning,
         parent: &Context,
         describe: &Describe<'_>,
-    ) -> (Context, bool) {
+    ) -> CallSpan {
         let mut builder = SpanBuilder::from_name(template.name)
             .with_kind(template.kind.clone())
             .with_start_time(began.time());
@@ -101,13 +101,13 @@ where
         if recording {
             template.attributes.iter().for_each(|attribute| span.set_attribute(attribute.clone()));
             describe(&mut |attribute| span.set_attribute(attribute));
-            return (parent.with_span(span), true);
+            return CallSpan::new(parent.with_span(span), Some(began));
         }
         // Of a span that records nothing only the identity matters, for the spans below it.
         let identity = span.span_context();
         let same = identity.span_id() == parent.span().span_context().span_id();
         let context = if same { parent.clone() } else { parent.with_remote_span_context(identity.clone()) };
-        (context, false)
+        CallSpan::new(context, None)
     }
 }
 
@@ -181,7 +181,7 @@ impl Tracing {
     ) -> CallSpan {
         let parent = self.propagator.as_ref().and_then(|propagator| propagator.extract(request.headers()));
         let Some(tracer) = &self.tracer else {
-            return parent.map_or_else(CallSpan::none, CallSpan::unrecorded);
+            return parent.map_or_else(CallSpan::none, |parent| CallSpan::new(parent, None));
         };
         let describe = |set: &mut dyn FnMut(KeyValue)| {
             ends::of_request(request, self.peer, set);
@@ -191,21 +191,17 @@ impl Tracing {
             }
         };
         let began = Beginning::at(started);
-        let (context, recording) = match &parent {
+        match &parent {
             Some(parent) => tracer.start(template, began, parent, &describe),
             None => Context::map_current(|parent| tracer.start(template, began, parent, &describe)),
-        };
-        CallSpan::new(context, recording.then_some((began, self.events, self.server_errors)))
+        }
     }
 
     /// The span of a client's call.
     pub(crate) fn call_span(&self, template: &SpanTemplate, started: Instant) -> CallSpan {
         let Some(tracer) = &self.tracer else { return CallSpan::none() };
         let began = Beginning::at(started);
-        let (context, recording) =
-            Context::map_current(|parent| tracer.start(template, began, parent, &|_| ()));
-        // Its messages are events of the attempts.
-        CallSpan::new(context, recording.then_some((began, MessageEvents::none(), SpanErrors::Grpc)))
+        Context::map_current(|parent| tracer.start(template, began, parent, &|_| ()))
     }
 
     /// The span of a client's attempt, whose context goes into the metadata.
@@ -225,9 +221,7 @@ impl Tracing {
                     set(KeyValue::new("transparent-retry", false));
                 };
                 let began = Beginning::at(started);
-                let (context, recording) =
-                    Context::map_current(|parent| tracer.start(template, began, parent, &describe));
-                CallSpan::new(context, recording.then_some((began, self.events, SpanErrors::Grpc)))
+                Context::map_current(|parent| tracer.start(template, began, parent, &describe))
             }
         };
         if let Some(propagator) = &self.propagator {

@@ -15,7 +15,7 @@ use crate::{
     clock::{Beginning, Instant},
     frame::Message,
     names::{ERROR_TYPE, RPC_STATUS_CODE},
-    recorder::Side,
+    recorder::{Recorder, Side},
     status,
 };
 
@@ -33,8 +33,11 @@ pub enum SpanErrors {
 
 /// The span of a call and the context it is in.
 pub(crate) struct CallSpan {
-    context: Option<Context>,
-    recording: Option<Recording>,
+    /// Empty if there is neither. Not an `Option`, which would take longer to move.
+    context: Context,
+    present: bool,
+    /// Whether anything is recorded, and since when.
+    began: Option<Beginning>,
     #[cfg(feature = "tracing")]
     bridge: tracing::Span,
 }
@@ -48,40 +51,28 @@ pub(crate) struct Current<'a> {
     _lifetime: std::marker::PhantomData<&'a ()>,
 }
 
-struct Recording {
-    began: Beginning,
-    events: MessageEvents,
-    errors: SpanErrors,
-}
-
 impl CallSpan {
-    /// The span in that context; with what is recorded of it, if anything is. Of a call that is not
-    /// sampled the context is kept too, as what is below it is to know that.
-    pub(crate) fn new(context: Context, recording: Option<(Beginning, MessageEvents, SpanErrors)>) -> Self {
-        let mut span = Self::none();
-        span.context = Some(context);
-        span.recording = recording.map(|(began, events, errors)| Recording { began, events, errors });
-        span
-    }
-
-    pub(crate) fn unrecorded(context: Context) -> Self {
-        Self::new(context, None)
-    }
-
-    /// There is neither a span nor a context.
-    pub(crate) fn none() -> Self {
+    /// The span in that context; since when it is recorded, if it is. Of a call that is not sampled
+    /// the context is kept too, as what is below it is to know that.
+    pub(crate) fn new(context: Context, began: Option<Beginning>) -> Self {
         Self {
-            context: None,
-            recording: None,
+            context,
+            present: true,
+            began,
             #[cfg(feature = "tracing")]
             bridge: tracing::Span::none(),
         }
     }
 
+    /// There is neither a span nor a context.
+    pub(crate) fn none() -> Self {
+        Self { present: false, ..Self::new(Context::new(), None) }
+    }
+
     /// The same with a span of the `tracing` crate that carries the ids of this one.
     #[cfg(feature = "tracing")]
     pub(crate) fn bridged(self, method: &'static str) -> Self {
-        let Some(context) = &self.context else { return self };
+        let Some(context) = self.context() else { return self };
         let bridge = tracing::info_span!(
             "rpc",
             rpc.method = method,
@@ -92,13 +83,13 @@ impl CallSpan {
     }
 
     pub(crate) fn context(&self) -> Option<&Context> {
-        self.context.as_ref()
+        self.present.then_some(&self.context)
     }
 
     /// Makes the context current until the guard is dropped.
     pub(crate) fn attach(&self) -> Option<Current<'_>> {
         Some(Current {
-            _context: self.context.clone()?.attach(),
+            _context: self.context()?.clone().attach(),
             #[cfg(feature = "tracing")]
             _bridge: self.bridge.enter(),
             #[cfg(not(feature = "tracing"))]
@@ -106,16 +97,22 @@ impl CallSpan {
         })
     }
 
-    /// Whether messages are to be told.
-    pub(crate) fn is_recording(&self) -> bool {
-        self.recording.as_ref().is_some_and(|recording| !recording.events.is_none())
+    /// Whether messages are to be told. Those of a client's call are events of its attempts.
+    pub(crate) fn tells_messages(&self, recorder: &Recorder) -> bool {
+        self.began.is_some() && recorder.side != Side::Call && !recorder.shared.tracing.events.is_none()
     }
 
     /// A message has passed. Of a compressed one the size before compression is not known here,
     /// so its event is the one A72 has for the compressed size alone.
-    pub(crate) fn message(&self, outbound: bool, message: Message, unrecorded: &AtomicU64) {
-        let (Some(context), Some(recording)) = (&self.context, &self.recording) else { return };
-        if !recording.events.includes(message.sequence) {
+    pub(crate) fn message(
+        &self,
+        events: MessageEvents,
+        outbound: bool,
+        message: Message,
+        unrecorded: &AtomicU64,
+    ) {
+        let Some(began) = self.began else { return };
+        if !events.includes(message.sequence) {
             unrecorded.fetch_add(1, Relaxed);
             return;
         }
@@ -129,20 +126,21 @@ impl CallSpan {
             KeyValue::new("sequence-number", to_i64(message.sequence)),
             KeyValue::new(size, i64::from(message.size)),
         ];
-        let time = recording.began.time_at(Instant::now());
-        context.span().add_event_with_timestamp(name, time, attributes);
+        let time = began.time_at(Instant::now());
+        self.context.span().add_event_with_timestamp(name, time, attributes);
     }
 
     /// Ends the span.
     pub(crate) fn end(&self, call: &Call, ended: Instant, code: Code, reason: &Reason<'_>) {
-        let (Some(context), Some(recording)) = (&self.context, &self.recording) else { return };
-        let span = context.span();
+        let Some(began) = self.began else { return };
+        let span = self.context.span();
         let name = status::name(code);
-        let error = match recording.errors {
-            SpanErrors::Grpc => code != Code::Ok,
-            SpanErrors::OpenTelemetry => status::is_error(call.recorder.side, code),
+        let side = call.recorder.side;
+        let error = match call.recorder.shared.tracing.server_errors {
+            SpanErrors::OpenTelemetry if side == Side::Server => status::is_error(side, code),
+            _ => code != Code::Ok,
         };
-        let (outbound, inbound) = match call.recorder.side {
+        let (outbound, inbound) = match side {
             Side::Server => (&call.response, &call.request),
             Side::Call | Side::Attempt => (&call.request, &call.response),
         };
@@ -163,7 +161,7 @@ impl CallSpan {
         } else if code == Code::Ok {
             span.set_status(Status::Ok);
         }
-        span.end_with_timestamp(recording.began.time_at(ended));
+        span.end_with_timestamp(began.time_at(ended));
     }
 }
 
