@@ -75,9 +75,8 @@ impl Meter {
             Direction::Response => &call.response,
         };
         #[cfg(feature = "trace")]
-        if call.span.tells_messages(&call.recorder) {
+        if let Some(events) = call.span.message_events(&call.recorder) {
             let outbound = call.recorder.side.sends(self.direction);
-            let events = call.recorder.shared.tracing.events;
             each_chunk(data, |chunk| {
                 self.parser
                     .push(chunk, |message| call.span.message(events, outbound, message, &flow.unrecorded));

@@ -97,9 +97,10 @@ impl CallSpan {
         })
     }
 
-    /// Whether messages are to be told. Those of a client's call are events of its attempts.
-    pub(crate) fn tells_messages(&self, recorder: &Recorder) -> bool {
-        self.began.is_some() && recorder.side != Side::Call && !recorder.shared.tracing.events.is_none()
+    /// Which messages are to be told, if any are. Those of a client's call are events of its attempts.
+    pub(crate) fn message_events(&self, recorder: &Recorder) -> Option<MessageEvents> {
+        let events = recorder.shared.tracing.events;
+        (self.began.is_some() && recorder.side != Side::Call && !events.is_none()).then_some(events)
     }
 
     /// A message has passed. Of a compressed one the size before compression is not known here,
