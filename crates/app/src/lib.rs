@@ -7,7 +7,9 @@ pub mod health;
 mod program;
 pub mod settings;
 pub mod signal;
+mod time;
 
 pub use counted::counted;
 pub use program::{BoxError, Command, EXIT_USAGE, Program, error_chain, exit_code};
 pub use settings::{Bytes, Parse, Setting, Settings, SettingsError};
+pub use time::unix_now;

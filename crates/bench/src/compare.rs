@@ -2,8 +2,9 @@
 
 use std::{error::Error, process, sync::Arc, time::Duration};
 
-use kelvin_client::load::{self, Kind, Options, Target, Tls};
-use kelvin_tls::{ClientFiles, ClientTls};
+use kelvin_credentials::{ClientFiles, ClientTls};
+use kelvin_load::{Options, Target, Tls};
+use kelvin_proto::CallType;
 use serde::Serialize;
 
 use crate::{
@@ -127,14 +128,14 @@ impl Bench {
 
     fn measure(&self, case: &Case, peer: Peer) -> Result<Sample, Box<dyn Error>> {
         let server = Running::start(peer, self.server_core, &self.files, &self.telemetry)?;
-        let mut options = Options::new(self.target(&server)?, vec![Kind::Unary]);
+        let mut options = Options::new(self.target(&server)?, vec![CallType::Unary]);
         (options.warm_up, options.duration) = (self.warm_up, self.duration);
         case.shape(&mut options);
 
         // Processor time from the end of the warm-up to the last look during the measurement.
         let look = || Some((server.cpu_time()?, machine::cpu_time(process::id())?));
         let (mut first, mut last) = (None, None);
-        let report = load::run(&options, |progress| {
+        let report = kelvin_load::run(&options, |progress| {
             let seen = look().map(|times| (times, std::time::Instant::now()));
             *if progress.warm_up { &mut first } else { &mut last } = seen;
         })?;

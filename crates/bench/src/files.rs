@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use kelvin_tls::ca;
+use kelvin_credentials::ca;
 
 /// What the servers and the load need, in a folder that goes with it.
 pub(crate) struct Files {

@@ -1,12 +1,12 @@
 //! `kelvin-client check`: whether the server works for this client, and for nobody without credentials.
 
 use futures_util::stream;
-use kelvin_app::BoxError;
+use kelvin_app::{BoxError, unix_now};
 use kelvin_proto::{SensorReading, SensorRequest};
 use kelvin_telemetry::Telemetry;
 use tonic::{Code, Request, Status};
 
-use crate::{Channel, Client, ClientError, Config, channel::Deadline, now};
+use crate::{Channel, Client, ClientError, Config, channel::Deadline};
 
 /// The sensor whose readings the check sends.
 const SENSOR: &str = "check";
@@ -16,8 +16,12 @@ const STREAMED: u64 = 3;
 /// Makes calls of each kind, and one without credentials, with the client's settings. Prints a line for each.
 pub async fn run(config: &Config, telemetry: &Telemetry) -> Result<(), BoxError> {
     let client = Channel::open(config, telemetry)?.client();
-    let calls =
-        Calls { client, config, started: now(), temperature: (fastrand::f64() * 1000.0).round() / 100.0 };
+    let calls = Calls {
+        client,
+        config,
+        started: unix_now(),
+        temperature: (fastrand::f64() * 1000.0).round() / 100.0,
+    };
     let results = [
         tell("a reading is stored", &calls.unary().await),
         tell("a stream of readings is stored", &calls.stream().await),
@@ -83,7 +87,7 @@ impl Calls<'_> {
     }
 
     fn reading(&self) -> SensorReading {
-        SensorReading { sensor_id: SENSOR.to_owned(), temperature: self.temperature, timestamp: now() }
+        SensorReading { sensor_id: SENSOR.to_owned(), temperature: self.temperature, timestamp: unix_now() }
     }
 }
 

@@ -4,26 +4,13 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::{Uri, uri::Authority};
 use kelvin_app::SettingsError;
-
-kelvin_app::words! {
-    /// The four kinds of sensor.
-    pub enum Rpc {
-        /// One call for each reading.
-        Unary = "unary",
-        /// Many readings in a call, one answer.
-        ClientStreaming = "client-streaming",
-        /// Reads what sensors sent, and what is new.
-        ServerStreaming = "server-streaming",
-        /// A conversation: an answer to each reading.
-        BidiStreaming = "bidi-streaming",
-    }
-}
+use kelvin_proto::CallType;
 
 kelvin_app::settings! {
     /// The settings of one client.
     pub struct Config {
         /// Which call it makes: `unary`, `client-streaming`, `server-streaming` or `bidi-streaming`.
-        pub client_rpc: Rpc = "unary",
+        pub client_rpc: CallType = "unary",
         /// The server. All addresses of the name are used; `http://` is plain text.
         pub server: Uri = "https://localhost:50051",
         /// The certificates that vouch for the server, PEM. Needed with `https://`.
@@ -53,8 +40,8 @@ kelvin_app::settings! {
         pub deadline: Duration = "10s",
         /// After how long a stream is ended and another begun, give or take a fifth. Shorter than the server's own
         /// limit.
-        pub stream_length: Duration = "1m",
-        /// `server-streaming` only: keeps each call open for `KELVIN_STREAM_LENGTH` and gets what is new as it
+        pub stream_duration: Duration = "1m",
+        /// `server-streaming` only: keeps each call open for `KELVIN_STREAM_DURATION` and gets what is new as it
         /// arrives.
         pub follow: bool = "false",
         /// How many readings wait for a server that is away; then the oldest are dropped.
@@ -100,7 +87,7 @@ fn check(config: &Config, error: &mut SettingsError) {
     }
     for (variable, length) in [
         ("KELVIN_DEADLINE", config.deadline),
-        ("KELVIN_STREAM_LENGTH", config.stream_length),
+        ("KELVIN_STREAM_DURATION", config.stream_duration),
         ("KELVIN_DNS_REFRESH", config.dns_refresh),
         ("KELVIN_RELOAD_INTERVAL", config.reload_interval),
         ("KELVIN_INTERVAL_MAX", config.interval_max),
@@ -141,7 +128,7 @@ impl Config {
     /// The names of the sensors.
     pub(crate) fn sensor_ids(&self) -> impl Iterator<Item = String> + use<> {
         let prefix = self.sensor_prefix.clone().unwrap_or_else(|| match self.client_rpc {
-            Rpc::ServerStreaming => format!("{}-", Rpc::Unary),
+            CallType::ServerStreaming => format!("{}-", CallType::Unary),
             rpc => format!("{rpc}-"),
         });
         (1..=self.sensors).map(move |number| format!("{prefix}{number}"))
@@ -161,7 +148,7 @@ mod tests {
             ("KELVIN_CLIENT_RPC", "chat"),
             ("KELVIN_SENSORS", "0"),
             ("KELVIN_INTERVAL_MIN", "10s"),
-            ("KELVIN_STREAM_LENGTH", "365d"),
+            ("KELVIN_STREAM_DURATION", "365d"),
         ])
         .unwrap_err();
         for variable in [
@@ -172,7 +159,7 @@ mod tests {
             "CLIENT_RPC",
             "SENSORS",
             "INTERVAL_MIN",
-            "STREAM_LENGTH",
+            "STREAM_DURATION",
         ] {
             assert!(error.names(&format!("KELVIN_{variable}")), "{variable} in: {error}");
         }

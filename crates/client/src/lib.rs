@@ -9,7 +9,6 @@ mod channel;
 pub mod check;
 mod config;
 mod kinds;
-pub mod load;
 mod metrics;
 mod outbox;
 mod progress;
@@ -17,16 +16,15 @@ mod session;
 mod simulation;
 mod verdict;
 
-use std::time::SystemTime;
-
-use kelvin_app::{SettingsError, health::Health};
+use kelvin_app::{SettingsError, health::Health, unix_now};
+use kelvin_proto::CallType;
 use kelvin_telemetry::Telemetry;
 use opentelemetry::metrics::MeterProvider as _;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use channel::{Channel, Client};
-pub use config::{Config, Rpc};
+pub use config::Config;
 
 use kinds::{BidiStreaming, ClientStreaming, ServerStreaming, Unary};
 use metrics::Metrics;
@@ -80,19 +78,19 @@ pub async fn run(
 
 async fn drive(session: &Session) {
     match session.config.client_rpc {
-        Rpc::Unary => session.drive(Unary).await,
-        Rpc::ClientStreaming => session.drive(ClientStreaming).await,
-        Rpc::ServerStreaming => {
+        CallType::Unary => session.drive(Unary).await,
+        CallType::ClientStreaming => session.drive(ClientStreaming).await,
+        CallType::ServerStreaming => {
             let kind = ServerStreaming::new(&session.config);
             session.drive(kind).await;
         }
-        Rpc::BidiStreaming => session.drive(BidiStreaming).await,
+        CallType::BidiStreaming => session.drive(BidiStreaming).await,
     }
 }
 
 /// Measures now and then, for ever, whether the server takes it or not.
 async fn measure(session: &Session) {
-    if session.config.client_rpc == Rpc::ServerStreaming {
+    if session.config.client_rpc == CallType::ServerStreaming {
         return std::future::pending().await;
     }
     let seed = session.config.seed.unwrap_or_else(|| fastrand::u64(..));
@@ -100,12 +98,6 @@ async fn measure(session: &Session) {
     let mut simulation = Simulation::new(seed, session.config.sensor_ids());
     loop {
         sleep(session.interval()).await;
-        session.outbox.push(simulation.measure(now()));
+        session.outbox.push(simulation.measure(unix_now()));
     }
-}
-
-/// Unix seconds.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

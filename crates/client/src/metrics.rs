@@ -5,7 +5,7 @@ use opentelemetry::{
     metrics::{Counter, Meter},
 };
 
-use crate::config::Rpc;
+use kelvin_proto::CallType;
 
 /// `kelvin.client.readings.*`, with the kind of call as `kelvin.rpc`.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(meter: &Meter, rpc: Rpc) -> Self {
+    pub(crate) fn new(meter: &Meter, rpc: CallType) -> Self {
         let counter = |name: &'static str, unit: &'static str, description: &'static str| {
             meter.u64_counter(name).with_unit(unit).with_description(description).build()
         };

@@ -170,11 +170,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Rpc;
+    use kelvin_proto::CallType;
 
     fn outbox(capacity: usize) -> Outbox {
         let meter = SdkMeterProvider::default().meter("test");
-        Outbox::new(capacity, Metrics::new(&meter, Rpc::Unary))
+        Outbox::new(capacity, Metrics::new(&meter, CallType::Unary))
     }
 
     fn reading(number: i64) -> SensorReading {

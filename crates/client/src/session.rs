@@ -87,8 +87,8 @@ impl Session {
     }
 
     /// How long the next stream shall be; not all clients end theirs at the same moment.
-    pub(crate) fn stream_length(&self) -> Duration {
-        jitter(self.config.stream_length)
+    pub(crate) fn stream_duration(&self) -> Duration {
+        jitter(self.config.stream_duration)
     }
 
     /// Waits until a stream should end: after `length`, or when its server is about to go and there is another.

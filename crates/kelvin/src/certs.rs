@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 use kelvin_app::BoxError;
-use kelvin_tls::ca::{LocalCa, Pair, Usage};
+use kelvin_credentials::ca::{LocalCa, Pair, Usage};
 
 /// Makes a CA and a pair of certificate and key each for a server and a client (ECDSA P-256)
 ///
@@ -62,7 +62,7 @@ pub(crate) fn run(Arguments { dir, names, force }: &Arguments) -> Result<(), Box
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use kelvin_tls::{ClientAuth, ClientFiles, ClientTls, ServerFiles, ServerTls};
+    use kelvin_credentials::{ClientAuth, ClientFiles, ClientTls, ServerFiles, ServerTls};
 
     use super::*;
 

@@ -4,14 +4,16 @@ use std::{
     fmt::Write as _,
     io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
+    str::FromStr,
     thread,
     time::Duration,
 };
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use kelvin_app::{BoxError, error_chain};
-use kelvin_client::load::{self, Kind, LoadError, Options, Progress, Target, Tls};
-use kelvin_tls::{ClientFiles, ClientTls, Tokens};
+use kelvin_credentials::{ClientFiles, ClientTls, Tokens};
+use kelvin_load::{LoadError, Options, Progress, Target, Tls};
+use kelvin_proto::CallType;
 use tonic::Code;
 
 use crate::duration;
@@ -19,9 +21,9 @@ use crate::duration;
 /// Calls a server as often as it can take and says how often that is
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The type of call
-    #[arg(long, value_enum, default_value = "unary")]
-    rpc: Rpc,
+    /// The call type: `unary`, `client-streaming`, `server-streaming`, `bidi-streaming`, or `mixed` for all
+    #[arg(long, default_value = "unary")]
+    rpc: CallTypes,
     /// Host and port of the server
     #[arg(long, default_value = "localhost:50051")]
     address: String,
@@ -75,24 +77,19 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Rpc {
-    Unary,
-    ClientStreaming,
-    ServerStreaming,
-    BidiStreaming,
-    Mixed,
-}
+/// One call type, or all of them in turn.
+#[derive(Clone)]
+struct CallTypes(Vec<CallType>);
 
-impl Rpc {
-    fn kinds(self) -> Vec<Kind> {
-        match self {
-            Self::Unary => vec![Kind::Unary],
-            Self::ClientStreaming => vec![Kind::ClientStreaming],
-            Self::ServerStreaming => vec![Kind::ServerStreaming],
-            Self::BidiStreaming => vec![Kind::BidiStreaming],
-            Self::Mixed => Kind::ALL.to_vec(),
+impl FromStr for CallTypes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "mixed" {
+            return Ok(Self(CallType::ALL.to_vec()));
         }
+        let call_type = text.parse().map_err(|error| format!("{error}, or `mixed` for all of them"))?;
+        Ok(Self(vec![call_type]))
     }
 }
 
@@ -100,7 +97,7 @@ impl Rpc {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), BoxError> {
     let options = arguments.options()?;
     let live = io::stderr().is_terminal();
-    let report = load::run(&options, |progress| tell(progress, live)).map_err(|error| hint(&error))?;
+    let report = kelvin_load::run(&options, |progress| tell(progress, live)).map_err(|error| hint(&error))?;
     if live {
         eprintln!();
     }
@@ -128,7 +125,7 @@ impl Arguments {
             one_message_a_frame: self.one_message_a_frame,
             warm_up: self.warm_up,
             duration: self.duration,
-            ..Options::new(self.target()?, self.rpc.kinds())
+            ..Options::new(self.target()?, self.rpc.0.clone())
         })
     }
 

@@ -1,9 +1,5 @@
 //! The demo as a user runs it.
 
-#[path = "../../store/tests/processes/mod.rs"]
-#[expect(dead_code, reason = "other tests need more of it")]
-mod processes;
-
 use std::{
     io::{BufRead as _, BufReader},
     net::TcpListener,
@@ -30,7 +26,7 @@ fn all_four_types_of_call_work() {
 #[test]
 fn all_four_types_of_call_work_on_valkey() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let valkey = runtime.block_on(processes::Server::start(&[]));
+    let valkey = runtime.block_on(kelvin_testing::ValkeyServer::start(&[]));
     let arguments = ["demo", "--plain", "--duration", "8s", "--json", "--port", "0", "--store", "valkey"];
     let output = kelvin(&arguments).env("KELVIN_VALKEY_ADDRESS", valkey.address()).output().unwrap();
     check(&output);

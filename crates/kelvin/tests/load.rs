@@ -1,9 +1,5 @@
 //! `kelvin load` against the real server.
 
-#[path = "../../store/tests/processes/mod.rs"]
-#[expect(dead_code, reason = "other tests need more of it")]
-mod processes;
-
 use std::{
     io::{BufRead as _, BufReader},
     net::TcpListener,
@@ -13,10 +9,10 @@ use std::{
 };
 
 use kelvin_client::Channel;
+use kelvin_credentials::ca::LocalCa;
 use kelvin_proto::ListSensorsRequest;
 use kelvin_server::Server;
 use kelvin_telemetry::Telemetry;
-use kelvin_tls::ca::LocalCa;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{runtime, sync::oneshot};
@@ -50,7 +46,7 @@ impl Running {
             ("KELVIN_TLS_CERT", file("server.crt")),
             ("KELVIN_TLS_KEY", file("server.key")),
             ("KELVIN_TOKEN_FILE", file("token")),
-            ("KELVIN_DRAIN_WAIT", "0s".to_owned()),
+            ("KELVIN_DRAIN_DELAY", "0s".to_owned()),
         ];
         let config =
             kelvin_server::Config::from_pairs(own.into_iter().chain(settings.iter().cloned())).unwrap();
@@ -167,7 +163,7 @@ fn all_types_of_call_work_in_one_run() {
 #[test]
 fn a_server_on_valkey_stores_what_is_counted() {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let valkey = runtime.block_on(processes::Server::start(&[]));
+    let valkey = runtime.block_on(kelvin_testing::ValkeyServer::start(&[]));
     let on_valkey = [("KELVIN_STORE", "valkey".to_owned()), ("KELVIN_VALKEY_ADDRESS", valkey.address())];
     let server = Running::start_with(&on_valkey);
     let shape = ["--rpc", "client-streaming", "--warm-up", "0s", "--duration", "1s", "--sensors", "10"];

@@ -1,10 +1,16 @@
-//! The contract of Kelvin: messages, client and server stubs, and the descriptor set for reflection.
+//! The API of Kelvin: messages, client and server stubs, the descriptor set for reflection, and the call types.
 //!
 //! The source is `proto/sensor.proto`; units and meanings are documented there.
 
-#![allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]
+mod call_type;
 
-tonic::include_proto!("_");
+pub use call_type::{CallType, UnknownCallType};
+pub use generated::*;
+
+#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]
+mod generated {
+    tonic::include_proto!("_");
+}
 
 /// The encoded `FileDescriptorSet` of `sensor.proto`.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sensor.bin"));

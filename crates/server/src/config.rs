@@ -73,7 +73,7 @@ kelvin_app::settings! {
         /// Readings held in all, at about 24 bytes each in memory.
         pub max_readings: NonZeroUsize = "10000000",
         /// How long a sensor may be silent before it is forgotten.
-        pub sensor_idle: Duration = "24h",
+        pub sensor_idle_timeout: Duration = "24h",
         /// How many of a sensor's newest readings its recent mean is of.
         pub recent_window: NonZeroUsize = "60",
         /// Alert at or below so many degrees Celsius; empty for never.
@@ -83,7 +83,7 @@ kelvin_app::settings! {
         /// Alert at this robust z-score against the sensor's recent history; empty for never.
         pub alert_z_score: Option<f64> = "6",
         /// How far ahead of the server's clock a timestamp may be.
-        pub max_future: Duration = "1h",
+        pub max_clock_skew: Duration = "1h",
 
         /// Longest message taken.
         pub max_message_size: Bytes = "64KiB",
@@ -102,7 +102,7 @@ kelvin_app::settings! {
         /// How long a connection may be silent before it is probed (TCP keepalive); one that does not answer for 20s is closed.
         pub keepalive_interval: Duration = "1m",
         /// After SIGTERM: how long to serve on while not ready, so that no new clients come.
-        pub drain_wait: Duration = "5s",
+        pub drain_delay: Duration = "5s",
         /// Then: how long the calls that are open may take to end.
         pub drain_timeout: Duration = "20s",
 
@@ -134,7 +134,7 @@ impl Config {
             readings_per_sensor: self.max_readings_per_sensor.get(),
             sensors: self.max_sensors.get(),
             readings: self.max_readings.get(),
-            idle: self.sensor_idle,
+            idle: self.sensor_idle_timeout,
             recent_window: self.recent_window.get(),
         }
     }
@@ -185,7 +185,7 @@ fn check_tls(config: &Config, error: &mut SettingsError) {
 fn check_limits(config: &Config, error: &mut SettingsError) {
     let durations = [
         ("KELVIN_RELOAD_INTERVAL", config.reload_interval),
-        ("KELVIN_SENSOR_IDLE", config.sensor_idle),
+        ("KELVIN_SENSOR_IDLE_TIMEOUT", config.sensor_idle_timeout),
         ("KELVIN_HANDSHAKE_TIMEOUT", config.handshake_timeout),
         ("KELVIN_MAX_CONNECTION_AGE", config.max_connection_age),
         ("KELVIN_MAX_STREAM_AGE", config.max_stream_age),

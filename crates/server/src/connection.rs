@@ -9,7 +9,7 @@ use std::{
 use grpc_otel::ServerLayer;
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use kelvin_tls::{ServerTls, peer_may_authenticate};
+use kelvin_credentials::{ServerTls, peer_may_authenticate};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use kelvin_app::SettingsError;
-use kelvin_tls::{ClientAuth, ServerFiles, ServerTls, TlsError, Tokens};
+use kelvin_credentials::{ClientAuth, ServerFiles, ServerTls, TlsError, Tokens};
 
 use crate::config::{Config, Mtls};
 

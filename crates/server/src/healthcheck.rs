@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use kelvin_app::{BoxError, error_chain, health::reachable};
-use kelvin_tls::client_may_show;
+use kelvin_credentials::client_may_show;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,

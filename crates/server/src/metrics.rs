@@ -64,7 +64,7 @@ impl Metrics {
                 .build()
                 .bind(&[]),
             broken: counter_by(
-                "kelvin.streams.broken",
+                "kelvin.streams.aborted",
                 "{stream}",
                 "Streams of readings that broke off, by call",
                 "rpc.method",

@@ -7,9 +7,9 @@ use std::{
 
 use grpc_otel::{GrpcOtel, Methods, ServerLayer};
 use kelvin_app::health::{self, Health};
+use kelvin_credentials::Tokens;
 use kelvin_store::Opener;
 use kelvin_telemetry::Telemetry;
-use kelvin_tls::Tokens;
 use opentelemetry::{
     metrics::{Meter, MeterProvider as _},
     trace::TracerProvider as _,
@@ -120,8 +120,8 @@ impl Server {
         }
         health.set_unready("draining");
         companions::set_serving(&reporter, false).await;
-        tracing::info!(wait = ?config.drain_wait, limit = ?config.drain_timeout, "draining");
-        sleep(config.drain_wait).await;
+        tracing::info!(wait = ?config.drain_delay, limit = ?config.drain_timeout, "draining");
+        sleep(config.drain_delay).await;
         drop(drain);
         while ends.join_next().await.is_some() {}
         tracing::info!("drained");

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::validate::unix_now;
+use kelvin_app::unix_now;
 
 /// Seconds between two log lines.
 const INTERVAL: i64 = 10;

@@ -1,8 +1,6 @@
-use std::{
-    fmt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, time::Duration};
 
+use kelvin_app::unix_now;
 use kelvin_store::Reading;
 
 /// Bytes of the longest sensor id.
@@ -21,17 +19,9 @@ pub(crate) enum Invalid {
     Future { timestamp: i64, latest: i64 },
 }
 
-/// The Unix time in seconds.
-pub(crate) fn unix_now() -> i64 {
-    // A clock before 1970 or after the year 292 billion is read as its end.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
-}
-
 /// The latest timestamp that is taken now, in Unix seconds.
-pub(crate) fn latest_timestamp(max_future: Duration) -> i64 {
-    unix_now().saturating_add(i64::try_from(max_future.as_secs()).unwrap_or(i64::MAX))
+pub(crate) fn latest_timestamp(max_clock_skew: Duration) -> i64 {
+    unix_now().saturating_add(i64::try_from(max_clock_skew.as_secs()).unwrap_or(i64::MAX))
 }
 
 pub(crate) fn check_reading(sensor_id: &str, reading: Reading, latest: i64) -> Result<(), Invalid> {

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use kelvin_app::SettingsError;
+use kelvin_credentials::{SecretFiles, Secrets, StoreSecrets, TlsError};
 use kelvin_store::{Acknowledge as Wanted, Credentials, Kind, TlsPem, ValkeySettings};
-use kelvin_tls::{SecretFiles, Secrets, StoreSecrets, TlsError};
 use opentelemetry::metrics::Meter;
 use tokio::sync::watch;
 

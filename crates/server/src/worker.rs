@@ -95,7 +95,7 @@ impl Worker {
             store: opener.open().await?,
             metrics: Arc::clone(&shared.metrics),
             max_message_size: shared.config.max_message_size.0,
-            max_future: shared.config.max_future,
+            max_clock_skew: shared.config.max_clock_skew,
             max_stream_age: shared.config.max_stream_age,
             drain: shared.drain.child_token(),
             companions,

@@ -4,8 +4,8 @@ mod support;
 
 use std::fs;
 
+use kelvin_credentials::ca::{LocalCa, Usage};
 use kelvin_proto::{SensorStatsRequest, sensor_service_client::SensorServiceClient};
-use kelvin_tls::ca::{LocalCa, Usage};
 use support::{Files, TOKEN, TestServer, client, connect, eventually, reading};
 use tonic::{Code, Request, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};

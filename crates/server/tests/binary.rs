@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use kelvin_tls::ca::Usage;
+use kelvin_credentials::ca::Usage;
 use support::{Files, TOKEN, client, connect, eventually, reading};
 
 fn program(settings: impl IntoIterator<Item = (String, String)>) -> Command {
@@ -170,7 +170,7 @@ fn a_certificate_that_expires_in_use_is_told() {
 #[test]
 fn a_second_sigterm_ends_it_in_the_middle_of_the_drain() {
     let files = Files::new();
-    let mut server = Running::start(with(&files, &[("KELVIN_DRAIN_WAIT", "1h")]));
+    let mut server = Running::start(with(&files, &[("KELVIN_DRAIN_DELAY", "1h")]));
     server.terminate();
     server.until("\"draining\"");
     server.terminate();

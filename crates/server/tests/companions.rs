@@ -2,8 +2,8 @@
 
 mod support;
 
+use kelvin_credentials::ca::Usage;
 use kelvin_server::{Config, healthcheck};
-use kelvin_tls::ca::Usage;
 use support::{Files, TestServer, client};
 use tonic::{Code, Request, Status};
 use tonic_reflection::pb::{v1, v1alpha};
@@ -66,7 +66,7 @@ fn settings_of(server: &TestServer, mtls: &str) -> Config {
 
 #[tokio::test]
 async fn the_healthcheck_asks_over_tls() {
-    let mut server = TestServer::start(&[("KELVIN_DRAIN_WAIT", "1s")]).await;
+    let mut server = TestServer::start(&[("KELVIN_DRAIN_DELAY", "1s")]).await;
     let config = settings_of(&server, "none");
     healthcheck::check(&config).await.unwrap();
     server.shut_down();
@@ -113,7 +113,7 @@ async fn a_server_that_refuses_the_certificate_is_told_in_plain_words() {
     let server = TestServer::start_with(files, &[("KELVIN_MTLS", "required")]).await;
     // The server goes on with the pair that it has; the file is of another CA.
     let stranger =
-        kelvin_tls::ca::LocalCa::generate().unwrap().issue(Usage::Unstated, &["localhost"]).unwrap();
+        kelvin_credentials::ca::LocalCa::generate().unwrap().issue(Usage::Unstated, &["localhost"]).unwrap();
     let path = |name| server.files.path(name);
     stranger.write(&path("stranger.pem"), &path("stranger.key")).unwrap();
     let mut config = settings_of(&server, "required");

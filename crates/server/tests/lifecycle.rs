@@ -68,7 +68,7 @@ async fn a_drain_ends_every_stream_and_loses_nothing() {
 
 #[tokio::test]
 async fn while_a_server_waits_to_drain_it_says_so_and_serves_on() {
-    let mut server = TestServer::start(&[("KELVIN_DRAIN_WAIT", "2s")]).await;
+    let mut server = TestServer::start(&[("KELVIN_DRAIN_DELAY", "2s")]).await;
     let health = |service: &str| HealthCheckRequest { service: service.to_owned() };
     let mut checker = HealthClient::new(server.connect().await);
     for service in ["", "SensorService"] {

@@ -152,7 +152,7 @@ async fn a_reader_that_is_overtaken_is_told_how_much_it_missed() {
         got += 1;
     }
     let trailers = stream.trailers().await.unwrap().unwrap();
-    let missed: u64 = trailers.get("kelvin-missed").unwrap().to_str().unwrap().parse().unwrap();
+    let missed: u64 = trailers.get("kelvin-evicted-unread").unwrap().to_str().unwrap().parse().unwrap();
     assert!(missed > 0);
     assert_eq!(got + missed, HELD);
 }

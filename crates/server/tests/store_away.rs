@@ -3,11 +3,9 @@
 #[path = "faults/kelvin.rs"]
 #[expect(dead_code, reason = "other tests need more of it")]
 mod kelvin;
-#[path = "../../store/tests/processes/mod.rs"]
-#[expect(dead_code, reason = "other tests need more of it")]
-mod processes;
 mod support;
 
+use kelvin_testing::{ValkeyServer, eventually};
 use std::{fs, net::TcpListener, time::Duration};
 
 use kelvin::{Client, Kelvin};
@@ -20,7 +18,6 @@ use kelvin_telemetry::{
         proto::metrics::v1::{NumberDataPoint, metric::Data, number_data_point::Value},
     },
 };
-use processes::{Server, until};
 use support::{Files, TestServer, reading};
 use tokio::{
     sync::mpsc::{channel, unbounded_channel},
@@ -110,10 +107,10 @@ async fn count(client: &Client, sensor_id: &str) -> u64 {
 
 #[tokio::test]
 async fn calls_say_what_is_stored_when_the_store_goes_and_the_log_says_it_once() {
-    let mut valkey = Server::start(&[]).await;
+    let mut valkey = ValkeyServer::start(&[]).await;
     let mut kelvin = Kelvin::start(&[valkey.address()], Acknowledge::Primary);
     let mut client = kelvin.client();
-    until("the server serves", async || {
+    eventually("the server serves", async || {
         kelvin.client().send_single_reading(reading("hall", 20.0, 0)).await.is_ok()
     })
     .await;
@@ -127,7 +124,7 @@ async fn calls_say_what_is_stored_when_the_store_goes_and_the_log_says_it_once()
     for number in 0..3 {
         upload.send(reading("cellar", 20.0, number)).unwrap();
     }
-    until("the stream is stored", async || count(&client, "cellar").await == 3).await;
+    eventually("the stream is stored", async || count(&client, "cellar").await == 3).await;
     let (chat, readings) = unbounded_channel();
     let mut answers = client.sensor_chat(UnboundedReceiverStream::new(readings)).await.unwrap().into_inner();
     for number in 0..2 {
@@ -148,25 +145,25 @@ async fn calls_say_what_is_stored_when_the_store_goes_and_the_log_says_it_once()
     assert_eq!(health.get_ref().status, ServingStatus::Serving as i32, "all servers must not vanish at once");
 
     valkey.run().await;
-    until("readings are stored again", async || {
+    eventually("readings are stored again", async || {
         client.clone().send_single_reading(reading("hall", 20.0, 2)).await.is_ok()
     })
     .await;
     let lines = |text| kelvin.log().lines().filter(|line| line.contains(text)).count();
-    until("the log says so", async || lines("the store is available again") == 1).await;
+    eventually("the log says so", async || lines("the store is available again") == 1).await;
     assert_eq!(lines("the store is unavailable"), 1, "{}", kelvin.log());
     assert_eq!(kelvin.crash(), None);
 }
 
 #[tokio::test]
 async fn a_store_that_comes_unfit_is_told_of_once_and_not_used() {
-    let mut valkey = Server::start(&[]).await;
+    let mut valkey = ValkeyServer::start(&[]).await;
     valkey.kill();
     let mut kelvin = Kelvin::start(&[valkey.address()], Acknowledge::Fsync);
     let lines = |text| kelvin.log().lines().filter(|line| line.contains(text)).count();
-    until("it is seen to be away", async || lines("the store is unavailable") == 1).await;
+    eventually("it is seen to be away", async || lines("the store is unavailable") == 1).await;
     valkey.run().await;
-    until("the log says what is missing", async || lines("with `appendonly yes`") == 1).await;
+    eventually("the log says what is missing", async || lines("with `appendonly yes`") == 1).await;
     for _ in 0..3 {
         let status = kelvin.client().send_single_reading(reading("hall", 20.0, 1)).await.unwrap_err();
         assert_unavailable(&status, Some(0));
@@ -175,18 +172,18 @@ async fn a_store_that_comes_unfit_is_told_of_once_and_not_used() {
     assert_eq!(valkey.ask::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap(), [""; 0]);
 
     valkey.tell(&["CONFIG", "SET", "appendonly", "yes"]).await;
-    until("readings are stored", async || {
+    eventually("readings are stored", async || {
         kelvin.client().send_single_reading(reading("hall", 20.0, 2)).await.is_ok()
     })
     .await;
-    until("the log says so", async || lines("the store is available again") == 1).await;
+    eventually("the log says so", async || lines("the store is available again") == 1).await;
     assert_eq!(lines("with `appendonly yes`"), 1, "{}", kelvin.log());
     assert_eq!(kelvin.crash(), None);
 }
 
 #[tokio::test]
 async fn a_changed_password_file_lets_the_server_in() {
-    let valkey = Server::start(&[]).await;
+    let valkey = ValkeyServer::start(&[]).await;
     valkey.tell(&["ACL", "SETUSER", "kelvin", "on", ">right", "~*", "&*", "+@all"]).await;
     let files = Files::new();
     let password = files.path("password");
@@ -205,13 +202,15 @@ async fn a_changed_password_file_lets_the_server_in() {
     let refused = client.clone().send_single_reading(one.clone()).await.unwrap_err();
     assert_unavailable(&refused, Some(0));
     fs::write(&password, "right\n").unwrap();
-    until("the server is let in", async || client.clone().send_single_reading(one.clone()).await.is_ok())
-        .await;
+    eventually("the server is let in", async || {
+        client.clone().send_single_reading(one.clone()).await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_store_that_does_not_answer_slows_streams() {
-    let valkey = Server::start(&[]).await;
+    let valkey = ValkeyServer::start(&[]).await;
     let address = valkey.address();
     let settings = [
         ("KELVIN_STORE", "valkey"),

@@ -117,7 +117,7 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
     .await;
     call.abort();
     let broken = ("SensorService/StreamSensorReadings", 1);
-    until_counted(&receiver, &telemetry, "kelvin.streams.broken", "rpc.method", broken).await;
+    until_counted(&receiver, &telemetry, "kelvin.streams.aborted", "rpc.method", broken).await;
     // The handler is told of it before the call ends.
     let ended = ("CANCELLED", 1);
     until_counted(&receiver, &telemetry, "grpc.server.call.duration", "grpc.status", ended).await;
@@ -141,7 +141,7 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
         let unauthenticated = counts([("no_token", 0), ("wrong_token", 1)]);
         assert_eq!(of("kelvin.calls.unauthenticated", "reason"), unauthenticated);
         assert_eq!(of("kelvin.connections.refused", "reason").len(), 5);
-        assert_eq!(of("kelvin.streams.broken", "rpc.method").len(), 2);
+        assert_eq!(of("kelvin.streams.aborted", "rpc.method").len(), 2);
         let started = of("grpc.server.call.started", "grpc.method");
         assert_eq!(started["SensorService/SendSingleReading"], 4);
         assert_eq!(started["SensorService/StreamSensorReadings"], 2);
@@ -170,7 +170,7 @@ async fn a_broken_key_is_refused_and_the_last_good_pair_stays() {
     until_counted(&receiver, &telemetry, "kelvin.reloads", "result", ("refused", 1)).await;
     server.client().await.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
 
-    server.files.issue("server", kelvin_tls::ca::Usage::Server);
+    server.files.issue("server", kelvin_credentials::ca::Usage::Server);
     until_counted(&receiver, &telemetry, "kelvin.reloads", "result", ("ok", 1)).await;
     server.client().await.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
 }
@@ -200,6 +200,6 @@ async fn changed_secrets_of_the_store_are_counted_and_what_is_broken_is_refused(
     std::fs::write(&ca, "broken").unwrap();
     counted("file", ("store_ca", 1)).await;
     counted("result", ("refused", 1)).await;
-    std::fs::write(&ca, kelvin_tls::ca::LocalCa::generate().unwrap().pem()).unwrap();
+    std::fs::write(&ca, kelvin_credentials::ca::LocalCa::generate().unwrap().pem()).unwrap();
     counted("result", ("ok", 2)).await;
 }

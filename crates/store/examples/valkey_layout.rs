@@ -2,15 +2,10 @@
 //! packed batches in a stream with the statistics in a string, or both in one string with a ring.
 //! `cargo run --release -p kelvin-store --example valkey_layout` (Valkey on core 1, the load on core 0).
 
-#[path = "../tests/processes/mod.rs"]
-#[expect(dead_code, reason = "tests need more of it")]
-mod processes;
-
+use kelvin_testing::ValkeyServer;
 use std::{process::Command, time::Instant};
 
 use redis::Script;
-
-use processes::Server;
 
 const CAP: usize = 2000;
 const SENSORS: usize = 200;
@@ -58,7 +53,7 @@ async fn main() {
 }
 
 async fn measure(name: &str, code: &str, batch: usize) {
-    let server = Server::start(&[]).await;
+    let server = ValkeyServer::start(&[]).await;
     pin(std::process::id(), 0);
     pin(server.id(), 1);
     let script = Script::new(code);
@@ -85,7 +80,7 @@ async fn measure(name: &str, code: &str, batch: usize) {
     println!("{name:>7} {batch:>6} {commands:>12.0} {readings:>12.0} {used:>14.2} {bytes:>16.1} {held:>14}");
 }
 
-async fn write(server: &Server, digest: &str, batch: usize, rounds: usize, writer: usize) {
+async fn write(server: &ValkeyServer, digest: &str, batch: usize, rounds: usize, writer: usize) {
     let client = redis::Client::open(("127.0.0.1", server.port)).expect("an address");
     let patient = redis::AsyncConnectionConfig::new().set_response_timeout(None);
     let connection = client.get_multiplexed_async_connection_with_config(&patient).await;
@@ -113,7 +108,7 @@ async fn write(server: &Server, digest: &str, batch: usize, rounds: usize, write
 }
 
 /// CPU seconds the server has used.
-async fn cpu(server: &Server) -> f64 {
+async fn cpu(server: &ValkeyServer) -> f64 {
     let user: f64 = server.info("used_cpu_user").await.parse().expect("a number");
     let system: f64 = server.info("used_cpu_sys").await.parse().expect("a number");
     user + system

@@ -12,7 +12,7 @@ pub(crate) fn sensors(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGau
 
 pub(crate) fn held(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGauge<u64>, u64> {
     meter
-        .u64_observable_gauge("kelvin.readings.held")
+        .u64_observable_gauge("kelvin.readings.stored")
         .with_unit("{reading}")
         .with_description("Readings that can be read back.")
 }
@@ -26,7 +26,7 @@ pub(crate) fn evicted(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableCou
 
 pub(crate) fn forgotten(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableCounter<u64>, u64> {
     meter
-        .u64_observable_counter("kelvin.sensors.forgotten")
+        .u64_observable_counter("kelvin.sensors.expired")
         .with_unit("{sensor}")
         .with_description("Sensors forgotten because they sent nothing for the idle time.")
 }

@@ -5,8 +5,8 @@
 //! a [`Reader`] gives back what is stored, in order of arrival, and with `follow` what is new; a [`Watch`] gives the
 //! same with sequence numbers, from one of them on.
 //!
-//! Through the meter the store reports `kelvin.sensors`, `kelvin.readings.held`, `kelvin.readings.evicted{reason}`,
-//! `kelvin.sensors.forgotten` and `kelvin.store.duration{operation}`, each with `kelvin.store` = `memory` or `valkey`.
+//! Through the meter the store reports `kelvin.sensors`, `kelvin.readings.stored`, `kelvin.readings.evicted{reason}`,
+//! `kelvin.sensors.expired` and `kelvin.store.duration{operation}`, each with `kelvin.store` = `memory` or `valkey`.
 //! What was accepted, refused or raised an alert is in the [`Report`], for the caller to count.
 
 mod batch;

@@ -156,7 +156,7 @@ fn servers_have_time_to_drain() {
     let Some(objects) = helm::render(&arguments) else { return };
     let pod = find(&objects, "Deployment", "kelvin-server").pod().expect("a pod");
     assert_eq!(pod.at("/spec/terminationGracePeriodSeconds"), 77);
-    assert_eq!(environment(&objects, "kelvin-server", "KELVIN_DRAIN_WAIT").as_deref(), Some("7s"));
+    assert_eq!(environment(&objects, "kelvin-server", "KELVIN_DRAIN_DELAY").as_deref(), Some("7s"));
     assert_eq!(environment(&objects, "kelvin-server", "KELVIN_DRAIN_TIMEOUT").as_deref(), Some("60s"));
 }
 

@@ -43,6 +43,7 @@ from_str! {
     NonZeroUsize: "a whole number, 1 or more";
     bool: "`true` or `false`";
     IpAddr: "an IP address such as 127.0.0.1";
+    kelvin_proto::CallType: "`unary`, `client-streaming`, `server-streaming` or `bidi-streaming`";
     SocketAddr: "an IP address and a port such as 0.0.0.0:50051 or [::]:50051";
 }
 

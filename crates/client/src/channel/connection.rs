@@ -6,7 +6,7 @@ use http::Uri;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kelvin_app::{BoxError, error_chain};
-use kelvin_tls::ClientTls;
+use kelvin_credentials::ClientTls;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},

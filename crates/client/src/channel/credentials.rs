@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use http::{HeaderValue, Request, header::AUTHORIZATION};
 use kelvin_app::{SettingsError, error_chain};
-use kelvin_tls::{ClientFiles, ClientTls, TlsError, Tokens};
+use kelvin_credentials::{ClientFiles, ClientTls, TlsError, Tokens};
 use opentelemetry::metrics::Meter;
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::pki_types::ServerName;

@@ -14,7 +14,7 @@ pub(crate) struct BidiStreaming;
 
 impl Kind for BidiStreaming {
     async fn call(&mut self, session: &Session, _: bool) -> Result<(), Status> {
-        let length = session.stream_length();
+        let length = session.stream_duration();
         let readings = session.outbox.readings().take_until(session.stream_end(length));
         let request = session.stream(Box::pin(readings), length);
         let mut answers = session.client().sensor_chat(request).await?.into_inner();

@@ -13,7 +13,7 @@ pub(crate) struct ClientStreaming;
 impl Kind for ClientStreaming {
     async fn call(&mut self, session: &Session, trial: bool) -> Result<(), Status> {
         let outbox = &session.outbox;
-        let length = session.stream_length();
+        let length = session.stream_duration();
         // Whatever awaits its acknowledgement takes room of those that are measured meanwhile.
         let most = if trial { 1 } else { session.config.backlog.div_ceil(2) };
         let readings = outbox.readings().take(most).take_until(session.stream_end(length));

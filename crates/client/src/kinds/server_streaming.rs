@@ -42,7 +42,7 @@ impl ServerStreaming {
 impl Kind for ServerStreaming {
     async fn call(&mut self, session: &Session, trial: bool) -> Result<(), Status> {
         let follow = session.config.follow;
-        let length = if follow { session.stream_length() } else { Duration::ZERO };
+        let length = if follow { session.stream_duration() } else { Duration::ZERO };
         let wait = if trial { Duration::ZERO } else { session.interval() };
         tokio::select! {
             () = sleep(wait) => {}

@@ -46,7 +46,7 @@ fn files_that_cannot_be_used_are_wrong_settings() {
 fn help_lists_the_settings() {
     let Output { status, stdout, .. } = program().arg("--help").output().unwrap();
     assert!(status.success());
-    assert!(text(&stdout).contains("KELVIN_STREAM_LENGTH=1m"), "{}", text(&stdout));
+    assert!(text(&stdout).contains("KELVIN_STREAM_DURATION=1m"), "{}", text(&stdout));
 }
 
 #[tokio::test]

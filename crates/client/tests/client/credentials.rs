@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use kelvin_client::Channel;
+use kelvin_credentials::ca::LocalCa;
 use kelvin_proto::ListSensorsRequest;
-use kelvin_tls::ca::LocalCa;
 use tracing::Level;
 
 use crate::setup::{Setup, logs::Logs, proxy::Proxy, telemetry, until, until_ok};

@@ -10,7 +10,7 @@ async fn silence_costs_a_deadline_and_no_reading() {
     let setup = Setup::new();
     let server = setup.server(&[]);
     let proxy = Proxy::to(server.address).await;
-    let settings = [("KELVIN_DEADLINE", "500ms"), ("KELVIN_STREAM_LENGTH", "100ms")];
+    let settings = [("KELVIN_DEADLINE", "500ms"), ("KELVIN_STREAM_DURATION", "100ms")];
     let mut clients = ["unary", "client-streaming", "server-streaming", "bidi-streaming"]
         .map(|rpc| setup.client(rpc, proxy.address, &settings));
     until("all are ready", || clients.iter().all(|client| client.health.is_ready())).await;

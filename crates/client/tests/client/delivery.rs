@@ -14,7 +14,7 @@ const MANY: [(&str, &str); 4] = [
 ];
 
 fn client(setup: &Setup, rpc: &str, address: SocketAddr, length: &str) -> TestClient {
-    let settings = [MANY.as_slice(), &[("KELVIN_STREAM_LENGTH", length)]].concat();
+    let settings = [MANY.as_slice(), &[("KELVIN_STREAM_DURATION", length)]].concat();
     setup.client(rpc, address, &settings)
 }
 
@@ -100,7 +100,7 @@ async fn the_end_waits_for_the_last_acknowledgement() {
         let mut client = setup.client(
             rpc,
             server.address,
-            &[("KELVIN_STREAM_LENGTH", "1h"), ("KELVIN_SENSOR_PREFIX", &prefix)],
+            &[("KELVIN_STREAM_DURATION", "1h"), ("KELVIN_SENSOR_PREFIX", &prefix)],
         );
         until("readings are sent", || client.readings("sent") > 20).await;
         client.stop().await;

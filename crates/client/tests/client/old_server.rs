@@ -107,7 +107,7 @@ fn client(rpc: &str, address: SocketAddr, follow: &str) -> TestClient {
         ("KELVIN_FOLLOW", follow),
         ("KELVIN_INTERVAL_MIN", "2ms"),
         ("KELVIN_INTERVAL_MAX", "10ms"),
-        ("KELVIN_STREAM_LENGTH", "100ms"),
+        ("KELVIN_STREAM_DURATION", "100ms"),
     ]);
     TestClient::start(config.unwrap())
 }

@@ -26,10 +26,10 @@ async fn no_call_fails_if_the_name_loses_the_old_server_at_once() {
 async fn replace(meanwhile: fn(SocketAddr, SocketAddr) -> Vec<SocketAddr>) {
     let (logs, _collecting) = Logs::collect();
     let setup = Setup::new();
-    let old = setup.server(&[("KELVIN_DRAIN_WAIT", "3s")]);
+    let old = setup.server(&[("KELVIN_DRAIN_DELAY", "3s")]);
     let addresses = Arc::new(Mutex::new(vec![old.address]));
     // The clients' own time to look for other servers, and to end a stream, is far off.
-    let settings = [("KELVIN_DNS_REFRESH", "1h"), ("KELVIN_STREAM_LENGTH", "1h")];
+    let settings = [("KELVIN_DNS_REFRESH", "1h"), ("KELVIN_STREAM_DURATION", "1h")];
     let clients = ["unary", "client-streaming", "server-streaming", "bidi-streaming"].map(|rpc| {
         let addresses = addresses.clone();
         TestClient::over(setup.config(rpc, old.address, &settings), move |config, telemetry| {

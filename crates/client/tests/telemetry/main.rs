@@ -107,7 +107,7 @@ fn instruments_are_those_of_a66(seen: &Seen) {
                 ("grpc.server.call.sent_total_compressed_message_size", "By"),
                 ("grpc.server.call.rcvd_total_compressed_message_size", "By"),
                 ("kelvin.readings.accepted", "{reading}"),
-                ("kelvin.readings.held", "{reading}"),
+                ("kelvin.readings.stored", "{reading}"),
                 ("kelvin.sensors", "{sensor}"),
             ][..],
         ),
@@ -143,8 +143,8 @@ fn readings_stored_are_readings_acknowledged(seen: &Seen) {
     assert!(acknowledged > 0);
     let of_the_broken_stream = 1;
     assert_eq!(seen.sum(SERVER, "kelvin.readings.accepted"), acknowledged + of_the_broken_stream);
-    assert_eq!(seen.sum(SERVER, "kelvin.readings.held"), acknowledged + of_the_broken_stream);
-    assert_eq!(seen.sum(SERVER, "kelvin.streams.broken"), 1);
+    assert_eq!(seen.sum(SERVER, "kelvin.readings.stored"), acknowledged + of_the_broken_stream);
+    assert_eq!(seen.sum(SERVER, "kelvin.streams.aborted"), 1);
 }
 
 /// The server's log line on the stream that broke off carries the ids of that call, and its span says so too.

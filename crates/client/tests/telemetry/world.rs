@@ -4,13 +4,13 @@ use std::{fs, net::SocketAddr, process::Stdio, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use kelvin_client::Channel;
+use kelvin_credentials::ca::{LocalCa, Usage};
 use kelvin_proto::{SensorReading, SensorStatsRequest};
 use kelvin_server::Server;
 use kelvin_telemetry::{
     Telemetry,
     receiver::{Receiver, proto::trace::v1::status::StatusCode},
 };
-use kelvin_tls::ca::{LocalCa, Usage};
 use tempfile::TempDir;
 use tokio::{
     process::{Child, Command},
@@ -161,7 +161,7 @@ fn serve(folder: &TempDir, telemetry: &Telemetry) -> (SocketAddr, oneshot::Sende
         ("KELVIN_TLS_CLIENT_CA", file("ca.pem")),
         ("KELVIN_MTLS", "required".into()),
         ("KELVIN_TOKEN_FILE", file("token")),
-        ("KELVIN_DRAIN_WAIT", "0s".into()),
+        ("KELVIN_DRAIN_DELAY", "0s".into()),
         ("KELVIN_DRAIN_TIMEOUT", "5s".into()),
     ])
     .unwrap();
@@ -199,7 +199,7 @@ fn client_variables(rpc: &str, folder: &TempDir, server: SocketAddr) -> [(&'stat
         ("KELVIN_TOKEN_FILE", file("token")),
         ("KELVIN_INTERVAL_MIN", "20ms".into()),
         ("KELVIN_INTERVAL_MAX", "40ms".into()),
-        ("KELVIN_STREAM_LENGTH", "300ms".into()),
+        ("KELVIN_STREAM_DURATION", "300ms".into()),
         ("KELVIN_DRAIN_TIMEOUT", "10s".into()),
     ]
 }

@@ -4,8 +4,8 @@ use std::{
 };
 
 use kelvin_app::BoxError;
-use kelvin_client::load::Kind;
-use kelvin_tls::ca::{LocalCa, Usage, write_private};
+use kelvin_credentials::ca::{LocalCa, Usage, write_private};
+use kelvin_proto::CallType;
 use tempfile::TempDir;
 
 /// The demo's CA, certificates and token; they go with it.
@@ -34,7 +34,7 @@ fn write(folder: &Path) -> Result<(), BoxError> {
     fs::write(path("ca", "crt"), ca.pem())?;
     let server = ca.issue(Usage::Server, &["localhost", "127.0.0.1"])?;
     server.write(&path("server", "crt"), &path("server", "key"))?;
-    for kind in Kind::ALL {
+    for kind in CallType::ALL {
         let name = kind.name();
         ca.issue(Usage::Client, &[name])?.write(&path(name, "crt"), &path(name, "key"))?;
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kelvin_app::counted;
-use kelvin_client::load::Kind;
+use kelvin_proto::CallType;
 
 use super::{view::Rates, world::World};
 
@@ -22,7 +22,7 @@ pub(super) fn show(world: &World, json: bool, end: Option<Instant>) {
         }
         let view = world.view();
         let rates = rates.next(Instant::now(), &view);
-        let calls = Kind::ALL.into_iter().zip(&view.calls).zip(rates).map(|((kind, calls), rate)| {
+        let calls = CallType::ALL.into_iter().zip(&view.calls).zip(rates).map(|((kind, calls), rate)| {
             format!("{} {} ({rate:.1}/s, {} errors)", kind.name(), calls.count, calls.errors)
         });
         let calls: Vec<_> = calls.collect();

@@ -5,7 +5,7 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
-use kelvin_client::load::Kind;
+use kelvin_proto::CallType;
 use opentelemetry::{
     Context,
     trace::{SpanKind, Status},
@@ -28,7 +28,7 @@ pub(super) struct Recorder(Arc<Mutex<Recorded>>);
 
 #[derive(Debug, Default)]
 struct Recorded {
-    calls: [Calls; Kind::ALL.len()],
+    calls: [Calls; CallType::ALL.len()],
     traces: VecDeque<Trace>,
 }
 
@@ -42,8 +42,8 @@ pub(super) struct Calls {
 }
 
 impl Recorder {
-    /// In the order of [`Kind::ALL`].
-    pub(super) fn calls(&self) -> [Calls; Kind::ALL.len()] {
+    /// In the order of [`CallType::ALL`].
+    pub(super) fn calls(&self) -> [Calls; CallType::ALL.len()] {
         self.lock().calls.clone()
     }
 
@@ -91,9 +91,9 @@ impl SpanProcessor for Recorder {
 }
 
 /// The type of call that this span is of, if it is the whole of a call as a client sees it.
-fn kind(span: &SpanData) -> Option<Kind> {
+fn kind(span: &SpanData) -> Option<CallType> {
     let method = span.name.strip_prefix(SENT).filter(|_| span.span_kind == SpanKind::Client)?;
-    Kind::ALL.into_iter().find(|kind| kind.path()[1..].split('/').eq(method.split('.')))
+    CallType::ALL.into_iter().find(|kind| kind.path()[1..].split('/').eq(method.split('.')))
 }
 
 impl Calls {

@@ -4,7 +4,7 @@ use std::{env, net::SocketAddr};
 
 use clap::ValueEnum as _;
 use kelvin_app::{SettingsError, settings::PREFIX};
-use kelvin_client::load::Kind;
+use kelvin_proto::CallType;
 
 use super::{Arguments, folder::Folder};
 
@@ -23,7 +23,7 @@ pub(super) fn server(folder: &Folder, arguments: &Arguments) -> Result<kelvin_se
         // What Iglewicz and Hoaglin recommend (How to Detect and Handle Outliers, 1993): nobody waits long for an alert.
         ("ALERT_Z_SCORE", "3.5".into()),
         ("STORE", store.get_name().into()),
-        ("DRAIN_WAIT", "0s".into()),
+        ("DRAIN_DELAY", "0s".into()),
         ("DRAIN_TIMEOUT", "2s".into()),
     ];
     let of_valkey = env::vars().filter(|(name, _)| name.starts_with("KELVIN_VALKEY_"));
@@ -34,7 +34,7 @@ pub(super) fn server(folder: &Folder, arguments: &Arguments) -> Result<kelvin_se
 pub(super) fn client(
     folder: &Folder,
     server: SocketAddr,
-    kind: Kind,
+    kind: CallType,
 ) -> Result<kelvin_client::Config, SettingsError> {
     let name = kind.name();
     let pairs = [
@@ -47,7 +47,7 @@ pub(super) fn client(
         ("SENSORS", "2".into()),
         ("INTERVAL_MIN", "50ms".into()),
         ("INTERVAL_MAX", "250ms".into()),
-        ("STREAM_LENGTH", "3s".into()),
+        ("STREAM_DURATION", "3s".into()),
         ("DRAIN_TIMEOUT", "2s".into()),
     ];
     kelvin_client::Config::from_pairs(pairs.map(whole))

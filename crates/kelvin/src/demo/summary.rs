@@ -1,7 +1,7 @@
 use std::fmt;
 
 use kelvin_app::counted;
-use kelvin_client::load::Kind;
+use kelvin_proto::CallType;
 use serde::Serialize;
 
 /// What `--json` prints at the end.
@@ -33,7 +33,7 @@ impl fmt::Display for Summary {
         let Rpc { unary, client_streaming, server_streaming, bidi_streaming } = self.rpc;
         writeln!(f, "{:<17} {:>9} {:>7} {:>10} {:>10}", "", "calls", "errors", "p50 ms", "p99 ms")?;
         for (kind, calls) in
-            Kind::ALL.into_iter().zip([unary, client_streaming, server_streaming, bidi_streaming])
+            CallType::ALL.into_iter().zip([unary, client_streaming, server_streaming, bidi_streaming])
         {
             let Figures { calls, errors, p50_ms, p99_ms } = calls;
             writeln!(f, "{:<17} {calls:>9} {errors:>7} {p50_ms:>10.3} {p99_ms:>10.3}", kind.name())?;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kelvin_client::load::Kind;
+use kelvin_proto::CallType;
 
 use super::{
     record::Calls,
@@ -20,8 +20,8 @@ const RATE_OF: Duration = Duration::from_secs(5);
 pub(super) struct View {
     /// Since the start.
     pub(super) elapsed: Duration,
-    /// In the order of [`Kind::ALL`].
-    pub(super) calls: [Calls; Kind::ALL.len()],
+    /// In the order of [`CallType::ALL`].
+    pub(super) calls: [Calls; CallType::ALL.len()],
     pub(super) sensors: Vec<Sensor>,
     pub(super) trace: Option<Trace>,
 }
@@ -56,7 +56,7 @@ impl View {
 
 /// Counts of the last seconds, for rates.
 pub(super) struct Rates {
-    counts: VecDeque<(Instant, [u64; Kind::ALL.len() + 1])>,
+    counts: VecDeque<(Instant, [u64; CallType::ALL.len() + 1])>,
 }
 
 impl Rates {
@@ -64,8 +64,8 @@ impl Rates {
         Self { counts: [(start, Default::default())].into() }
     }
 
-    /// Takes the counts of now and gives how many a second: calls in the order of [`Kind::ALL`], then readings.
-    pub(super) fn next(&mut self, now: Instant, view: &View) -> [f64; Kind::ALL.len() + 1] {
+    /// Takes the counts of now and gives how many a second: calls in the order of [`CallType::ALL`], then readings.
+    pub(super) fn next(&mut self, now: Instant, view: &View) -> [f64; CallType::ALL.len() + 1] {
         let [unary, client, server, bidi] = view.calls.each_ref().map(|calls| calls.count);
         let counts = [unary, client, server, bidi, view.stored()];
         self.counts.push_back((now, counts));

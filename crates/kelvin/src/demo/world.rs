@@ -13,7 +13,8 @@ use std::{
 };
 
 use kelvin_app::{BoxError, health::Health, signal};
-use kelvin_client::{Channel, load::Kind};
+use kelvin_client::Channel;
+use kelvin_proto::CallType;
 use kelvin_server::Server;
 use kelvin_telemetry::Telemetry;
 use opentelemetry_sdk::trace::Sampler;
@@ -157,7 +158,7 @@ async fn live(
     let address = server.local_addr();
     let mut server = tokio::spawn(server.run(reached(Phase::StopServer)));
     let mut clients = JoinSet::new();
-    for kind in Kind::ALL {
+    for kind in CallType::ALL {
         let config = settings::client(&folder, address, kind)?;
         let channel = Channel::open(&config, &of_clients)?;
         let (telemetry, shutdown) = (of_clients.clone(), reached(Phase::StopClients));
@@ -166,7 +167,7 @@ async fn live(
             Ok::<_, BoxError>(())
         });
     }
-    let config = settings::client(&folder, address, Kind::Unary)?;
+    let config = settings::client(&folder, address, CallType::Unary)?;
     let channel = Channel::open(&config, &of_clients)?;
     let watching = tokio::spawn(sensors.follow(channel));
     started.send(address)?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::{HeaderMap, Request, header::AUTHORIZATION};
-use kelvin_tls::Tokens;
+use kelvin_credentials::Tokens;
 use tonic::Status;
 use tower::Service;
 

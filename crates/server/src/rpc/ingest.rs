@@ -71,7 +71,7 @@ impl<B: RequestBody> Ingest<B> {
             if let Poll::Ready(ending) = self.lifetime.poll_ended(cx) {
                 return Poll::Ready(Some(Stop::Ended(ending)));
             }
-            let latest = latest_timestamp(core.max_future);
+            let latest = latest_timestamp(core.max_clock_skew);
             match self.take_frames(latest, cx) {
                 Poll::Ready(stop) => Poll::Ready(Some(stop)),
                 Poll::Pending if self.batch.is_empty() && self.invalid.is_empty() => {

@@ -16,7 +16,7 @@ const STORED: &[u8] = b"\x00\x00\x00\x00\x0a\x0a\x06stored\x10\x01";
 
 /// Stores one reading.
 pub(super) async fn send_single_reading(core: Arc<Core>, body: impl RequestBody) -> Result<Reply, Status> {
-    let latest = latest_timestamp(core.max_future);
+    let latest = latest_timestamp(core.max_clock_skew);
     let batch = single(body, core.max_message_size, |message| {
         read_reading(message, |sensor_id, reading| {
             check_reading(sensor_id, reading, latest).map(|()| {

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use kelvin_app::unix_now;
 use kelvin_proto::{ServerMessage, Severity};
 use kelvin_store::{Batch, Outcome, Report};
 use tonic::Status;
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     status::refusal_text,
-    validate::{Invalid, unix_now},
+    validate::Invalid,
     wire::{Outgoing, Reply, RequestBody, stream, trailers},
 };
 

@@ -34,7 +34,7 @@ pub(crate) struct Core {
     pub(crate) metrics: Arc<Metrics>,
     /// Bytes of the longest message taken.
     pub(crate) max_message_size: usize,
-    pub(crate) max_future: Duration,
+    pub(crate) max_clock_skew: Duration,
     pub(crate) max_stream_age: Duration,
     /// Cancelled when streams have to end.
     pub(crate) drain: CancellationToken,

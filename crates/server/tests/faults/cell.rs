@@ -1,3 +1,4 @@
+use kelvin_testing::eventually;
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use kelvin_proto::SensorRequest;
@@ -13,7 +14,6 @@ use crate::{
     fault::Fault,
     kelvin::{Client, Kelvin},
     notes::{Id, Notes},
-    processes::until,
     proxy::Way,
     world::World,
 };
@@ -63,7 +63,7 @@ impl Cell {
                 number += 1;
             }
         }
-        until("the load runs", async || notes.count_stored() > 200).await;
+        eventually("the load runs", async || notes.count_stored() > 200).await;
         let start = Instant::now();
         sleep(BEFORE + SETTLED).await;
         let before = notes.rate(start, BEFORE);

@@ -1,10 +1,10 @@
+use kelvin_testing::{eventually, valkey::cluster_info};
 use std::time::Duration;
 
 use kelvin_server::Acknowledge;
 use tokio::time::sleep;
 
 use crate::{
-    processes::{cluster_info, until},
     proxy::{Proxy, Way},
     world::World,
 };
@@ -90,8 +90,9 @@ impl Fault {
                 sleep(Duration::from_secs(1)).await;
                 nodes[0].run().await;
                 let primary = &nodes[0];
-                until("the file is read", async || primary.info("loading").await == "0").await;
-                until("the replica is back", async || primary.info("connected_slaves").await == "1").await;
+                eventually("the file is read", async || primary.info("loading").await == "0").await;
+                eventually("the replica is back", async || primary.info("connected_slaves").await == "1")
+                    .await;
             }
             Self::ReplicaStopped => {
                 nodes[1].signal("STOP");
@@ -102,13 +103,15 @@ impl Fault {
             Self::ClusterFailover => {
                 nodes[0].kill();
                 let replica = &nodes[nodes.len() / 2];
-                until("the replica takes over", async || replica.info("role").await == "master").await;
-                until("the cluster is whole", async || cluster_info(replica, "cluster_state").await == "ok")
-                    .await;
+                eventually("the replica takes over", async || replica.info("role").await == "master").await;
+                eventually("the cluster is whole", async || {
+                    cluster_info(replica, "cluster_state").await == "ok"
+                })
+                .await;
                 // It needs a replica again for what waits for one.
                 nodes[0].run().await;
                 let back = &nodes[0];
-                until("the old primary follows", async || back.info("master_link_status").await == "up")
+                eventually("the old primary follows", async || back.info("master_link_status").await == "up")
                     .await;
             }
             Self::ConnectionCut => pass_through(proxy, Way::Cut).await,
@@ -138,13 +141,13 @@ async fn promote(World { nodes, proxy, wire, .. }: &mut World) {
     proxy.set(Way::Cut);
     let mut offsets = Vec::new();
     for replica in &nodes[1..] {
-        until("the replica sees it", async || replica.info("master_link_status").await == "down").await;
+        eventually("the replica sees it", async || replica.info("master_link_status").await == "down").await;
         offsets.push(replica.info("slave_repl_offset").await.parse::<u64>().expect("a number"));
     }
     let (first, second) = if offsets[0] >= offsets[1] { (1, 2) } else { (2, 1) };
     nodes[first].tell(&["REPLICAOF", "NO", "ONE"]).await;
     nodes[second].tell(&["REPLICAOF", "127.0.0.1", &nodes[first].port.to_string()]).await;
     let replica = &nodes[second];
-    until("the other follows", async || replica.info("master_link_status").await == "up").await;
+    eventually("the other follows", async || replica.info("master_link_status").await == "up").await;
     proxy.set(Way::To(nodes[first].port));
 }

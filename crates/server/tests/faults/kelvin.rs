@@ -1,3 +1,4 @@
+use kelvin_testing::free_port;
 use std::{
     fs::{self, File},
     path::PathBuf,
@@ -9,10 +10,7 @@ use kelvin_server::Acknowledge;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{
-    processes::free_port,
-    support::{self, Authorized, TOKEN},
-};
+use crate::support::{self, Authorized, TOKEN};
 
 pub(crate) type Client = SensorServiceClient<Authorized>;
 

@@ -11,8 +11,6 @@ mod cell;
 mod fault;
 mod kelvin;
 mod notes;
-#[path = "../../../store/tests/processes/mod.rs"]
-mod processes;
 mod proxy;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,11 +1,7 @@
 use kelvin_server::Acknowledge;
+use kelvin_testing::{ValkeyServer, eventually, valkey::cluster};
 
-use crate::{
-    fault::Fault,
-    kelvin::Kelvin,
-    processes::{Server, cluster, until},
-    proxy::Proxy,
-};
+use crate::{fault::Fault, kelvin::Kelvin, proxy::Proxy};
 
 const KELVINS: usize = 2;
 
@@ -13,7 +9,7 @@ const KELVINS: usize = 2;
 pub(crate) struct World {
     pub(crate) kelvins: Vec<Kelvin>,
     /// The first is the primary; in a cluster the first half are.
-    pub(crate) nodes: Vec<Server>,
+    pub(crate) nodes: Vec<ValkeyServer>,
     /// The primary's address for servers.
     pub(crate) proxy: Proxy,
     /// The primary's address for replicas.
@@ -28,11 +24,11 @@ impl World {
         let mut nodes = if clustered {
             cluster(3, 1, &["--appendonly", "yes"]).await
         } else {
-            vec![Server::start(&["--appendonly", "yes"]).await]
+            vec![ValkeyServer::start(&["--appendonly", "yes"]).await]
         };
         let (proxy, wire) = (Proxy::start(nodes[0].port).await, Proxy::start(nodes[0].port).await);
         let addresses = if clustered {
-            nodes.iter().map(Server::address).collect()
+            nodes.iter().map(ValkeyServer::address).collect()
         } else {
             replicate(&mut nodes, wire.port, fault.replicas()).await;
             vec![format!("127.0.0.1:{}", proxy.port)]
@@ -43,14 +39,15 @@ impl World {
 }
 
 /// Gives the primary replicas, which reach it by this port.
-async fn replicate(nodes: &mut Vec<Server>, port: u16, replicas: usize) {
+async fn replicate(nodes: &mut Vec<ValkeyServer>, port: u16, replicas: usize) {
     for _ in 0..replicas {
         nodes.push(
-            Server::start(&["--appendonly", "yes", "--replicaof", "127.0.0.1", &port.to_string()]).await,
+            ValkeyServer::start(&["--appendonly", "yes", "--replicaof", "127.0.0.1", &port.to_string()])
+                .await,
         );
     }
     for replica in 0..replicas {
         let (primary, field) = (&nodes[0], format!("slave{replica}"));
-        until("the replica follows", async || primary.info(&field).await.contains("state=online")).await;
+        eventually("the replica follows", async || primary.info(&field).await.contains("state=online")).await;
     }
 }

@@ -12,13 +12,13 @@ use std::{
 
 use hyper::client::conn::http2::{Connection, SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use kelvin_proto::{SensorReading, sensor_service_client::SensorServiceClient};
-use kelvin_server::{Config, Server, ServerError};
-use kelvin_telemetry::Telemetry;
-use kelvin_tls::{
+use kelvin_credentials::{
     ClientFiles, ClientTls,
     ca::{LocalCa, Usage},
 };
+use kelvin_proto::{SensorReading, sensor_service_client::SensorServiceClient};
+use kelvin_server::{Config, Server, ServerError};
+use kelvin_telemetry::Telemetry;
 use tempfile::TempDir;
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
 use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
@@ -69,7 +69,7 @@ impl Files {
             ("KELVIN_TLS_CLIENT_CA", path("ca.pem")),
             ("KELVIN_TOKEN_FILE", path("tokens")),
             ("KELVIN_RELOAD_INTERVAL", "20ms".to_owned()),
-            ("KELVIN_DRAIN_WAIT", "0s".to_owned()),
+            ("KELVIN_DRAIN_DELAY", "0s".to_owned()),
             ("KELVIN_DRAIN_TIMEOUT", "5s".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))

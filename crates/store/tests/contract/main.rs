@@ -1,9 +1,6 @@
 //! What every store must do, asked of each of them.
 
 mod model;
-#[path = "../processes/mod.rs"]
-#[expect(dead_code, reason = "other tests need more of it")]
-mod processes;
 mod suite;
 mod support;
 mod valkey;

@@ -1,3 +1,4 @@
+use kelvin_testing::{ValkeyServer, valkey::cluster};
 use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::Duration,
@@ -7,20 +8,17 @@ use kelvin_store::{Acknowledge, AlertSettings, Credentials, Kind, Limits, Opener
 use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 use tokio::sync::watch;
 
-use crate::{
-    Maker,
-    processes::{Server, cluster},
-};
+use crate::Maker;
 
 /// Stores on one server or cluster, told apart by a prefix.
 pub(crate) struct Valkey {
-    nodes: Vec<Server>,
+    nodes: Vec<ValkeyServer>,
     stores: AtomicUsize,
 }
 
 impl Valkey {
     pub(crate) async fn alone() -> Self {
-        Self { nodes: vec![Server::start(&[]).await], stores: AtomicUsize::new(0) }
+        Self { nodes: vec![ValkeyServer::start(&[]).await], stores: AtomicUsize::new(0) }
     }
 
     pub(crate) async fn cluster() -> Self {
@@ -31,7 +29,7 @@ impl Valkey {
 impl Maker for Valkey {
     async fn make(&self, limits: Limits, alerts: AlertSettings) -> Opener {
         let settings = ValkeySettings {
-            addresses: self.nodes.iter().map(Server::address).collect(),
+            addresses: self.nodes.iter().map(ValkeyServer::address).collect(),
             cluster: self.nodes.len() > 1,
             username: None,
             acknowledge: Acknowledge::Primary,

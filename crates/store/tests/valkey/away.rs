@@ -1,47 +1,45 @@
 //! A store that is away, and one that cannot be used: seen when the store is opened, or when it comes.
 
 use kelvin_store::{Acknowledge, StoreError, ValkeySettings};
+use kelvin_testing::{ValkeyServer, eventually};
 
-use crate::{
-    append, count, open, plain,
-    processes::{Server, until},
-};
+use crate::{append, count, open, plain};
 
-fn fsync(server: &Server) -> ValkeySettings {
+fn fsync(server: &ValkeyServer) -> ValkeySettings {
     ValkeySettings { acknowledge: Acknowledge::Fsync, ..plain(server.address()) }
 }
 
 #[tokio::test]
 async fn a_store_that_is_away_opens_and_is_there_later() {
-    let mut server = Server::start(&[]).await;
+    let mut server = ValkeyServer::start(&[]).await;
     server.kill();
     let store = open(plain(server.address())).await.expect("it opens all the same");
     let failed = append(&store, &[1.0]).await;
     assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
     assert!(matches!(store.stats("a").await, Err(StoreError::Unavailable(_))));
     server.run().await;
-    until("the store takes readings", async || append(&store, &[1.0]).await.is_ok()).await;
+    eventually("the store takes readings", async || append(&store, &[1.0]).await.is_ok()).await;
     assert_eq!(count(&store).await, 1, "what was refused is not stored");
 }
 
 #[tokio::test]
 async fn fsync_needs_an_append_only_file() {
     let fsync =
-        |server: &Server| ValkeySettings { acknowledge: Acknowledge::Fsync, ..plain(server.address()) };
-    let server = Server::start(&[]).await;
+        |server: &ValkeyServer| ValkeySettings { acknowledge: Acknowledge::Fsync, ..plain(server.address()) };
+    let server = ValkeyServer::start(&[]).await;
     let refused = open(fsync(&server)).await;
     assert!(
         matches!(&refused, Err(StoreError::Settings(text)) if text.contains("appendonly")),
         "{refused:?}"
     );
-    let server = Server::start(&["--appendonly", "yes"]).await;
+    let server = ValkeyServer::start(&["--appendonly", "yes"]).await;
     let store = open(fsync(&server)).await.expect("it opens");
     assert_eq!(append(&store, &[1.0, 2.0]).await.expect("it reaches the disk").stored, 2);
 }
 
 #[tokio::test]
 async fn another_number_of_partitions_is_refused() {
-    let server = Server::start(&[]).await;
+    let server = ValkeyServer::start(&[]).await;
     open(plain(server.address())).await.expect("it opens");
     let refused = open(ValkeySettings { partitions: 8, ..plain(server.address()) }).await;
     assert!(
@@ -55,11 +53,11 @@ const ON_DISK: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
 #[tokio::test]
 async fn what_comes_without_an_append_only_file_is_not_written_to() {
-    let mut server = Server::start(&[]).await;
+    let mut server = ValkeyServer::start(&[]).await;
     server.kill();
     let store = open(fsync(&server)).await.expect("it opens all the same");
     server.run().await;
-    until("it is told why", async || match append(&store, &[1.0]).await {
+    eventually("it is told why", async || match append(&store, &[1.0]).await {
         Err(StoreError::Unavailable(text)) => text.contains("appendonly"),
         other => panic!("{other:?}"),
     })
@@ -68,7 +66,7 @@ async fn what_comes_without_an_append_only_file_is_not_written_to() {
     assert_eq!(server.ask::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap(), [""; 0]);
 
     server.tell(&["CONFIG", "SET", "appendonly", "yes"]).await;
-    until("it is used when it can be", async || append(&store, &[1.0]).await.is_ok()).await;
+    eventually("it is used when it can be", async || append(&store, &[1.0]).await.is_ok()).await;
     assert_eq!(count(&store).await, 1);
 
     server.tell(&["CONFIG", "SET", "appendonly", "no"]).await;
@@ -81,7 +79,7 @@ async fn what_comes_without_an_append_only_file_is_not_written_to() {
 
 #[tokio::test]
 async fn what_comes_with_another_number_of_partitions_is_not_written_to() {
-    let mut other = Server::start(&ON_DISK).await;
+    let mut other = ValkeyServer::start(&ON_DISK).await;
     let elsewhere = open(ValkeySettings { partitions: 8, ..plain(other.address()) }).await.unwrap();
     append(&elsewhere, &[1.0]).await.unwrap();
     // So that nobody else writes.
@@ -91,14 +89,14 @@ async fn what_comes_with_another_number_of_partitions_is_not_written_to() {
     let early = open(plain(other.address())).await.expect("it opens all the same");
 
     // Another store meets it in place of one that was right.
-    let mut server = Server::start(&[]).await;
+    let mut server = ValkeyServer::start(&[]).await;
     let late = open(plain(server.address())).await.unwrap();
     append(&late, &[1.0]).await.unwrap();
     for (store, port) in [(early, other.port), (late, server.port)] {
         server.kill();
         other.port = port;
         other.run().await;
-        until("it is told why", async || match append(&store, &[1.0]).await {
+        eventually("it is told why", async || match append(&store, &[1.0]).await {
             Err(StoreError::Unavailable(text)) => text.contains("8 partitions, not 4"),
             other => panic!("{other:?}"),
         })

@@ -1,15 +1,13 @@
 //! What the shared store holds is counted once, however many servers there are.
 
+use kelvin_testing::{ValkeyServer, eventually};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::metrics::{
     InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
     data::{AggregatedMetrics, GaugeDataPoint, MetricData, ResourceMetrics, ScopeMetrics},
 };
 
-use crate::{
-    append, metered, plain,
-    processes::{Server, until},
-};
+use crate::{append, metered, plain};
 
 /// What one server reports.
 struct Reported {
@@ -36,13 +34,13 @@ impl Reported {
     }
 
     fn held(&self) -> Option<u64> {
-        self.gauge("kelvin.readings.held")
+        self.gauge("kelvin.readings.stored")
     }
 }
 
 #[tokio::test]
 async fn one_server_reports_what_the_store_holds_until_its_lease_ends() {
-    let server = Server::start(&[]).await;
+    let server = ValkeyServer::start(&[]).await;
     let reported = [(); 2].map(|()| Reported::new());
     let mut stores = Vec::new();
     for reported in &reported {
@@ -50,7 +48,7 @@ async fn one_server_reports_what_the_store_holds_until_its_lease_ends() {
         stores.push(opener.open().await.unwrap());
     }
     append(&stores[0], &[1.0, 2.0, 3.0]).await.unwrap();
-    until("the readings are reported", async || {
+    eventually("the readings are reported", async || {
         let held = reported.each_ref().map(Reported::held);
         assert!(held.contains(&None), "by one server: {held:?}");
         held.iter().flatten().sum::<u64>() == 3
@@ -62,19 +60,19 @@ async fn one_server_reports_what_the_store_holds_until_its_lease_ends() {
     // Its lease would run out by itself, a while later.
     let keys: Vec<String> = server.ask(&["KEYS", "*counts"]).await.unwrap();
     assert_eq!(server.ask::<u64>(&["DEL", &keys[0]]).await.unwrap(), 1);
-    until("the other server reports them", async || reported[1 - first].held() == Some(3)).await;
+    eventually("the other server reports them", async || reported[1 - first].held() == Some(3)).await;
 }
 
 /// Also when nobody asks for anything.
 #[tokio::test]
 async fn an_outage_is_reported() {
-    let mut server = Server::start(&[]).await;
+    let mut server = ValkeyServer::start(&[]).await;
     let reported = Reported::new();
     let opener = metered(plain(server.address()), &reported.provider.meter("test")).unwrap();
     let _store = opener.open().await.unwrap();
     assert_eq!(reported.gauge("kelvin.store.up"), Some(1));
     server.kill();
-    until("it is down", async || reported.gauge("kelvin.store.up") == Some(0)).await;
+    eventually("it is down", async || reported.gauge("kelvin.store.up") == Some(0)).await;
     server.run().await;
-    until("it is up again", async || reported.gauge("kelvin.store.up") == Some(1)).await;
+    eventually("it is up again", async || reported.gauge("kelvin.store.up") == Some(1)).await;
 }

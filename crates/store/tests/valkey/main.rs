@@ -5,11 +5,9 @@ mod gauges;
 mod moves;
 mod names;
 mod neighbours;
-#[path = "../processes/mod.rs"]
-#[expect(dead_code, reason = "other tests need more of it")]
-mod processes;
 mod secrets;
 
+use kelvin_testing::{ValkeyServer, eventually};
 use std::time::Duration;
 
 use kelvin_store::{
@@ -24,8 +22,6 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use tokio::sync::watch;
-
-use processes::{Server, until};
 
 fn settings(address: String, credentials: watch::Receiver<Credentials>) -> ValkeySettings {
     ValkeySettings {
@@ -96,16 +92,16 @@ async fn settings_that_cannot_work_are_refused_in_plain_words() {
 
 #[tokio::test]
 async fn what_no_replica_has_is_not_acknowledged_and_not_repeated() {
-    let server = Server::start(&[]).await;
+    let server = ValkeyServer::start(&[]).await;
     let store =
         open(ValkeySettings { acknowledge: Acknowledge::Replica, ..plain(server.address()) }).await.unwrap();
     let failed = append(&store, &[1.0]).await;
     assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
     assert_eq!(count(&store).await, 1, "it was written once");
     let port = server.port.to_string();
-    let replica = Server::start(&["--replicaof", "127.0.0.1", &port]).await;
-    until("the replica follows", async || server.info("slave0").await.contains("state=online")).await;
-    until("a replica has it", async || append(&store, &[2.0]).await.is_ok()).await;
+    let replica = ValkeyServer::start(&["--replicaof", "127.0.0.1", &port]).await;
+    eventually("the replica follows", async || server.info("slave0").await.contains("state=online")).await;
+    eventually("a replica has it", async || append(&store, &[2.0]).await.is_ok()).await;
     assert_eq!(
         replica.ask::<usize>(&["DBSIZE"]).await.unwrap(),
         server.ask::<usize>(&["DBSIZE"]).await.unwrap()
@@ -115,7 +111,7 @@ async fn what_no_replica_has_is_not_acknowledged_and_not_repeated() {
 /// Of two servers that see the same change one announces it.
 #[tokio::test]
 async fn one_server_announces_a_change() {
-    let server = Server::start(&[]).await;
+    let server = ValkeyServer::start(&[]).await;
     let opener = opener(plain(server.address())).unwrap();
     let (one, two) = (opener.open().await.unwrap(), opener.open().await.unwrap());
     for _ in 0..20 {
@@ -131,7 +127,7 @@ async fn one_server_announces_a_change() {
 /// Sensors that lost their stream to an eviction policy, or got one from nowhere, do no harm.
 #[tokio::test]
 async fn a_lost_stream_is_missed_and_not_fatal() {
-    let server = Server::start(&[]).await;
+    let server = ValkeyServer::start(&[]).await;
     let store = open(ValkeySettings { partitions: 1, ..plain(server.address()) }).await.unwrap();
     append(&store, &[1.0, 2.0]).await.unwrap();
     let keys: Vec<String> = server.ask(&["KEYS", "*"]).await.unwrap();
@@ -149,7 +145,7 @@ async fn a_sampled_call_has_a_span_linked_to_its_flush() {
     let exporter = InMemorySpanExporter::default();
     let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
     let tracer = provider.tracer("test");
-    let server = Server::start(&[]).await;
+    let server = ValkeyServer::start(&[]).await;
     let opener = opener(plain(server.address())).unwrap().traced(tracer.clone());
     let store = opener.open().await.unwrap();
     append(&store, &[1.0]).await.unwrap();

@@ -1,5 +1,6 @@
 //! Readings and primaries that go elsewhere while the store is open.
 
+use kelvin_testing::{ValkeyServer, eventually, valkey::cluster};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU16, Ordering::Relaxed},
@@ -11,10 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::{
-    append, count, open, plain,
-    processes::{Server, cluster, until},
-};
+use crate::{append, count, open, plain};
 
 async fn read(store: &Store) -> usize {
     let mut reader = store.read("a", Query::default()).await.expect("it can be read");
@@ -27,7 +25,7 @@ async fn read(store: &Store) -> usize {
 #[tokio::test]
 async fn a_slot_that_is_moved_takes_its_readings_along() {
     let nodes = cluster(2, 0, &[]).await;
-    let addresses = nodes.iter().map(Server::address).collect();
+    let addresses = nodes.iter().map(ValkeyServer::address).collect();
     let settings = ValkeySettings { addresses, cluster: true, partitions: 1, ..plain(nodes[0].address()) };
     let store = open(settings).await.unwrap();
     append(&store, &[1.0]).await.unwrap();
@@ -82,9 +80,9 @@ async fn a_slot_that_is_moved_takes_its_readings_along() {
 /// open: its READONLY leads to a new look at the address.
 #[tokio::test]
 async fn an_old_primary_is_left() {
-    let old = Server::start(&[]).await;
-    let new = Server::start(&["--replicaof", "127.0.0.1", &old.port.to_string()]).await;
-    until("the replica follows", async || old.info("slave0").await.contains("state=online")).await;
+    let old = ValkeyServer::start(&[]).await;
+    let new = ValkeyServer::start(&["--replicaof", "127.0.0.1", &old.port.to_string()]).await;
+    eventually("the replica follows", async || old.info("slave0").await.contains("state=online")).await;
     let (target, listener) =
         (Arc::new(AtomicU16::new(old.port)), TcpListener::bind("127.0.0.1:0").await.unwrap());
     let address = listener.local_addr().unwrap().to_string();
@@ -98,8 +96,8 @@ async fn an_old_primary_is_left() {
     let (store, reader) = (open(plain(address.clone())).await.unwrap(), open(plain(address)).await.unwrap());
     append(&store, &[1.0]).await.unwrap();
     assert_eq!((count(&store).await, count(&reader).await), (1, 1));
-    until("the replica has it", async || old.info("slave0").await.contains("lag=0")).await;
-    until("the replica has it", async || {
+    eventually("the replica has it", async || old.info("slave0").await.contains("lag=0")).await;
+    eventually("the replica has it", async || {
         new.ask::<u64>(&["DBSIZE"]).await.unwrap() == old.ask::<u64>(&["DBSIZE"]).await.unwrap()
     })
     .await;
@@ -108,7 +106,7 @@ async fn an_old_primary_is_left() {
     target.store(new.port, Relaxed);
     old.tell(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]).await;
     append(&store, &[2.0]).await.expect("it is stored at the new primary");
-    until("nobody is left at the old one, also who only reads", async || {
+    eventually("nobody is left at the old one, also who only reads", async || {
         let clients: String = old.ask(&["CLIENT", "LIST", "TYPE", "normal"]).await.unwrap();
         clients.lines().count() == 1
     })

@@ -1,5 +1,6 @@
 //! A name that stands for another address after a move.
 
+use kelvin_testing::{ValkeyServer, eventually};
 use std::{env, fs, io, io::Write as _, process::Command};
 
 use tokio::{
@@ -8,10 +9,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use crate::{
-    append, count, open, plain,
-    processes::{Server, until},
-};
+use crate::{append, count, open, plain};
 
 const HOSTS: &str = "HOSTS_OF_THIS_TEST";
 
@@ -43,7 +41,7 @@ fn a_name_is_looked_up_anew() {
 async fn follow_the_name() {
     let hosts = env::var_os(HOSTS).expect("the test above says where");
     let name = |address: &str| fs::write(&hosts, format!("{address} valkey.test\n")).unwrap();
-    let (mut old, new) = (Server::start(&[]).await, Server::start(&[]).await);
+    let (mut old, new) = (ValkeyServer::start(&[]).await, ValkeyServer::start(&[]).await);
     let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let gate = carry(listener, old.port);
@@ -56,7 +54,7 @@ async fn follow_the_name() {
     append(&store, &[2.0]).await.expect("what is connected stays");
     gate.abort();
     old.kill();
-    until("it is stored at the new address", async || append(&store, &[3.0]).await.is_ok()).await;
+    eventually("it is stored at the new address", async || append(&store, &[3.0]).await.is_ok()).await;
     assert_eq!(count(&store).await, 1);
     assert_eq!(new.ask::<Vec<String>>(&["KEYS", "*:d:a"]).await.unwrap().len(), 1);
 }

@@ -1,9 +1,10 @@
 //! Neighbouring releases on the same data: each reads what the other wrote and keeps what it does not know.
 
 use kelvin_store::{Query, Reading, ValkeySettings};
+use kelvin_testing::ValkeyServer;
 use redis::Value;
 
-use crate::{append, count, open, plain, processes::Server};
+use crate::{append, count, open, plain};
 
 const APPEND: &str = include_str!("../../src/valkey/scripts/append.lua");
 
@@ -28,7 +29,7 @@ fn later_script() -> String {
 }
 
 /// Stores one reading as the release to come does.
-async fn append_later(server: &Server, temperature: f64) {
+async fn append_later(server: &ValkeyServer, temperature: f64) {
     let statistics = server.ask::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap().remove(0);
     let base = statistics.strip_suffix('s').unwrap();
     let numbers =
@@ -46,7 +47,7 @@ async fn append_later(server: &Server, temperature: f64) {
     call.query_async::<Value>(&mut connection).await.expect("the later script runs");
 }
 
-async fn field(server: &Server, name: &[u8]) -> Vec<u8> {
+async fn field(server: &ValkeyServer, name: &[u8]) -> Vec<u8> {
     let statistics = server.ask::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap().remove(0);
     let client = redis::Client::open(("127.0.0.1", server.port)).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
@@ -55,7 +56,7 @@ async fn field(server: &Server, name: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn two_releases_take_turns_on_the_same_data() {
-    let server = Server::start(&[]).await;
+    let server = ValkeyServer::start(&[]).await;
     let store = open(ValkeySettings { partitions: 1, ..plain(server.address()) }).await.unwrap();
     let mut expected = Vec::new();
     for turn in 0..5_u8 {
@@ -87,7 +88,7 @@ async fn two_releases_take_turns_on_the_same_data() {
 /// Bytes as the first release wrote them: a change of the layout must not go unnoticed.
 #[tokio::test]
 async fn what_the_first_release_wrote_is_read() {
-    let server = Server::start(&[]).await;
+    let server = ValkeyServer::start(&[]).await;
     let store = open(ValkeySettings { partitions: 1, ..plain(server.address()) }).await.unwrap();
     let write = r"
         local now = redis.call('TIME')

@@ -1,22 +1,19 @@
 //! Secrets that change while the store is open.
 
+use kelvin_testing::{ValkeyServer, eventually, free_port, valkey::PROGRAM};
 use std::{fs, io, io::Write, path::Path};
 
 use kelvin_store::{Credentials, StoreError, TlsPem, ValkeySettings};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::sync::watch;
 
-use crate::{
-    append, open,
-    processes::{PROGRAM, Server, free_port, until},
-    settings,
-};
+use crate::{append, open, settings};
 
 const USER: &str = "kelvin";
 
 #[tokio::test]
 async fn a_changed_password_takes_over() {
-    let server = Server::start(&[]).await;
+    let server = ValkeyServer::start(&[]).await;
     let set = async |password: &str| {
         let password = format!(">{password}");
         server.tell(&["ACL", "SETUSER", USER, "on", "resetpass", &password, "~*", "&*", "+@all"]).await;
@@ -32,12 +29,12 @@ async fn a_changed_password_takes_over() {
     };
     assert!(!text.contains("wrong"), "no secret in an error: {text}");
     change.send_replace(password("old"));
-    until("the password is taken", async || append(&store, &[1.0]).await.is_ok()).await;
+    eventually("the password is taken", async || append(&store, &[1.0]).await.is_ok()).await;
 
     let before = connections(&server).await;
     set("new").await;
     change.send_replace(password("new"));
-    until("other connections have taken over", async || {
+    eventually("other connections have taken over", async || {
         append(&store, &[1.0]).await.expect("no call fails for it");
         let now = connections(&server).await;
         !now.is_empty() && now.iter().all(|id| !before.contains(id))
@@ -46,7 +43,7 @@ async fn a_changed_password_takes_over() {
 }
 
 /// The ids of the user's connections.
-async fn connections(server: &Server) -> Vec<String> {
+async fn connections(server: &ValkeyServer) -> Vec<String> {
     let clients: String = server.ask(&["CLIENT", "LIST"]).await.expect("it lists them");
     let ours = clients.lines().filter(|line| line.contains(&format!("user={USER} ")));
     ours.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
@@ -79,7 +76,7 @@ async fn tls_with_a_changed_authority_takes_over() {
         "--tls-ca-cert-file",
         &files("ca"),
     ];
-    let server = Server::start(&arguments).await;
+    let server = ValkeyServer::start(&arguments).await;
     let trust = |issued: &Issued| Credentials {
         password: None,
         tls: Some(TlsPem { ca: issued.ca.clone().into_bytes(), client: None }),
@@ -89,7 +86,7 @@ async fn tls_with_a_changed_authority_takes_over() {
     let failed = append(&store, &[1.0]).await;
     assert!(matches!(failed, Err(StoreError::Unavailable(_))), "another authority signed it: {failed:?}");
     change.send_replace(trust(&old));
-    until("the authority is taken", async || append(&store, &[1.0]).await.is_ok()).await;
+    eventually("the authority is taken", async || append(&store, &[1.0]).await.is_ok()).await;
     drop(server);
 }
 

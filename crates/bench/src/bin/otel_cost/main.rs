@@ -19,7 +19,7 @@ use std::{error::Error, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum as _};
 use core_affinity::CoreId;
-use kelvin_tls::{ClientFiles, ClientTls};
+use kelvin_credentials::{ClientFiles, ClientTls};
 use tokio::runtime::Builder;
 
 use files::Files;

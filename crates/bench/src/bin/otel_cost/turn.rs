@@ -11,7 +11,8 @@ use std::{
 
 use clap::ValueEnum;
 use core_affinity::CoreId;
-use kelvin_client::load::{self, Kind, Options, Target, Tls};
+use kelvin_load::{Options, Target, Tls};
+use kelvin_proto::CallType;
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::{READINGS_PER_SENSOR, files::Files, machine, variant::Variant};
@@ -50,24 +51,25 @@ impl Turn {
         let options = self.options(case, &server)?;
         // Processor time at the end of the warm-up and of the measurement.
         let (mut first, mut last) = (None, None);
-        let report = load::run(&options, |progress| {
+        let report = kelvin_load::run(&options, |progress| {
             *if progress.warm_up { &mut first } else { &mut last } = server.cpu_time();
         })?;
         let (first, last) = first.zip(last).ok_or("no processor time in /proc")?;
-        let figures = report.rpc.get(options.kinds[0].key()).ok_or("no call ended")?;
+        let figures = report.rpc.get(options.call_types[0].key()).ok_or("no call ended")?;
         if let Some((status, failures)) = figures.errors.first_key_value() {
             return Err(format!("{} calls ended with {status}: {}", failures.count, failures.message).into());
         }
-        let amount = if options.kinds[0] == Kind::Unary { figures.calls } else { figures.readings } as f64;
+        let amount =
+            if options.call_types[0] == CallType::Unary { figures.calls } else { figures.readings } as f64;
         Ok(Cost { serving: (last.serving - first.serving) / amount, all: (last.all - first.all) / amount })
     }
 
     fn options(&self, case: Case, server: &Running) -> Result<Options, Box<dyn Error>> {
         let (kind, connections, streams, messages) = match case {
-            Case::Unary => (Kind::Unary, 4, 16, 1),
-            Case::UnaryApart => (Kind::Unary, 64, 1, 1),
-            Case::ClientStreaming => (Kind::ClientStreaming, 4, 4, 10_000),
-            Case::ServerStreaming => (Kind::ServerStreaming, 4, 4, READINGS_PER_SENSOR),
+            Case::Unary => (CallType::Unary, 4, 16, 1),
+            Case::UnaryApart => (CallType::Unary, 64, 1, 1),
+            Case::ClientStreaming => (CallType::ClientStreaming, 4, 4, 10_000),
+            Case::ServerStreaming => (CallType::ServerStreaming, 4, 4, READINGS_PER_SENSOR),
         };
         let tls = Tls { config: self.tls.clone(), name: "localhost".try_into()? };
         let target = Target { address: server.address.clone(), tls: Some(tls), token: None };

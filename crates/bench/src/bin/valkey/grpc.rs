@@ -10,10 +10,11 @@ use std::{
 };
 
 use core_affinity::CoreId;
-use kelvin_client::load::{self, Kind, Options, Target, Tls};
+use kelvin_credentials::{ClientFiles, ClientTls};
+use kelvin_load::{Options, Target, Tls};
+use kelvin_proto::CallType;
 use kelvin_server::{Acknowledge, Config, Server};
 use kelvin_telemetry::Telemetry;
-use kelvin_tls::{ClientFiles, ClientTls};
 
 use crate::{
     HELD, Result,
@@ -26,7 +27,7 @@ use crate::{
 /// Connections and streams, and what they carry.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
-    pub(crate) kind: Kind,
+    pub(crate) kind: CallType,
     pub(crate) sensors: usize,
     pub(crate) connections: usize,
     pub(crate) streams: usize,
@@ -71,7 +72,7 @@ pub(crate) fn measure(
     };
     // From the end of the warm-up to the last look during the measurement.
     let (mut first, mut last, mut readings) = (look(), look(), 0);
-    let report = load::run(&options, |progress| {
+    let report = kelvin_load::run(&options, |progress| {
         *if progress.warm_up { &mut first } else { &mut last } = look();
         readings = progress.readings;
     })?;

@@ -8,9 +8,6 @@ mod grpc;
 #[path = "../../machine.rs"]
 mod machine;
 mod peer;
-#[path = "../../../../store/tests/processes/mod.rs"]
-#[expect(dead_code, reason = "the store's tests need more of it")]
-mod processes;
 mod report;
 mod variant;
 
@@ -18,7 +15,7 @@ use std::{error::Error, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use core_affinity::CoreId;
-use kelvin_client::load::Kind;
+use kelvin_proto::CallType;
 use kelvin_server::Acknowledge;
 
 use grpc::{Measured, Shape};
@@ -35,7 +32,7 @@ type Result<T> = std::result::Result<T, Failure>;
 const HELD: usize = 10_000;
 /// Readings a second of all sensors in turn.
 const STREAMING: Shape = Shape {
-    kind: Kind::ClientStreaming,
+    kind: CallType::ClientStreaming,
     sensors: 1000,
     connections: 4,
     streams: 16,
@@ -44,9 +41,9 @@ const STREAMING: Shape = Shape {
 };
 /// So many sensors that a flush has one reading of each.
 const SCATTERED: Shape = Shape { sensors: 50_000, messages: 500, ..STREAMING };
-const SINGLE: Shape = Shape { kind: Kind::Unary, messages: 1, ..STREAMING };
+const SINGLE: Shape = Shape { kind: CallType::Unary, messages: 1, ..STREAMING };
 const GET: Shape =
-    Shape { kind: Kind::ServerStreaming, sensors: 100, streams: 4, messages: HELD as u64, ..STREAMING };
+    Shape { kind: CallType::ServerStreaming, sensors: 100, streams: 4, messages: HELD as u64, ..STREAMING };
 
 #[derive(Parser)]
 #[command(about, version)]

@@ -1,5 +1,6 @@
 //! A Valkey, and how Kelvin reaches it.
 
+use kelvin_testing::{ValkeyServer, eventually, free_port};
 use std::{fs, path::PathBuf, time::Duration};
 
 use core_affinity::CoreId;
@@ -12,16 +13,11 @@ use tokio::{
     sync::watch,
 };
 
-use crate::{
-    HELD, Result,
-    files::Files,
-    machine,
-    processes::{Server, free_port, until},
-};
+use crate::{HELD, Result, files::Files, machine};
 
 /// Valkey on its core, plain or with TLS and an append-only file.
 pub(crate) struct Variant {
-    pub(crate) server: Server,
+    pub(crate) server: ValkeyServer,
     pub(crate) runtime: Runtime,
     /// Valkey's, and this thread's.
     cores: [CoreId; 2],
@@ -54,19 +50,21 @@ impl Variant {
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         // A process starts on the core of the thread that starts it.
         machine::pin(core)?;
-        let server = runtime.block_on(Server::start(&arguments));
+        let server = runtime.block_on(ValkeyServer::start(&arguments));
         machine::pin(own)?;
         Ok(Self { server, runtime, cores: [core, own], tls })
     }
 
     /// Starts a replica on the same core, and waits until it follows.
-    pub(crate) fn replicate(&self) -> Result<Server> {
+    pub(crate) fn replicate(&self) -> Result<ValkeyServer> {
         machine::pin(self.cores[0])?;
         let port = self.server.port.to_string();
         let replica = self.runtime.block_on(async {
-            let replica = Server::start(&["--replicaof", "127.0.0.1", &port]).await;
-            until("the replica follows", async || self.server.info("slave0").await.contains("state=online"))
-                .await;
+            let replica = ValkeyServer::start(&["--replicaof", "127.0.0.1", &port]).await;
+            eventually("the replica follows", async || {
+                self.server.info("slave0").await.contains("state=online")
+            })
+            .await;
             replica
         });
         machine::pin(self.cores[1])?;

@@ -7,10 +7,10 @@ use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use kelvin_app::health::Health;
 use kelvin_client::{Channel, Client, ClientError, Config};
+use kelvin_credentials::ca::{LocalCa, Usage};
 use kelvin_proto::ListSensorsRequest;
 use kelvin_server::{Server, ServerError};
 use kelvin_telemetry::Telemetry;
-use kelvin_tls::ca::{LocalCa, Usage};
 use opentelemetry_sdk::metrics::{
     InMemoryMetricExporter, PeriodicReader,
     data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics, SumDataPoint},
@@ -90,7 +90,7 @@ impl Setup {
             ("KELVIN_HEALTH_LISTEN", ""),
             ("KELVIN_WORKERS", "1"),
             ("KELVIN_RELOAD_INTERVAL", "50ms"),
-            ("KELVIN_DRAIN_WAIT", "0s"),
+            ("KELVIN_DRAIN_DELAY", "0s"),
             ("KELVIN_DRAIN_TIMEOUT", "1s"),
         ];
         let files = files.map(|(variable, file)| (variable.to_owned(), self.text(file)));
@@ -115,7 +115,7 @@ impl Setup {
             ("KELVIN_RELOAD_INTERVAL", "50ms".into()),
             ("KELVIN_INTERVAL_MIN", "2ms".into()),
             ("KELVIN_INTERVAL_MAX", "10ms".into()),
-            ("KELVIN_STREAM_LENGTH", "300ms".into()),
+            ("KELVIN_STREAM_DURATION", "300ms".into()),
             ("KELVIN_DNS_REFRESH", "1s".into()),
             ("KELVIN_DEADLINE", "5s".into()),
         ];

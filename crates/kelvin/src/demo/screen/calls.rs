@@ -1,4 +1,4 @@
-use kelvin_client::load::Kind;
+use kelvin_proto::CallType;
 use ratatui::{text::Span, widgets::Table};
 
 use super::draw::{self, Column, warn};
@@ -18,7 +18,7 @@ const COLUMNS: [Column; 6] = [
 
 /// What the clients did, by type of call.
 pub(super) fn table<'a>(view: &View, rates: &[f64], width: u16) -> Table<'a> {
-    let rows = Kind::ALL.into_iter().zip(&view.calls).zip(rates).map(|((kind, calls), rate)| {
+    let rows = CallType::ALL.into_iter().zip(&view.calls).zip(rates).map(|((kind, calls), rate)| {
         vec![
             Span::raw(kind.name()),
             Span::raw(calls.count.to_string()),

@@ -15,8 +15,10 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::{
-    Kind, LoadError, Options,
+use kelvin_proto::CallType;
+
+use crate::{
+    LoadError, Options,
     call::{Call, Moved},
     lock,
     payload::{Frame, Payload},
@@ -29,14 +31,14 @@ const GRACE: Duration = Duration::from_secs(5);
 const RECONNECT: Duration = Duration::from_millis(100);
 
 /// What all threads share.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     options: Options,
     payload: Payload,
     pub stop: AtomicBool,
 }
 
 impl Shared {
-    pub(super) fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         let payload = Payload::new(options.sensors, options.messages, options.one_message_a_frame);
         Self { options: options.clone(), payload, stop: AtomicBool::new(false) }
     }
@@ -57,29 +59,29 @@ impl Shared {
     }
 }
 
-pub(super) fn runtime() -> Result<Runtime, LoadError> {
+pub(crate) fn runtime() -> Result<Runtime, LoadError> {
     Builder::new_current_thread().enable_all().build().map_err(LoadError::Start)
 }
 
 /// Sees with one call of each type whether all is well, and stores what is going to be read.
-pub(super) async fn prepare(shared: &Shared) -> Result<(), LoadError> {
-    let Options { target, kinds, sensors, messages, .. } = &shared.options;
+pub(crate) async fn prepare(shared: &Shared) -> Result<(), LoadError> {
+    let Options { target, call_types: kinds, sensors, messages, .. } = &shared.options;
     let (send, driver) = target.connect().await?;
     let first = Frame { ..shared.payload.singles[0].clone() };
     for kind in kinds {
         let made = async {
             let call = begin(send.clone(), target.request(*kind)).await?;
             match kind {
-                Kind::Unary => call.unary(first.bytes.clone()).await,
-                Kind::ClientStreaming => call.client_streaming([&first].into_iter()).await,
-                Kind::ServerStreaming => call.server_streaming(shared.payload.requests[0].clone()).await,
-                Kind::BidiStreaming => call.chat([&first].into_iter(), 1, |_| {}).await,
+                CallType::Unary => call.unary(first.bytes.clone()).await,
+                CallType::ClientStreaming => call.client_streaming([&first].into_iter()).await,
+                CallType::ServerStreaming => call.server_streaming(shared.payload.requests[0].clone()).await,
+                CallType::BidiStreaming => call.chat([&first].into_iter(), 1, |_| {}).await,
             }
         };
         made.await.map_err(|status| LoadError::FirstCall { kind: *kind, status: Box::new(status) })?;
     }
-    if kinds.contains(&Kind::ServerStreaming) {
-        let kind = Kind::ClientStreaming;
+    if kinds.contains(&CallType::ServerStreaming) {
+        let kind = CallType::ClientStreaming;
         for sensor in 0..*sensors {
             let frames = Payload::of_sensor(sensor, *messages);
             let stored = async {
@@ -111,7 +113,7 @@ async fn close(send: SendRequest<Bytes>, driver: tokio::task::JoinHandle<()>) {
 }
 
 /// One thread's part.
-pub(super) struct Worker {
+pub(crate) struct Worker {
     shared: Arc<Shared>,
     index: usize,
     pub tally: Mutex<Tally>,
@@ -120,12 +122,12 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(shared: &Arc<Shared>, index: usize) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, index: usize) -> Self {
         Self { shared: shared.clone(), index, tally: Mutex::default(), open: AtomicU64::new(0) }
     }
 
     /// Until `stop` is set and the open calls have ended.
-    pub(super) fn run(self: &Arc<Self>) {
+    pub(crate) fn run(self: &Arc<Self>) {
         let Ok(runtime) = runtime() else { return };
         let Options { connections, threads, warm_up, duration, .. } = self.shared.options;
         runtime.block_on(async {
@@ -139,7 +141,7 @@ impl Worker {
 
     /// Keeps one connection full of calls, and makes a new one when it is lost.
     async fn connection(self: Arc<Self>, connection: usize) {
-        let Options { target, kinds, streams, .. } = &self.shared.options;
+        let Options { target, call_types: kinds, streams, .. } = &self.shared.options;
         while !self.shared.stopped() {
             match target.connect().await {
                 Ok((send, driver)) => {
@@ -163,7 +165,7 @@ impl Worker {
     }
 
     /// Call after call until the connection takes no more.
-    async fn stream(self: Arc<Self>, mut send: SendRequest<Bytes>, kind: Kind, number: usize) {
+    async fn stream(self: Arc<Self>, mut send: SendRequest<Bytes>, kind: CallType, number: usize) {
         let request = self.shared.options.target.request(kind);
         // Streams begin at different readings, far from each other.
         let mut turn = number.wrapping_mul(7919);
@@ -181,7 +183,7 @@ impl Worker {
             match ended {
                 Ok(moved) => {
                     tally.ended(moved);
-                    if kind != Kind::BidiStreaming {
+                    if kind != CallType::BidiStreaming {
                         tally.took(started.elapsed());
                     }
                 }
@@ -190,13 +192,13 @@ impl Worker {
         }
     }
 
-    async fn make(&self, call: Call, kind: Kind, turn: usize) -> Result<Moved, Status> {
+    async fn make(&self, call: Call, kind: CallType, turn: usize) -> Result<Moved, Status> {
         let Payload { singles, requests, .. } = &self.shared.payload;
         match kind {
-            Kind::Unary => call.unary(singles[turn % singles.len()].bytes.clone()).await,
-            Kind::ClientStreaming => call.client_streaming(self.shared.frames(turn)).await,
-            Kind::ServerStreaming => call.server_streaming(requests[turn % requests.len()].clone()).await,
-            Kind::BidiStreaming => {
+            CallType::Unary => call.unary(singles[turn % singles.len()].bytes.clone()).await,
+            CallType::ClientStreaming => call.client_streaming(self.shared.frames(turn)).await,
+            CallType::ServerStreaming => call.server_streaming(requests[turn % requests.len()].clone()).await,
+            CallType::BidiStreaming => {
                 let took = |sent: Instant| lock(&self.tally).kind(kind).took(sent.elapsed());
                 call.chat(self.shared.frames(turn), self.shared.options.in_flight, took).await
             }

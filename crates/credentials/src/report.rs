@@ -2,15 +2,13 @@
 
 use std::collections::HashMap;
 
+use kelvin_app::unix_now;
 use opentelemetry::{
     KeyValue,
     metrics::{Counter, Gauge, Meter},
 };
 
-use crate::{
-    pem::unix_now,
-    watched::{Event, Expiry},
-};
+use crate::watched::{Event, Expiry};
 
 /// What became of a change, as an attribute of metrics.
 const OK: &str = "ok";

@@ -2,13 +2,13 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use kelvin_proto::{SensorReading, SensorRequest};
 use prost::Message;
 
-use crate::now;
+use kelvin_app::unix_now;
 
 /// With its head of 9 bytes a frame fills one TLS record of 16 KiB and leaves no crumb for a second.
 const FRAME: usize = (16 << 10) - 9;
 
 /// What is sent, encoded once.
-pub(super) struct Payload {
+pub(crate) struct Payload {
     /// One reading each.
     pub singles: Vec<Frame>,
     /// The same readings, as many as fit into a frame or one each.
@@ -19,14 +19,14 @@ pub(super) struct Payload {
 
 /// The payload of a DATA frame: whole messages with their prefixes.
 #[derive(Clone)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     pub bytes: Bytes,
     pub messages: u64,
 }
 
 impl Payload {
     /// Readings of all sensors in turn, several of each unless there are very many sensors.
-    pub(super) fn new(sensors: usize, messages: u64, one_message_a_frame: bool) -> Self {
+    pub(crate) fn new(sensors: usize, messages: u64, one_message_a_frame: bool) -> Self {
         let rounds = (20_000 / sensors).clamp(1, 64);
         let singles = encode((0..rounds * sensors).map(|at| reading(at % sensors, at / sensors)));
         let frames = if one_message_a_frame { singles.clone() } else { join(&singles) };
@@ -43,7 +43,7 @@ impl Payload {
     }
 
     /// Full frames of readings of one sensor.
-    pub(super) fn of_sensor(sensor: usize, messages: u64) -> Vec<Frame> {
+    pub(crate) fn of_sensor(sensor: usize, messages: u64) -> Vec<Frame> {
         let round = usize::try_from(messages).unwrap_or(usize::MAX);
         join(&encode((0..round).map(|round| reading(sensor, round))))
     }
@@ -57,7 +57,7 @@ fn id(sensor: usize) -> String {
 fn reading(sensor: usize, round: usize) -> SensorReading {
     let phase = (sensor * 7 + round) as f64 / 10.0;
     let temperature = ((20.0 + 5.0 * phase.sin()) * 100.0).round() / 100.0;
-    SensorReading { sensor_id: id(sensor), temperature, timestamp: now() }
+    SensorReading { sensor_id: id(sensor), temperature, timestamp: unix_now() }
 }
 
 fn encode(readings: impl Iterator<Item = SensorReading>) -> Vec<Frame> {
@@ -96,7 +96,7 @@ fn join(singles: &[Frame]) -> Vec<Frame> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::messages::Messages;
+    use crate::messages::Messages;
 
     #[test]
     fn frames_hold_whole_readings_of_all_sensors_and_fit_a_tls_record() {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use common::{Secret, Seen, anonymous, call, client_pair, serve, server_pair};
-use kelvin_tls::{
+use kelvin_credentials::{
     ClientAuth, ClientFiles, ClientTls, ServerFiles, ServerTls, TlsError,
     ca::{LocalCa, Pair, Usage},
 };

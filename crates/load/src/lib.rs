@@ -20,9 +20,10 @@ use std::{
 };
 
 use grpc_otel::status_name;
+use kelvin_proto::CallType;
 use tonic::Status;
 
-pub use options::{Kind, Options};
+pub use options::Options;
 pub use report::{Failures, Figures, Progress, Report};
 pub use target::{Target, Tls};
 
@@ -58,7 +59,7 @@ pub enum LoadError {
     #[error("the first {} call failed: {} {}", kind.name(), status_name(status.code()), status.message())]
     FirstCall {
         /// Its type.
-        kind: Kind,
+        kind: CallType,
         /// What came back.
         status: Box<Status>,
     },

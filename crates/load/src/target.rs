@@ -14,7 +14,9 @@ use tokio_rustls::{
     rustls::{ClientConfig, pki_types::ServerName},
 };
 
-use super::{Kind, LoadError};
+use kelvin_proto::CallType;
+
+use crate::LoadError;
 
 /// A server.
 #[derive(Debug, Clone)]
@@ -45,7 +47,7 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 impl Target {
     /// A connection, driven by a task that ends with it.
-    pub(super) async fn connect(&self) -> Result<(SendRequest<Bytes>, JoinHandle<()>), LoadError> {
+    pub(crate) async fn connect(&self) -> Result<(SendRequest<Bytes>, JoinHandle<()>), LoadError> {
         let unreachable = |source| LoadError::Unreachable { address: self.address.clone(), source };
         let tcp = within(TcpStream::connect(&self.address)).await.map_err(unreachable)?;
         tcp.set_nodelay(true).map_err(unreachable)?;
@@ -82,7 +84,7 @@ impl Target {
     }
 
     /// The head of a call, to be cloned.
-    pub(super) fn request(&self, kind: Kind) -> Request<()> {
+    pub(crate) fn request(&self, kind: CallType) -> Request<()> {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;

@@ -4,15 +4,17 @@ use grpc_otel::status_name;
 use hdrhistogram::Histogram;
 use tonic::Status;
 
-use super::{Kind, call::Moved};
+use kelvin_proto::CallType;
+
+use crate::call::Moved;
 
 /// What was counted, by type of call.
 #[derive(Default)]
-pub(super) struct Tally {
-    pub kinds: [KindTally; Kind::ALL.len()],
+pub(crate) struct Tally {
+    pub kinds: [KindTally; CallType::ALL.len()],
 }
 
-pub(super) struct KindTally {
+pub(crate) struct KindTally {
     /// Calls that ended with OK.
     pub calls: u64,
     pub moved: Moved,
@@ -23,11 +25,11 @@ pub(super) struct KindTally {
 }
 
 impl Tally {
-    pub(super) fn kind(&mut self, kind: Kind) -> &mut KindTally {
+    pub(crate) fn kind(&mut self, kind: CallType) -> &mut KindTally {
         &mut self.kinds[kind as usize]
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         for (sum, kind) in self.kinds.iter_mut().zip(&other.kinds) {
             sum.calls += kind.calls;
             sum.moved.readings += kind.moved.readings;
@@ -41,22 +43,22 @@ impl Tally {
 }
 
 impl KindTally {
-    pub(super) fn ended(&mut self, moved: Moved) {
+    pub(crate) fn ended(&mut self, moved: Moved) {
         self.calls += 1;
         self.moved.readings += moved.readings;
         self.moved.rejected += moved.rejected;
     }
 
-    pub(super) fn took(&mut self, time: Duration) {
+    pub(crate) fn took(&mut self, time: Duration) {
         self.latency.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    pub(super) fn failed(&mut self, status: &Status) {
+    pub(crate) fn failed(&mut self, status: &Status) {
         let name = status_name(status.code());
         self.failures.entry(name).or_insert_with(|| (0, status.message().to_owned())).0 += 1;
     }
 
-    pub(super) fn failures(&self) -> u64 {
+    pub(crate) fn failures(&self) -> u64 {
         self.failures.values().map(|(count, _)| count).sum()
     }
 }

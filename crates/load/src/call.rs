@@ -9,11 +9,11 @@ use kelvin_proto::{Ack, Severity};
 use prost::Message as _;
 use tonic::Status;
 
-use super::{messages::Messages, payload::Frame};
+use crate::{messages::Messages, payload::Frame};
 
 /// What a call moved.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Moved {
+pub(crate) struct Moved {
     /// Readings stored or read.
     pub readings: u64,
     /// Readings that were sent and not stored.
@@ -21,7 +21,7 @@ pub(super) struct Moved {
 }
 
 /// A call that is begun: both directions are open.
-pub(super) struct Call {
+pub(crate) struct Call {
     pub response: ResponseFuture,
     pub send: SendStream<Bytes>,
 }
@@ -35,14 +35,14 @@ struct Answer {
 
 impl Call {
     /// One reading there, one acknowledgement back.
-    pub(super) async fn unary(mut self, reading: Bytes) -> Result<Moved, Status> {
+    pub(crate) async fn unary(mut self, reading: Bytes) -> Result<Moved, Status> {
         self.send.send_data(reading, true).map_err(status)?;
         read(self.response, |_| {}).await?;
         Ok(Moved { readings: 1, rejected: 0 })
     }
 
     /// As many frames as the iterator gives, one acknowledgement back.
-    pub(super) async fn client_streaming(
+    pub(crate) async fn client_streaming(
         mut self,
         frames: impl Iterator<Item = &Frame>,
     ) -> Result<Moved, Status> {
@@ -63,7 +63,7 @@ impl Call {
     }
 
     /// One request there, readings back.
-    pub(super) async fn server_streaming(mut self, request: Bytes) -> Result<Moved, Status> {
+    pub(crate) async fn server_streaming(mut self, request: Bytes) -> Result<Moved, Status> {
         let mut readings = 0;
         self.send.send_data(request, true).map_err(status)?;
         read(self.response, |_| readings += 1).await?;
@@ -72,7 +72,7 @@ impl Call {
 
     /// Frames there and answers back at the same time, with at most about `in_flight` readings unanswered.
     /// `answered` is told when a frame of readings was sent, once all of it is answered.
-    pub(super) async fn chat(
+    pub(crate) async fn chat(
         mut self,
         mut frames: impl Iterator<Item = &Frame>,
         in_flight: u64,

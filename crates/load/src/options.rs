@@ -1,0 +1,65 @@
+use std::time::Duration;
+
+use kelvin_proto::CallType;
+
+use crate::{LoadError, Target};
+
+/// What to do to whom, for how long.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The server.
+    pub target: Target,
+    /// The types of call; the streams of a connection take turns.
+    pub call_types: Vec<CallType>,
+    /// Connections in all.
+    pub connections: usize,
+    /// Calls at a time on each connection.
+    pub streams: usize,
+    /// Threads; the connections are dealt out to them.
+    pub threads: usize,
+    /// How many sensors the readings are of.
+    pub sensors: usize,
+    /// Readings sent or asked for in one call that streams.
+    pub messages: u64,
+    /// Readings of a chat that may be unanswered.
+    pub in_flight: u64,
+    /// One reading a DATA frame, as grpcio sends, instead of as many as fit.
+    pub one_message_a_frame: bool,
+    /// Not measured.
+    pub warm_up: Duration,
+    /// Measured.
+    pub duration: Duration,
+}
+
+impl Options {
+    /// One connection, 64 streams of one type of call, one thread, for ten seconds after one of warm-up.
+    #[must_use]
+    pub fn new(target: Target, call_types: Vec<CallType>) -> Self {
+        Self {
+            target,
+            call_types,
+            connections: 1,
+            streams: 64,
+            threads: 1,
+            sensors: 100,
+            messages: 1000,
+            in_flight: 1000,
+            one_message_a_frame: false,
+            warm_up: Duration::from_secs(1),
+            duration: Duration::from_secs(10),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), LoadError> {
+        let positive = [self.connections, self.streams, self.threads, self.sensors, self.call_types.len()];
+        if positive.contains(&0) || self.messages == 0 || self.in_flight == 0 || self.duration.is_zero() {
+            return Err(LoadError::Options(
+                "connections, streams, sensors, messages and duration must not be 0",
+            ));
+        }
+        if self.connections * self.streams < self.call_types.len() {
+            return Err(LoadError::Options("fewer streams than types of call: raise the number of streams"));
+        }
+        Ok(())
+    }
+}
