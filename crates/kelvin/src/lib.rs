@@ -21,7 +21,7 @@ struct Cli {
 enum Command {
     Demo(demo::Arguments),
     Certs(certs::Arguments),
-    Load(load::Arguments),
+    Load(Box<load::Arguments>),
 }
 
 /// Reads the command line and does what it says.
