@@ -153,7 +153,7 @@ ca: {{ . }}
 {{- $telemetry := .root.Values.telemetry -}}
 {{- range $key, $value := .values.settings }}
 {{- if hasKey $.settings $key }}
-{{- fail (printf "%s.settings.%s: the chart sets KELVIN_%s from other values; see README.md for which" $.name $key $key) }}
+{{- fail (printf "%s.settings.%s: the chart sets KELVIN_%s from other values; see docs/configuration.md for which" $.name $key $key) }}
 {{- end }}
 {{- $_ := set $.settings $key $value }}
 {{- end -}}

@@ -95,7 +95,7 @@ macro_rules! settings {
                 $crate::settings::help(Self::SETTINGS)
             }
 
-            /// The table of variables for the README.
+            /// The table of variables for docs/configuration.md.
             #[must_use]
             pub fn markdown() -> String {
                 $crate::settings::markdown(Self::SETTINGS)

@@ -1,5 +1,5 @@
 //! Settings from `KELVIN_*` environment variables: one declaration gives the struct, the reader, the
-//! text of `--help` and the table of the README.
+//! text of `--help` and the table of docs/configuration.md.
 
 mod error;
 mod macros;
@@ -15,7 +15,7 @@ pub use table::{help, markdown};
 /// What the name of every variable starts with.
 pub const PREFIX: &str = "KELVIN_";
 
-/// One variable, as it stands in `--help` and in the README.
+/// One variable, as it stands in `--help` and in docs/configuration.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
     /// The whole name, such as `KELVIN_LISTEN`.

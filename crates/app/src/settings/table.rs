@@ -1,4 +1,4 @@
-//! The settings as text for `--help` and as a table for the README, from the one declaration.
+//! The settings as text for `--help` and as a table for docs/configuration.md, from the one declaration.
 
 use std::fmt::Write;
 

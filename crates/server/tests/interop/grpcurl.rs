@@ -1,4 +1,4 @@
-//! The lines of the README, by grpcurl and reflection.
+//! The grpcurl lines of `docs/api.md`, run against a real server through reflection.
 
 use std::{fs, path::Path, process::Command};
 
@@ -7,16 +7,16 @@ use crate::{
     support::{Files, TOKEN},
 };
 
-/// What begins a block of lines that are run here.
+/// The opening fence of a block that this test runs.
 const FENCE: &str = "```sh grpcurl\n";
 
 #[tokio::test]
-async fn the_lines_of_the_readme_work() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let lines = blocks(&fs::read_to_string(readme).unwrap());
+async fn documented_grpcurl_lines_succeed() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/api.md");
+    let lines = blocks(&fs::read_to_string(page).unwrap());
     let calls = ["SendSingleReading", "StreamSensorReadings", "GetSensorReadings", "SensorChat"];
     for wanted in calls.iter().chain(&["list", "describe"]) {
-        assert!(lines.contains(wanted), "no {wanted} in the README's lines for grpcurl:\n{lines}");
+        assert!(lines.contains(wanted), "no {wanted} in the grpcurl lines of docs/api.md:\n{lines}");
     }
     if !is_there("grpcurl", "--version") {
         return;
@@ -34,15 +34,15 @@ async fn the_lines_of_the_readme_work() {
     }
 }
 
-/// The names that the README gives to the files.
+/// Creates the files under the names that the page uses.
 fn lay_out(files: &Files) {
     fs::create_dir(files.path("certs")).unwrap();
     fs::copy(files.path("ca.pem"), files.path("certs/ca.crt")).unwrap();
     fs::write(files.path("certs/tokens"), TOKEN).unwrap();
 }
 
-/// All lines of the blocks for grpcurl, in order.
-fn blocks(readme: &str) -> String {
-    let bodies = readme.split(FENCE).skip(1);
+/// Returns the lines of all grpcurl blocks, in order.
+fn blocks(page: &str) -> String {
+    let bodies = page.split(FENCE).skip(1);
     bodies.map(|rest| rest.split("```").next().unwrap_or_default()).collect()
 }

@@ -1,14 +1,14 @@
-//! What README lists is what there is.
+//! The pages in `docs/` agree with the code.
 
 use std::{
     env, fs,
     path::{Path, PathBuf},
 };
 
-/// `UPDATE=1` writes the tables anew.
+/// `UPDATE=1` rewrites the tables.
 #[test]
-fn tables_of_settings_are_current() {
-    let path = repository().join("README.md");
+fn configuration_page_lists_current_settings() {
+    let path = repository().join("docs/configuration.md");
     let before = fs::read_to_string(&path).unwrap();
     let after = with_table(&before, "kelvin-server", &kelvin_server::Config::markdown());
     let after = with_table(&after, "kelvin-client", &kelvin_client::Config::markdown());
@@ -17,29 +17,29 @@ fn tables_of_settings_are_current() {
     }
     assert!(
         before == after || env::var_os("UPDATE").is_some(),
-        "README.md lags behind the settings: UPDATE=1 cargo test -p kelvin --test readme"
+        "docs/configuration.md is out of date; run UPDATE=1 cargo test -p kelvin --test docs"
     );
 }
 
 /// The text with `table` between the marks of `program`.
 fn with_table(text: &str, program: &str, table: &str) -> String {
     let mark = format!("<!-- settings of {program}:");
-    let start = text.find(&mark).unwrap_or_else(|| panic!("README.md has no mark {mark:?}"));
+    let start = text.find(&mark).unwrap_or_else(|| panic!("docs/configuration.md has no mark {mark:?}"));
     let start = start + text[start..].find("-->\n").unwrap() + 4;
     let end = start + text[start..].find("<!-- end -->").unwrap();
     format!("{}\n{}\n\n{}", &text[..start], table.trim(), &text[end..])
 }
 
 #[test]
-fn every_metric_and_attribute_of_our_own_is_named() {
-    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+fn observability_page_lists_every_own_metric() {
+    let page = fs::read_to_string(repository().join("docs/observability.md")).unwrap();
     let mut names = Vec::new();
-    for of in ["client", "server", "store", "telemetry", "tls"] {
+    for of in ["client", "server", "store", "telemetry", "credentials"] {
         collect_names(&repository().join("crates").join(of).join("src"), &mut names);
     }
     assert!(names.len() > 20, "{names:?}");
-    names.retain(|name| !readme.contains(&format!("`{name}`")));
-    assert_eq!(names, [""; 0], "not in README.md");
+    names.retain(|name| !page.contains(&format!("`{name}`")));
+    assert_eq!(names, [""; 0], "missing in docs/observability.md");
 }
 
 /// The strings that begin with `kelvin.` in the sources below `folder`.
