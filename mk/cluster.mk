@@ -43,7 +43,7 @@ source = $(if $(CHARTS),$(CHARTS)/$($(1)_CHART),$($(1)_CHART) --repo $($(1)_REPO
 chart = $(1) $(call source,$(3)) --namespace $(2) --values k8s/$($(3)_CHART).yaml $($(3)_ARGS)
 release = mk/tools helm && $(HELM) upgrade --install $(call chart,$(1),$(2),$(3)) --wait --timeout 5m >/dev/null
 # Kelvin's own release.
-KELVIN = kelvin charts/kelvin --namespace kelvin $(if $(filter valkey,$(STORE)),--values k8s/kelvin-valkey.yaml) $(KELVIN_ARGS)
+KELVIN = kelvin charts/kelvin --namespace kelvin --values k8s/kelvin.yaml $(if $(filter valkey,$(STORE)),--values k8s/kelvin-valkey.yaml) $(KELVIN_ARGS)
 install = $(HELM) upgrade --install $(KELVIN) --wait --timeout 5m \
   $(if $(ON_KIND),--set image.tag=$(LOADED_TAG) --set image.pullPolicy=Never) $(1) >/dev/null
 NO_PODS := $(addprefix --set ,$(addsuffix .replicas=0,server $(addprefix clients.,unary client-streaming server-streaming bidi-streaming)))

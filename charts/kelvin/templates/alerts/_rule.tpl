@@ -3,18 +3,22 @@
 {{- if and .Values.alerts.enabled (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PrometheusRule") }}true{{ end }}
 {{- end -}}
 
+{{/* Whether there are to be alerts on metrics that the release's own pods export. */}}
+{{- define "kelvin.alerts.own" -}}
+{{- if and (include "kelvin.alerts" .) (or .Values.telemetry.endpoint .Values.podMonitor.enabled) }}true{{ end }}
+{{- end -}}
+
 {{/* Head of a PrometheusRule: (list $ "server"). */}}
 {{- define "kelvin.rule" -}}
 {{- $root := index . 0 -}}
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
-metadata:
-  name: {{ include "kelvin.fullname" $root }}-{{ index . 1 }}
-  labels:
-    {{- include "kelvin.labels" (list $root "alerts") | nindent 4 }}
-    {{- with $root.Values.alerts.labels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+{{ include "kelvin.metadata" (dict
+      "root" $root
+      "name" (printf "%s-%s" (include "kelvin.fullname" $root) (index . 1))
+      "component" "alerts"
+      "labels" $root.Values.alerts.labels
+      "annotations" $root.Values.alerts.annotations) }}
 {{- end -}}
 
 {{/* `job` of a program's metrics: (list $ "server"). */}}

@@ -11,7 +11,9 @@ use crate::{
 
 /// All rules, those about a shared store included.
 pub(crate) fn groups() -> Option<Vec<Value>> {
-    let objects = helm::render(&["--set", "store.kind=valkey,store.valkey.address=valkey:6379"])?;
+    let objects = helm::render(
+        &[&helm::EXPORTS[..], &["--set", "store.kind=valkey,store.valkey.address=valkey:6379"]].concat(),
+    )?;
     let of_object =
         |object: &Object| object.at("/spec/groups").as_array().expect("a rule has groups").clone();
     Some(all(&objects, "PrometheusRule").flat_map(of_object).collect())
@@ -90,7 +92,7 @@ fn alerts_fire_when_they_should_and_only_then() {
 fn thresholds_come_from_the_values() {
     let settings =
         "alerts.latencySeconds=0.5,alerts.objective=0.99,alerts.certificateDays=0.75,store.maxSensors=7";
-    let Some(text) = helm::text(&["--set", settings]) else { return };
+    let Some(text) = helm::text(&[&helm::EXPORTS[..], &["--set", settings]].concat()) else { return };
     for threshold in ["> 0.5", "> 0.144", "> 0.06\n", "< 64800", "/ 7 > 0.9"] {
         assert!(text.contains(threshold), "no rule has {threshold:?}");
     }

@@ -2,13 +2,13 @@
 
 use crate::helm;
 
-const REFUSED: [(&[&str], &str); 20] = [
+const REFUSED: [(&[&str], &str); 45] = [
     (&["server.replicas=3"], "set store.kind to valkey, or server.replicas to 1"),
     (
         &["server.autoscaling.enabled=true"],
         "set store.kind to valkey, or server.autoscaling.enabled to false",
     ),
-    (&["store.valkey.address=valkey:6379"], "set store.kind to valkey, or leave the address away"),
+    (&["store.valkey.address=valkey:6379"], "set store.kind to valkey, or leave the address out"),
     (&["store.kind=valkey"], "set store.valkey.address to host:port"),
     (&["store.kind=valkey", r"store.valkey.address=a:1\,b:2"], "set store.valkey.cluster to true"),
     (
@@ -27,7 +27,7 @@ const REFUSED: [(&[&str], &str); 20] = [
     (&["tls.enabled=false"], "set tls.mtls to none"),
     (&["fullnameOverride=a-name-that-is-longer-than-any-should-be"], "longer than 35 characters"),
     (&["fullnameOverride=Kelvin"], "set fullnameOverride to small letters, digits and hyphens"),
-    (&["server.port=8081"], "server.port is 8081, where the health checks are answered"),
+    (&["server.port=8081"], "server.port is 8081, the port of the health checks"),
     (&["store.maxReadings=100000000"], "lower the one or raise the other"),
     (&["alerting.low=70"], "alerting.low (70) is not below alerting.high (60)"),
     (
@@ -46,10 +46,73 @@ const REFUSED: [(&[&str], &str); 20] = [
         &["clients.unary.settings.SENSORS=5"],
         "client.settings.SENSORS: the chart sets KELVIN_SENSORS from other values",
     ),
+    (&["enabled=false"], "a condition (condition: kelvin.enabled)"),
+    (
+        &["store.kind=valkey", "store.valkey.address=a:1", "networkPolicy.valkey=null"],
+        "networkPolicy.valkey is empty",
+    ),
+    (&["clients.unary.sensors=null"], "clients.unary needs sensors"),
+    (&[r"commonLabels.app\.kubernetes\.io/name=x"], "commonLabels sets app.kubernetes.io/name"),
+    (
+        &[r"server.podLabels.app\.kubernetes\.io/component=x"],
+        "server.podLabels sets app.kubernetes.io/component",
+    ),
+    (&["clients.unary.podLabels.kelvin/rpc=x"], "clients.unary.podLabels sets kelvin/rpc"),
+    (&["server.extraEnv[0].name=A", "server.extraEnv[1].name=A"], "server.extraEnv: A occurs twice"),
+    (
+        &["server.drain.waitSeconds=9", "server.drain.delaySeconds=8"],
+        "server.drain.waitSeconds is the old name of server.drain.delaySeconds, and both are set",
+    ),
+    (&["tls.enabled=false", "tls.mtls=none", "tls.existingSecret=a"], "set tls.enabled to true"),
+    (&["tls.mtls=required", "client.tls.clientCertificate=false"], "client.tls.clientCertificate is false"),
+    (&["tls.mtls=none", "client.tls.existingSecret=a"], "the clients present no certificates"),
+    (&["tls.existingSecret=a"], "set client.tls.existingSecret, or client.tls.clientCertificate to false"),
+    (&["tls.dnsNames={192.0.2.1}"], "tls.dnsNames has the IP address 192.0.2.1: put it into tls.ipAddresses"),
+    (&["tls.external.dnsNames={2001:db8::1}"], "put it into tls.external.ipAddresses"),
+    (
+        &["tls.external.existingSecret=a", "tls.external.dnsNames={a.example.org}"],
+        "tls.external.existingSecret is set, so no certificate is issued",
+    ),
+    (&["tls.external.issuerRef.name=acme"], "set tls.external.dnsNames"),
+    (&["server.grpcRoute.enabled=true"], "set server.grpcRoute.parentRefs"),
+    (&["server.tlsRoute.enabled=true", "server.tlsRoute.parentRefs[0].name=a"], "set server.tlsRoute.from"),
+    (
+        &[
+            "networkPolicy.enabled=false",
+            "tls.mtls=required",
+            "server.grpcRoute.enabled=true",
+            "server.grpcRoute.parentRefs[0].name=a",
+        ],
+        "use server.tlsRoute, or set tls.mtls to optional",
+    ),
+    (
+        &[
+            "server.externalService.enabled=true",
+            "server.externalService.type=NodePort",
+            "server.externalService.loadBalancerClass=a",
+        ],
+        "server.externalService.type is NodePort",
+    ),
+    (&["telemetry.endpoint=http://a:4317"], "set networkPolicy.collector"),
+    (&["telemetry.caSecret=a"], "have no effect without telemetry.endpoint"),
+    (
+        &["networkPolicy.enabled=false", "telemetry.endpoint=http://a:4317", "telemetry.caSecret=a"],
+        "telemetry.endpoint (http://a:4317) is not https",
+    ),
+    (
+        &[
+            "networkPolicy.enabled=false",
+            "telemetry.endpoint=http://a:4317",
+            "telemetry.headers.a=b",
+            "telemetry.headersSecret.name=a",
+        ],
+        "put all headers into the Secret",
+    ),
+    (&["podMonitor.enabled=true"], "set podMonitor.from"),
 ];
 
 #[test]
-fn settings_that_do_not_fit_are_refused_in_plain_words() {
+fn conflicting_values_are_refused_in_plain_words() {
     for (settings, words) in REFUSED {
         let arguments: Vec<_> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
         let Some(mut helm) = helm::template(&arguments) else { return };
@@ -59,15 +122,25 @@ fn settings_that_do_not_fit_are_refused_in_plain_words() {
     }
 }
 
+/// An API that every cluster has, and that no rendering without a cluster knows of.
+const CLUSTER: [&str; 2] = ["--api-versions", "apiregistration.k8s.io/v1"];
+
 #[test]
-fn a_cluster_without_cert_manager_is_told_so() {
-    let Some(mut helm) = helm::bare_template(&[]) else { return };
+fn missing_cert_manager_is_reported() {
+    let Some(mut helm) = helm::bare_template(&CLUSTER) else { return };
     let (rendered, said) = helm::outcome(&mut helm);
     assert!(!rendered && said.contains("cert-manager is not in this cluster"), "{said}");
+    for values in ["existing-secrets", "no-cert-manager", "bare"] {
+        let Some(mut helm) = helm::bare_template(&[&CLUSTER[..], &["--values", &helm::ci(values)]].concat())
+        else {
+            return;
+        };
+        helm::run(&mut helm);
+    }
 }
 
 #[test]
-fn a_cluster_without_prometheus_gets_no_alerts() {
+fn cluster_without_prometheus_operator_gets_no_alerts() {
     let Some(mut helm) = helm::bare_template(&["--api-versions", "cert-manager.io/v1"]) else { return };
     let rendered = helm::run(&mut helm);
     assert!(rendered.contains("kind: Deployment") && !rendered.contains("kind: PrometheusRule"));
@@ -75,13 +148,24 @@ fn a_cluster_without_prometheus_gets_no_alerts() {
 
 /// Notes are rendered by an installation alone, and only Helm 4 makes one without asking a cluster.
 #[test]
-fn a_cluster_without_prometheus_is_told_so() {
+fn notes_name_what_is_missing_and_what_was_renamed() {
     let (Some(mut version), Some(mut helm)) = (helm::tool("helm"), helm::tool("helm")) else { return };
     let version = helm::run(version.args(["version", "--template", "{{.Version}}"]));
     if version.starts_with("v3.") {
         return helm::not_run(&format!("Helm {version} renders no notes without a cluster; Helm 4 does"));
     }
     helm.args(["install", "kelvin"]).arg(helm::chart()).args(["--namespace", "kelvin", "--dry-run=client"]);
-    let said = helm::run(helm.args(["--set", "tls.enabled=false,tls.mtls=none"]));
-    assert!(said.contains("NO ALERTS: this cluster knows no PrometheusRule"), "{said}");
+    let said =
+        helm::run(helm.args(["--set", "server.drain.waitSeconds=9,server.externalService.enabled=true"]));
+    for words in [
+        "NO ALERTS: this cluster has no PrometheusRule",
+        "NO IMAGE REGISTRY: the pods use kelvin-server:",
+        "kubectl -n kelvin create secret generic kelvin-tokens",
+        "NO TELEMETRY",
+        "set client.enabled=false",
+        "WARNING: server.drain.waitSeconds is now called server.drain.delaySeconds",
+        "WARNING: callers outside the cluster cannot verify the server",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in:\n{said}");
+    }
 }

@@ -11,7 +11,14 @@ use std::{
 use crate::object::Object;
 
 /// What a cluster with cert-manager and the Prometheus operator offers.
-const APIS: [&str; 2] = ["cert-manager.io/v1", "monitoring.coreos.com/v1/PrometheusRule"];
+const APIS: [&str; 3] =
+    ["apiregistration.k8s.io/v1", "cert-manager.io/v1", "monitoring.coreos.com/v1/PrometheusRule"];
+
+/// Values of a release whose telemetry is exported.
+pub(crate) const EXPORTS: [&str; 2] = [
+    "--set",
+    "telemetry.endpoint=http://collector:4317,networkPolicy.collector[0].ipBlock.cidr=192.0.2.0/24",
+];
 
 /// The chart's folder.
 pub(crate) fn chart() -> PathBuf {
@@ -21,6 +28,17 @@ pub(crate) fn chart() -> PathBuf {
 /// The values that stand for how the chart is used, by file.
 pub(crate) fn ci_values() -> Vec<PathBuf> {
     files(&chart().join("ci"))
+}
+
+/// A rendering with the values of a file in `ci`.
+pub(crate) fn render_ci(name: &str) -> Option<Vec<Object>> {
+    render(&["--values", &ci(name)])
+}
+
+/// The path of a file in `ci`.
+pub(crate) fn ci(name: &str) -> String {
+    let path = chart().join(format!("ci/{name}-values.yaml"));
+    path.to_str().expect("a plain path").to_owned()
 }
 
 /// The files of a folder, by name.

@@ -42,6 +42,11 @@ impl Object {
         }
     }
 
+    /// The main container of a pod.
+    pub(crate) fn container(&self) -> Self {
+        Self(self.at("/spec/containers/0").clone())
+    }
+
     /// The labels of a pod.
     pub(crate) fn labels(&self) -> BTreeMap<&str, &str> {
         texts(self.at("/metadata/labels"))
@@ -65,6 +70,16 @@ pub(crate) fn find<'a>(objects: &'a [Object], kind: &str, name: &str) -> &'a Obj
         [object] => object,
         _ => panic!("{} objects are a {kind} called {name}", found.len()),
     }
+}
+
+/// The pod of a Deployment.
+pub(crate) fn pod(objects: &[Object], deployment: &str) -> Object {
+    find(objects, "Deployment", deployment).pod().expect("a Deployment has a pod")
+}
+
+/// The value of a variable in a Deployment's pods, if it is set.
+pub(crate) fn variable(objects: &[Object], deployment: &str, name: &str) -> Option<String> {
+    pod(objects, deployment).environment().get(name).map(ToString::to_string)
 }
 
 /// All objects of a kind.

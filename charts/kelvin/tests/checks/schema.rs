@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::helm;
 
-const MISTAKES: [(&str, &str); 20] = [
+const MISTAKES: [(&str, &str); 26] = [
     ("sever.replicas=1", "sever"),
     ("server.replica=1", "replica"),
     ("server.replicas=two", "/server/replicas"),
@@ -24,11 +24,17 @@ const MISTAKES: [(&str, &str); 20] = [
     ("tls.mtls=yes", "/tls/mtls"),
     ("telemetry.endpoint=collector:4317", "/telemetry/endpoint"),
     ("telemetry.traceRatio=all", "/telemetry/traceRatio"),
+    ("telemetry.protocol=http", "/telemetry/protocol"),
+    ("server.externalService.type=ClusterIP", "/server/externalService/type"),
+    ("server.service.ipFamilies={v6}", "/server/service/ipFamilies/0"),
+    ("server.image.digest=latest", "/server/image/digest"),
+    ("tls.external.duration=90d", "/tls/external/duration"),
+    ("client.extraVolume=1", "extraVolume"),
     ("networkPolicy.from[0].podselector.matchLabels.a=b", "podselector"),
 ];
 
 #[test]
-fn typing_mistakes_are_caught() {
+fn typing_mistakes_are_refused() {
     for (setting, place) in MISTAKES {
         let Some(mut helm) = helm::template(&["--set", setting]) else { return };
         let (rendered, said) = helm::outcome(&mut helm);
@@ -67,28 +73,41 @@ fn settings_are_those_of_the_programs() {
     }
 }
 
-fn compare(path: &str, values: &Value, schema: &Value, root: &Value) {
-    let schema = match schema["$ref"].as_str() {
-        Some(reference) => {
-            root.pointer(reference.trim_start_matches('#')).expect("a reference leads somewhere")
-        }
-        None => schema,
+/// A schema with what it refers to, and with the properties that it shares with others.
+fn resolve(schema: &Value, root: &Value) -> Value {
+    let followed = |reference: &Value| {
+        let pointer = reference["$ref"].as_str()?.trim_start_matches('#');
+        Some(root.pointer(pointer).expect("a reference leads somewhere").clone())
     };
+    let mut schema = followed(schema).unwrap_or_else(|| schema.clone());
+    for shared in schema["allOf"].as_array().cloned().into_iter().flatten() {
+        let shared = followed(&shared).expect("a reference");
+        let shared = shared["properties"].as_object().expect("properties").clone();
+        schema["properties"].as_object_mut().expect("properties").extend(shared);
+    }
+    schema
+}
+
+fn compare(path: &str, values: &Value, schema: &Value, root: &Value) {
+    let schema = resolve(schema, root);
     let (Some(values), Some(properties)) = (values.as_object(), schema["properties"].as_object()) else {
         return;
     };
     if values.is_empty() {
         return; // filled by who needs it
     }
-    assert_eq!(schema["additionalProperties"], false, "{path} takes anything");
+    // A parent chart puts into `global` what is for all of its charts.
+    let closed = schema["additionalProperties"] == false || schema["unevaluatedProperties"] == false;
+    assert!(closed || path == "values.global", "{path} takes anything");
     for (name, value) in values {
         let property = properties.get(name).unwrap_or_else(|| panic!("{path}.{name} is not in the schema"));
         compare(&format!("{path}.{name}"), value, property, root);
     }
-    // A kind of client may set all that `client` has; Helm gives `global` to every chart.
+    // A kind of client may set all that `client` has; `enabled` is a parent chart's; deprecated names are accepted.
     if !path.starts_with("values.clients.") {
-        for name in properties.keys().filter(|name| *name != "global") {
-            assert!(values.contains_key(name), "{path}.{name} is in the schema alone");
+        for (name, property) in properties.iter().filter(|(name, _)| path != "values" || *name != "enabled") {
+            let expected = values.contains_key(name) || property["deprecated"] == true;
+            assert!(expected, "{path}.{name} is in the schema alone");
         }
     }
 }

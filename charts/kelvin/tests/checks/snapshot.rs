@@ -5,14 +5,9 @@ use std::{env, fs, path::Path};
 use crate::{helm, object::Object};
 
 #[test]
-fn default_rendering_is_as_kept() {
+fn default_rendering_matches_the_snapshot() {
     let Some(mut objects) = helm::render(&[]) else { return };
     objects.sort_by_key(|object| (object.kind().to_owned(), object.name().to_owned()));
-    for object in &mut objects {
-        if let Some(token) = object.0.pointer_mut("/data/tokens") {
-            *token = "random".into();
-        }
-    }
     // Dashboards are files of their own.
     objects.retain(|object| object.kind() != "ConfigMap");
     let kept = objects.iter().map(yaml).collect::<Vec<_>>().join("---\n");

@@ -1,0 +1,37 @@
+{{/* Head of a NetworkPolicy: (list $ name component). */}}
+{{- define "kelvin.networkPolicy" -}}
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+{{ include "kelvin.metadata" (dict "root" (index . 0) "name" (index . 1) "component" (index . 2) "annotations" (index . 0).Values.networkPolicy.annotations) }}
+{{- end -}}
+
+{{/* Labels of all pods. */}}
+{{- define "kelvin.selector.all" -}}
+{{- omit (include "kelvin.selector" (list . "") | fromYaml) "app.kubernetes.io/component" | toYaml -}}
+{{- end -}}
+
+{{/* TCP ports of a rule. */}}
+{{- define "kelvin.ports" -}}
+{{- range . }}
+- {protocol: TCP, port: {{ . }}}
+{{- end -}}
+{{- end -}}
+
+{{/* Peers that may call the servers, beside the release's own clients. */}}
+{{- define "kelvin.callers" -}}
+{{- $peers := default list .Values.networkPolicy.from -}}
+{{- range list .Values.server.grpcRoute .Values.server.tlsRoute -}}
+{{- if .enabled }}{{ $peers = concat $peers (default list .from) }}{{ end -}}
+{{- end -}}
+{{- with .Values.server.externalService -}}
+{{- if and .enabled .from -}}
+{{- $peers = concat $peers .from -}}
+{{- else if .enabled -}}
+{{- /* Only Local leaves the caller's address on the packet; with Cluster it is some node's. */ -}}
+{{- $ranges := list "0.0.0.0/0" "::/0" -}}
+{{- if and (eq .externalTrafficPolicy "Local") .loadBalancerSourceRanges }}{{ $ranges = .loadBalancerSourceRanges }}{{ end -}}
+{{- range $ranges }}{{ $peers = append $peers (dict "ipBlock" (dict "cidr" .)) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- uniq $peers | toYaml -}}
+{{- end -}}

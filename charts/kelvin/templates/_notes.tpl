@@ -1,0 +1,44 @@
+{{/* What the release lacks in this cluster. */}}
+{{- define "kelvin.notes.missing" -}}
+{{- $ns := .Release.Namespace -}}
+{{- $tokens := include "kelvin.tokens" . -}}
+{{- $registry := coalesce (default dict .Values.global).imageRegistry .Values.image.registry .Values.server.image.registry -}}
+{{- if not (or $registry (eq .Values.image.pullPolicy "Never")) }}
+NO IMAGE REGISTRY: the pods use {{ include "kelvin.image" (dict "root" . "name" "server") }}, and no images are published under that name. Build them with `make images`, push them, and set image.registry.
+{{- end }}
+{{- if not (or .Values.auth.existingSecret (include "kelvin.tokens.made" .)) }}
+NO TOKEN: this rendering had no cluster, so it contains no Secret {{ $tokens }}; the pods wait until it exists. Make it once:
+  kubectl -n {{ $ns }} create secret generic {{ $tokens }} --from-literal=tokens="$(head -c 30 /dev/urandom | base64)"
+{{- end }}
+{{- if not (or .Values.telemetry.endpoint .Values.podMonitor.enabled) }}
+NO TELEMETRY: traces, metrics and logs are not exported, and the dashboards stay empty. Set telemetry.endpoint (OTLP), or podMonitor.enabled for metrics that Prometheus scrapes.
+{{- else if not .Values.telemetry.endpoint }}
+Traces and logs are not exported: set telemetry.endpoint (OTLP).
+{{- end }}
+{{- if and .Values.alerts.enabled (not (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PrometheusRule")) }}
+NO ALERTS: this cluster has no PrometheusRule. Install kube-prometheus-stack and upgrade this release, or set alerts.enabled=false.
+{{- else if and .Values.alerts.enabled (not .Values.alerts.labels) }}
+The PrometheusRules have no labels of their own. Prometheus loads them only if its selector matches; this prints what to set in alerts.labels:
+  kubectl get prometheus --all-namespaces -o jsonpath='{range .items[*]}{.metadata.namespace}/{.metadata.name}: {.spec.ruleSelector}{"\n"}{end}'
+{{- end }}
+{{- end -}}
+
+{{- define "kelvin.notes.warnings" -}}
+{{- range include "kelvin.renamed" . | fromYamlArray }}
+{{- if include "kelvin.at" (list $.Values .old) }}
+WARNING: {{ .old }} is now called {{ .new }}. The old name still works in this version.
+{{- end }}
+{{- end }}
+{{- if not .Values.tls.enabled }}
+WARNING: tls.enabled is false. Tokens and readings cross the network in plain text.
+{{- end }}
+{{- if not .Values.networkPolicy.enabled }}
+WARNING: networkPolicy.enabled is false. Every pod in the cluster can reach the servers.
+{{- end }}
+{{- if and .Values.server.grpcRoute.enabled .Values.tls.enabled (not .Values.server.grpcRoute.caCertificateRefs) }}
+WARNING: the server expects TLS from the gateway of server.grpcRoute. Set server.grpcRoute.caCertificateRefs, or configure the gateway to use TLS to the server.
+{{- end }}
+{{- if and (or .Values.server.externalService.enabled .Values.server.tlsRoute.enabled) .Values.tls.enabled (not (include "kelvin.external" .)) (not (or .Values.tls.existingSecret .Values.tls.dnsNames .Values.tls.ipAddresses)) }}
+WARNING: callers outside the cluster cannot verify the server: its certificate has no name or address of theirs. Set tls.external.
+{{- end }}
+{{- end -}}

@@ -1,0 +1,12 @@
+{{/* Values of a kind of client: (list $ block). Set by hand, because merge treats false and 0 as not set. */}}
+{{- define "kelvin.client" -}}
+{{- $client := deepCopy (index . 0).Values.client }}
+{{- range $key, $value := index . 1 }}
+{{- if eq $key "settings" }}
+{{- $_ := set $client "settings" (mergeOverwrite dict (default dict $client.settings) (default dict $value)) }}
+{{- else }}
+{{- $_ := set $client $key $value }}
+{{- end }}
+{{- end }}
+{{- toYaml $client }}
+{{- end -}}

@@ -1,0 +1,66 @@
+{{- define "kelvin.guard.server" -}}
+{{- with .Values.server.autoscaling -}}
+{{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) -}}
+{{- fail (printf "server.autoscaling.minReplicas (%d) is above server.autoscaling.maxReplicas (%d)" (int .minReplicas) (int .maxReplicas)) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq (int .Values.server.port) 8081 -}}
+{{- fail "server.port is 8081, the port of the health checks: use another one" -}}
+{{- end -}}
+{{- if ge (float64 .Values.alerting.low) (float64 .Values.alerting.high) -}}
+{{- fail (printf "alerting.low (%v) is not below alerting.high (%v)" .Values.alerting.low .Values.alerting.high) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "kelvin.guard.store" -}}
+{{- include (printf "kelvin.guard.store.%s" .Values.store.kind) (list .Values .Values.store.valkey) -}}
+{{- end -}}
+
+{{- define "kelvin.guard.store.memory" -}}
+{{- $values := index . 0 -}}
+{{- if gt (int $values.server.replicas) 1 -}}
+{{- fail (printf "server.replicas is %d, but with store.kind memory each server would hold a part of the readings only: set store.kind to valkey, or server.replicas to 1" (int $values.server.replicas)) -}}
+{{- end -}}
+{{- if $values.server.autoscaling.enabled -}}
+{{- fail "server.autoscaling needs a store that the servers share: set store.kind to valkey, or server.autoscaling.enabled to false" -}}
+{{- end -}}
+{{- if (index . 1).address -}}
+{{- fail "store.valkey.address is set, but store.kind is memory: set store.kind to valkey, or leave the address out" -}}
+{{- end -}}
+{{- with dig "limits" "memory" "" (default dict $values.server.resources) -}}
+{{- if gt (mul $values.store.maxReadings 24) (include "kelvin.bytes" . | int64) -}}
+{{- fail (printf "store.maxReadings is %d, at about 24 bytes each more than server.resources.limits.memory (%s): lower the one or raise the other" (int64 $values.store.maxReadings) .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "kelvin.guard.store.valkey" -}}
+{{- $values := index . 0 -}}
+{{- with index . 1 -}}
+{{- if not .address -}}
+{{- fail "store.kind is valkey, but its address is missing: set store.valkey.address to host:port" -}}
+{{- end -}}
+{{- if and (contains "," .address) (not .cluster) -}}
+{{- fail "store.valkey.address has several addresses, which only a cluster has: set store.valkey.cluster to true, or name the one address behind which the failover happens" -}}
+{{- end -}}
+{{- if and .tls.enabled (not .tls.existingSecret) (not $values.tls.enabled) -}}
+{{- fail "store.valkey.tls needs the CA of the store's certificate: set store.valkey.tls.existingSecret, or store.valkey.tls.enabled to false" -}}
+{{- end -}}
+{{- end -}}
+{{- if and $values.networkPolicy.enabled (not $values.networkPolicy.valkey) -}}
+{{- fail "networkPolicy.valkey is empty, so the NetworkPolicy would cut the servers off from the store: set it to the store's pods or addresses" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "kelvin.guard.clients" -}}
+{{- range $kind, $own := .Values.clients -}}
+{{- with include "kelvin.client" (list $ $own) | fromYaml -}}
+{{- if and .enabled (not (and .sensors .intervalMin .intervalMax)) -}}
+{{- fail (printf "clients.%s needs sensors, intervalMin and intervalMax: leave them out to get the defaults, or set the whole block to null to do without these clients" $kind) -}}
+{{- end -}}
+{{- if and .enabled (gt (include "kelvin.milliseconds" .intervalMin | int64) (include "kelvin.milliseconds" .intervalMax | int64)) -}}
+{{- fail (printf "clients.%s.intervalMin (%s) is longer than its intervalMax (%s)" $kind .intervalMin .intervalMax) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
