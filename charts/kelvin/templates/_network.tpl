@@ -17,9 +17,23 @@ kind: NetworkPolicy
 {{- end -}}
 {{- end -}}
 
-{{/* Peers that may call the servers, beside the release's own clients. */}}
+{{/* Components of the release that call the servers. */}}
+{{- define "kelvin.components.calling" -}}
+{{- if include "kelvin.clients" . }}
+- client
+{{- end }}
+{{- if .Values.test.enabled }}
+- check
+{{- end }}
+{{- end -}}
+
+{{/* Peers that may call the servers. */}}
 {{- define "kelvin.callers" -}}
-{{- $peers := default list .Values.networkPolicy.from -}}
+{{- $peers := list -}}
+{{- range include "kelvin.components.calling" . | fromYamlArray -}}
+{{- $peers = append $peers (dict "podSelector" (dict "matchLabels" (include "kelvin.selector" (list $ .) | fromYaml))) -}}
+{{- end -}}
+{{- $peers = concat $peers (default list .Values.networkPolicy.from) -}}
 {{- range list .Values.server.grpcRoute .Values.server.tlsRoute -}}
 {{- if .enabled }}{{ $peers = concat $peers (default list .from) }}{{ end -}}
 {{- end -}}

@@ -10,3 +10,12 @@
 {{- end }}
 {{- toYaml $client }}
 {{- end -}}
+
+{{/* The kinds of client that run, with commas between. */}}
+{{- define "kelvin.clients" -}}
+{{- $kinds := list -}}
+{{- range $kind, $own := .Values.clients -}}
+{{- if (include "kelvin.client" (list $ $own) | fromYaml).enabled }}{{ $kinds = append $kinds $kind }}{{ end -}}
+{{- end -}}
+{{- join "," $kinds -}}
+{{- end -}}

@@ -73,6 +73,17 @@ fn network_policy_admits_source_ranges_where_addresses_are_kept() {
     assert_eq!(callers(&objects), [block("2001:db8::/32")]);
 }
 
+/// A rule without peers would admit everybody.
+#[test]
+fn servers_without_callers_admit_nobody() {
+    let Some(objects) = helm::render(&["--set", "client.enabled=false,test.enabled=false"]) else { return };
+    let policy = find(&objects, "NetworkPolicy", "kelvin-server");
+    assert_eq!(policy.at("/spec/policyTypes"), &json!(["Ingress", "Egress"]));
+    assert!(policy.at("/spec/ingress").is_null());
+    let policies: Vec<_> = all(&objects, "NetworkPolicy").map(Object::name).collect();
+    assert_eq!(policies, ["kelvin", "kelvin-server"]);
+}
+
 #[test]
 fn routes_lead_from_the_gateways_to_the_servers() {
     let Some(objects) = helm::render_ci("external") else { return };
