@@ -112,7 +112,8 @@ async fn answer(stream: TcpStream, health: Health) {
 
 /// Where a program that listens on `address` is reached from its own machine: an unspecified address, at loopback.
 #[must_use]
-pub fn reachable(mut address: SocketAddr) -> SocketAddr {
+pub fn reachable(address: SocketAddr) -> SocketAddr {
+    let mut address = crate::listen::available(address);
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),

@@ -4,6 +4,7 @@
 
 mod counted;
 pub mod health;
+pub mod listen;
 mod program;
 pub mod settings;
 pub mod signal;

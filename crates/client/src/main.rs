@@ -58,7 +58,7 @@ async fn run(
 ) -> Result<(), BoxError> {
     let health = Health::new();
     if let Some(address) = config.health_listen {
-        let listener = TcpListener::bind(address)
+        let listener = TcpListener::bind(kelvin_app::listen::available(address))
             .await
             .map_err(|error| format!("cannot listen on {address} (KELVIN_HEALTH_LISTEN): {error}"))?;
         tokio::spawn(health::serve(listener, health.clone(), pending()));

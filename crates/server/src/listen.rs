@@ -37,6 +37,10 @@ fn listener(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
 fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]` accepts IPv4 too, whatever the host's default is.
+        socket.set_only_v6(false)?;
+    }
     if shared {
         socket.set_reuse_port(true)?;
     }
@@ -47,6 +51,18 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unspecified_ipv6_address_accepts_ipv4() {
+        if kelvin_app::listen::available("[::]:0".parse().unwrap()).is_ipv4() {
+            return; // this host has no IPv6
+        }
+        let listeners = listeners("[::]:0".parse().unwrap(), 1).unwrap();
+        let port = listeners[0].local_addr().unwrap().port();
+        for address in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+            std::net::TcpStream::connect(&address).unwrap_or_else(|error| panic!("{address}: {error}"));
+        }
+    }
 
     #[test]
     fn workers_share_a_port_and_nobody_else_gets_it() {

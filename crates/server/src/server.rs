@@ -54,11 +54,10 @@ impl Server {
 
         let workers = NonZeroUsize::new(config.workers).or_else(|| thread::available_parallelism().ok());
         let workers = workers.map_or(1, NonZeroUsize::get);
-        let listeners = listeners(config.listen, workers).map_err(|source| ServerError::Listen {
-            variable: "KELVIN_LISTEN",
-            address: config.listen,
-            source,
-        })?;
+        let listeners =
+            listeners(kelvin_app::listen::available(config.listen), workers).map_err(|source| {
+                ServerError::Listen { variable: "KELVIN_LISTEN", address: config.listen, source }
+            })?;
         let local_addr = local_addr(&listeners[0], "KELVIN_LISTEN", config.listen)?;
         let health_listener = config.health_listen.map(bind_health).transpose()?;
 
@@ -177,7 +176,7 @@ fn otel(telemetry: &Telemetry) -> ServerLayer {
 
 fn bind_health(address: SocketAddr) -> Result<TcpListener, ServerError> {
     let bind = || {
-        let listener = TcpListener::bind(address)?;
+        let listener = TcpListener::bind(kelvin_app::listen::available(address))?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
