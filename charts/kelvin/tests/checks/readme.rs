@@ -1,22 +1,65 @@
-//! README's table of values is made from the comments in `values.yaml`.
+//! README's tables are made from the comments in `values.yaml` and from the table of renamed values.
 
-use std::{fmt::Write, fs};
+use std::{
+    fmt::Write,
+    fs,
+    sync::{Mutex, PoisonError},
+};
 
 use serde_json::Value;
 
 use crate::{helm, snapshot};
 
-const BEGIN: &str = "<!-- values: made by `make test-chart UPDATE=1` -->\n";
-const END: &str = "<!-- end of values -->\n";
-
 #[test]
 fn table_of_values_is_current() {
-    let path = helm::chart().join("README.md");
-    let readme = fs::read_to_string(&path).expect("the chart has a README");
-    let (before, rest) = readme.split_once(BEGIN).expect("README says where the table begins");
-    let (_, after) = rest.split_once(END).expect("README says where the table ends");
-    snapshot::compare(&path, &format!("{before}{BEGIN}{}{END}{after}", table()));
+    update("values", &table());
 }
+
+#[test]
+fn table_of_renamed_values_is_current() {
+    let mut table = String::from("| Old name | New name |\n|---|---|\n");
+    for renamed in renamed() {
+        let (old, new) = (renamed["old"].as_str().expect("a name"), renamed["new"].as_str().expect("a name"));
+        writeln!(table, "| `{old}` | `{new}` |").expect("a text takes all");
+    }
+    update("renamed", &table);
+}
+
+/// The guard against two names at once compares with the default.
+#[test]
+fn renamed_values_name_their_defaults() {
+    let yaml = fs::read_to_string(helm::chart().join("values.yaml")).expect("the chart has values");
+    let values: Value = serde_saphyr::from_str(&yaml).expect("values.yaml is YAML");
+    for renamed in renamed() {
+        let pointer = |name: &str| format!("/{}", renamed[name].as_str().expect("a name").replace('.', "/"));
+        assert_eq!(values.pointer(&pointer("new")), Some(&renamed["default"]), "{renamed}");
+        assert_eq!(values.pointer(&pointer("old")), None, "{renamed}");
+    }
+}
+
+fn renamed() -> Vec<Value> {
+    let template =
+        fs::read_to_string(helm::chart().join("templates/_renamed.tpl")).expect("the chart has a table");
+    let entries: Vec<_> = template.lines().filter(|line| line.starts_with("- {")).collect();
+    serde_saphyr::from_str(&entries.join("\n")).expect("the table is YAML")
+}
+
+/// Compares a part of README with what it should be.
+fn update(part: &str, text: &str) {
+    let (begin, end) = (
+        format!("<!-- {part}: made by `make test-chart UPDATE=1` -->\n"),
+        format!("<!-- end of {part} -->\n"),
+    );
+    let path = helm::chart().join("README.md");
+    // Two tests may write the file at the same time.
+    let _guard = README.lock().unwrap_or_else(PoisonError::into_inner);
+    let readme = fs::read_to_string(&path).expect("the chart has a README");
+    let (before, rest) = readme.split_once(&begin).expect("README says where the table begins");
+    let (_, after) = rest.split_once(&end).expect("README says where the table ends");
+    snapshot::compare(&path, &format!("{before}{begin}{text}{end}{after}"));
+}
+
+static README: Mutex<()> = Mutex::new(());
 
 fn table() -> String {
     let yaml = fs::read_to_string(helm::chart().join("values.yaml")).expect("the chart has values");
