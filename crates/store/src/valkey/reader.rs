@@ -7,7 +7,7 @@ use super::{
     ValkeyStore,
     news::Follower,
     record::{READING, Record, unpack},
-    scripts::{RANGE, TAIL},
+    scripts::RANGE,
     text,
 };
 use crate::{Query, Reading, StoreError};
@@ -220,12 +220,13 @@ impl ValkeyReader {
         if self.since == i64::MIN && self.until.is_none() {
             return Ok(first.max((record.count + 1).saturating_sub(limit)));
         }
-        let (mut at, mut wanted) = (record.count + 1, 0);
+        let (mut at, mut wanted, mut entries) = (record.count + 1, 0, ENTRIES.1);
         while at > first && wanted < limit {
-            let packed = self.before(at).await?;
+            let packed = self.before(at, entries).await?;
             if packed.is_empty() {
                 break;
             }
+            entries = (entries * ANSWER / packed.len()).clamp(1, ENTRIES.0);
             for reading in unpack(&packed).rev() {
                 if at == first || wanted == limit {
                     break;
@@ -237,19 +238,23 @@ impl ValkeyReader {
         Ok(at)
     }
 
-    /// Some of the readings before a sequence number.
-    async fn before(&self, at: u64) -> Result<Vec<u8>, StoreError> {
+    /// Some of the readings before a sequence number. Whole entries: an entry is found by the number of its last reading
+    /// only, so what a cut left of one could not be asked for.
+    async fn before(&self, at: u64, entries: usize) -> Result<Vec<u8>, StoreError> {
         let partition = self.store.shared.keys.of(&self.id);
-        let (statistics, stream) = (partition.statistics(), partition.stream(&self.id));
-        let mut call = TAIL.call([statistics.as_str(), stream.as_str()].into_iter());
-        call.arg(ANSWER / READING).arg(partition.stream_prefix()).arg(at - 1);
-        let answer = self.store.ask(partition.slot, "EVALSHA", redis::pipe().add_command(call)).await?;
-        match answer.into_iter().next() {
-            Some(Value::Array(mut answer)) => match answer.pop() {
-                Some(Value::BulkString(packed)) => Ok(packed),
-                _ => Ok(Vec::new()),
-            },
-            _ => Ok(Vec::new()),
-        }
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("XREVRANGE").arg(partition.stream(&self.id)).arg(at - 1).arg("-");
+        pipeline.arg("COUNT").arg(entries);
+        let answer = self.store.ask(partition.slot, "XREVRANGE", &pipeline).await?;
+        let Some(Value::Array(entries)) = answer.into_iter().next() else { return Ok(Vec::new()) };
+        Ok(entries.iter().rev().filter_map(packed).flatten().copied().collect())
     }
+}
+
+/// The readings of a stream entry: its name, then the name of its only field and the field.
+fn packed(entry: &Value) -> Option<&[u8]> {
+    let Value::Array(entry) = entry else { return None };
+    let [_, Value::Array(fields)] = entry.as_slice() else { return None };
+    let [_, Value::BulkString(packed)] = fields.as_slice() else { return None };
+    Some(packed)
 }
