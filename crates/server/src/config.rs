@@ -70,8 +70,10 @@ kelvin_app::settings! {
         pub max_readings_per_sensor: NonZeroUsize = "100000",
         /// Sensors held; readings of further ones are refused.
         pub max_sensors: NonZeroUsize = "100000",
-        /// Readings held in all, at about 24 bytes each in memory.
+        /// Readings held in all.
         pub max_readings: NonZeroUsize = "10000000",
+        /// Memory for sensors and their readings with `KELVIN_STORE=memory`, a reading taking 1 to 9 bytes; at it a sensor that writes loses its own oldest readings.
+        pub store_memory_limit: Bytes = "1GiB",
         /// How long a sensor may be silent before it is forgotten.
         pub sensor_idle_timeout: Duration = "24h",
         /// How many of a sensor's newest readings its recent mean is of.
@@ -134,6 +136,7 @@ impl Config {
             readings_per_sensor: self.max_readings_per_sensor.get(),
             sensors: self.max_sensors.get(),
             readings: self.max_readings.get(),
+            memory: self.store_memory_limit.0,
             idle: self.sensor_idle_timeout,
             recent_window: self.recent_window.get(),
         }

@@ -79,6 +79,10 @@ pub(crate) fn store_error(error: &StoreError, stored: Option<u64>) -> Status {
             let details = ErrorDetails::with_bad_request_violation("page_token", error.to_string());
             Status::with_error_details(Code::InvalidArgument, error.to_string(), details)
         }
+        StoreError::TooManyWindows => {
+            let details = ErrorDetails::with_bad_request_violation("step", error.to_string());
+            Status::with_error_details(Code::InvalidArgument, error.to_string(), details)
+        }
         StoreError::Settings(_) => Status::internal(error.to_string()),
     }
 }

@@ -42,6 +42,7 @@ async fn open(z_score: Option<f64>) -> Store {
         readings_per_sensor: 10_000,
         sensors: 1_000_000,
         readings: 100_000_000,
+        memory: usize::MAX,
         idle: Duration::from_hours(1),
         recent_window: 10,
     };

@@ -13,15 +13,17 @@ mod batch;
 mod detector;
 mod instruments;
 mod memory;
+mod page_token;
 mod store;
 mod summary;
 mod types;
 mod valkey;
+mod windows;
 
 pub use batch::Batch;
 pub use store::{Kind, Opener, Reader, Store, Watch};
 pub use types::{
-    Alert, AlertKind, AlertSettings, Limits, Outcome, Page, Query, Reading, Refusal, Report, Stats,
-    StoreError,
+    Aggregate, AggregateQuery, Alert, AlertKind, AlertSettings, Limits, MAX_WINDOWS, Outcome, Page, Query,
+    Reading, Refusal, Report, Stats, StoreError, Window,
 };
 pub use valkey::{Acknowledge, Credentials, TlsPem, ValkeySettings};

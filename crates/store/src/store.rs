@@ -3,9 +3,11 @@ use std::sync::Arc;
 use opentelemetry::{global::ObjectSafeTracer, metrics::Meter};
 
 use crate::{
-    AlertSettings, Batch, Limits, Page, Query, Reading, Report, Stats, StoreError, ValkeySettings,
+    Aggregate, AggregateQuery, AlertSettings, Batch, Limits, Page, Query, Reading, Report, Stats, StoreError,
+    ValkeySettings,
     memory::{Memory, MemoryReader},
     valkey::{Valkey, ValkeyReader, ValkeyStore},
+    windows::Windows,
 };
 
 /// Which store, with its own settings.
@@ -86,7 +88,9 @@ impl Store {
     /// Reads what is stored of a sensor; of an unknown one that is nothing.
     pub async fn read(&self, sensor_id: &str, query: Query) -> Result<Reader, StoreError> {
         match &self.0 {
-            Handle::Memory(memory) => Ok(Reader(Inner::Memory(MemoryReader::new(memory, sensor_id, &query)))),
+            Handle::Memory(memory) => {
+                Ok(Reader(Inner::Memory(MemoryReader::new(memory, sensor_id, &query).await)))
+            }
             Handle::Valkey(valkey) => {
                 Ok(Reader(Inner::Valkey(ValkeyReader::new(valkey, sensor_id, &query).await?)))
             }
@@ -103,6 +107,34 @@ impl Store {
             Inner::Valkey(reader) => reader.begin_at(from),
         }
         Ok(Watch { reader, readings: Vec::new() })
+    }
+
+    /// Sums up what is stored of a sensor in windows of time; of an unknown one there are none.
+    pub async fn aggregate(&self, sensor_id: &str, query: &AggregateQuery) -> Result<Aggregate, StoreError> {
+        let AggregateQuery { since, until, step } = *query;
+        let mut windows = Windows::new(step.get());
+        let Reader(mut reader) =
+            self.read(sensor_id, Query { since, until, limit: None, follow: false }).await?;
+        // Sequence numbers begin at 1, so what comes before the oldest that is held has been evicted.
+        let mut evicted = 0;
+        match &mut reader {
+            Inner::Memory(reader) => {
+                evicted += reader.position();
+                reader.aggregate(&mut windows).await?;
+                evicted += reader.missed();
+            }
+            Inner::Valkey(reader) => {
+                evicted += reader.position();
+                let mut readings = Vec::new();
+                while reader.next(&mut readings).await? {
+                    windows.add(&readings);
+                    windows.check()?;
+                    readings.clear();
+                }
+                evicted += reader.missed();
+            }
+        }
+        Ok(Aggregate { windows: windows.finish()?, evicted })
     }
 
     /// Statistics of a sensor since it was first seen; `None` if it is unknown.
@@ -181,6 +213,7 @@ impl Limits {
             ("readings per sensor", self.readings_per_sensor),
             ("sensors", self.sensors),
             ("readings", self.readings),
+            ("memory", self.memory),
             ("recent window", self.recent_window),
         ];
         for (name, value) in numbers {
@@ -189,7 +222,7 @@ impl Limits {
             }
         }
         if self.idle.is_zero() {
-            return Err(StoreError::Settings("the idle time must be longer than nothing".to_owned()));
+            return Err(StoreError::Settings("the idle time must be greater than zero".to_owned()));
         }
         Ok(())
     }

@@ -1,4 +1,7 @@
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZeroU32, time::Duration};
+
+/// Windows in an [`Aggregate`] at most, as many as Prometheus allows points in a series.
+pub const MAX_WINDOWS: usize = 11_000;
 
 /// One measurement, without its sensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,7 +21,10 @@ pub struct Limits {
     pub sensors: usize,
     /// Readings held in all; a sensor's own oldest go first, and a sensor that holds none is refused.
     pub readings: usize,
-    /// A sensor that sends nothing for so long is forgotten.
+    /// Bytes that the memory store allocates for sensors and their readings, about; the oldest block of readings of the
+    /// sensor that writes goes first, and new sensors are refused. Without effect on a shared store.
+    pub memory: usize,
+    /// A sensor that sends nothing for so long expires.
     pub idle: Duration,
     /// How many of the newest readings [`Stats::recent_mean`] is of.
     pub recent_window: usize,
@@ -108,6 +114,43 @@ pub struct Query {
     pub follow: bool,
 }
 
+/// Which readings of a sensor are summed up, and how finely.
+#[derive(Debug, Clone)]
+pub struct AggregateQuery {
+    /// Only timestamps at or after this (Unix seconds).
+    pub since: Option<i64>,
+    /// Only timestamps before this (Unix seconds).
+    pub until: Option<i64>,
+    /// Seconds of a window.
+    pub step: NonZeroU32,
+}
+
+/// Readings of a sensor by time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aggregate {
+    /// One for each window that has readings, in order of time.
+    pub windows: Vec<Window>,
+    /// Readings of the sensor that had been evicted and are missing here if they lay in the range.
+    pub evicted: u64,
+}
+
+/// The readings whose timestamps lie in one window. Temperatures are in degrees Celsius.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    /// Unix seconds, a multiple of the step.
+    pub start: i64,
+    /// How many readings there are, at least one.
+    pub count: u64,
+    /// Arithmetic mean.
+    pub mean: f64,
+    /// Lowest.
+    pub min: f64,
+    /// Highest.
+    pub max: f64,
+    /// Standard deviation of the population.
+    pub standard_deviation: f64,
+}
+
 /// Statistics of one sensor since it was first seen. Temperatures are in degrees Celsius.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stats {
@@ -153,6 +196,11 @@ pub enum StoreError {
     /// The page token is not one of ours.
     #[error("the page token is not valid")]
     PageToken,
+    /// There are more than [`MAX_WINDOWS`] windows to answer with.
+    #[error(
+        "there are readings in more than {MAX_WINDOWS} windows; ask for a longer step or a shorter range"
+    )]
+    TooManyWindows,
     /// The settings cannot work; the text says which and what to do.
     #[error("{0}")]
     Settings(String),

@@ -1,13 +1,18 @@
+use std::hash::BuildHasher as _;
+
 use super::{Memory, SHARDS, shard::Slot, shard_of};
-use crate::{Page, StoreError};
+use crate::{Page, StoreError, page_token};
 
 impl Memory {
-    /// Sensors by shard, hash and name: an order that stays while sensors come and go. The token is the last sensor
-    /// of the page before.
+    /// Sensors by shard and by a hash of their own: an order that stays while sensors come and go, found without a look
+    /// at any sensor but those of the page. The token is the last sensor of the page before.
     pub(crate) fn list(&self, page_token: &str, page_size: usize) -> Result<Page, StoreError> {
-        let after = if page_token.is_empty() { None } else { Some(self.decode(page_token)?) };
+        let after = page_token::decode(page_token)?.map(|id| {
+            let hash = self.hash(&id);
+            (shard_of(hash), self.order(hash), id)
+        });
         let mut page = Page::default();
-        for index in after.as_ref().map_or(0, |(hash, _)| shard_of(*hash))..SHARDS {
+        for index in after.as_ref().map_or(0, |(shard, ..)| *shard)..SHARDS {
             let left = page_size - page.sensors.len();
             let now = self.now();
             let shard = self.lock(index);
@@ -15,41 +20,34 @@ impl Memory {
                 .sensors
                 .iter()
                 .filter(|slot| !slot.is_idle(now, self.shared.idle))
-                .filter(|slot| {
-                    after.as_ref().is_none_or(|(hash, id)| {
-                        shard_of(*hash) != index || (slot.hash, slot.sensor.id.as_str()) > (*hash, id)
+                .map(|slot| (self.order(slot.hash), slot))
+                .filter(|(order, slot)| {
+                    after.as_ref().is_none_or(|(shard, after, id)| {
+                        *shard != index || (*order, slot.sensor.id.as_str()) > (*after, id)
                     })
                 })
                 .collect();
-            let order = |a: &&Slot, b: &&Slot| (a.hash, &a.sensor.id).cmp(&(b.hash, &b.sensor.id));
-            if slots.len() > left {
+            let order = |a: &(u64, &Slot), b: &(u64, &Slot)| {
+                a.0.cmp(&b.0).then_with(|| a.1.sensor.id.cmp(&b.1.sensor.id))
+            };
+            let more = slots.len() > left;
+            if more {
                 slots.select_nth_unstable_by(left, order);
                 slots.truncate(left);
-                page.next = Some(String::new());
             }
             slots.sort_unstable_by(order);
-            page.sensors.extend(slots.iter().map(|slot| {
+            page.sensors.extend(slots.iter().map(|(_, slot)| {
                 (slot.sensor.id.to_string(), slot.sensor.stats(self.shared.limits.recent_window))
             }));
-            if page.next.is_some() {
+            if more {
+                page.next = page.sensors.last().map(|(id, _)| page_token::encode(id));
                 break;
             }
         }
-        page.next = page.next.and_then(|_| page.sensors.last().map(|(id, _)| self.encode(id)));
         Ok(page)
     }
 
-    fn encode(&self, id: &str) -> String {
-        format!("{:016x}{id}", self.hash(id))
-    }
-
-    /// A token of another store, or of this one before a restart, has other hashes.
-    fn decode(&self, token: &str) -> Result<(u64, String), StoreError> {
-        let (hash, id) = token.split_at_checked(16).ok_or(StoreError::PageToken)?;
-        if u64::from_str_radix(hash, 16) == Ok(self.hash(id)) {
-            Ok((self.hash(id), id.to_owned()))
-        } else {
-            Err(StoreError::PageToken)
-        }
+    fn order(&self, hash: u64) -> u64 {
+        self.listing_order.hash_one(hash)
     }
 }

@@ -46,7 +46,7 @@ impl Timing<'_> {
 
 const MEMORY: fn() -> KeyValue = || KeyValue::new("kelvin.store", "memory");
 
-/// Observed when metrics are collected, which also forgets idle sensors where nothing arrives any more.
+/// Observed when metrics are collected, which also expires idle sensors where nothing arrives any more.
 pub(super) fn observe(memory: &Arc<Memory>, meter: &Meter) {
     let with = |report: fn(&Counts, &dyn AsyncInstrument<u64>)| {
         let memory: Weak<Memory> = Arc::downgrade(memory);
@@ -69,7 +69,7 @@ pub(super) fn observe(memory: &Arc<Memory>, meter: &Meter) {
         }))
         .build();
     instruments::forgotten(meter)
-        .with_callback(with(|counts, instrument| instrument.observe(counts.forgotten, &[MEMORY()])))
+        .with_callback(with(|counts, instrument| instrument.observe(counts.expired_sensors, &[MEMORY()])))
         .build();
 }
 

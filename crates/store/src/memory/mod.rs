@@ -1,12 +1,15 @@
 //! Readings in the memory of this process: sensors hashed over shards, one lock each, taken once per shard and batch.
 
-mod groups;
+mod block;
+mod codec;
+mod history;
 mod list;
 mod metrics;
+mod quota;
 mod reader;
-mod room;
 mod sensor;
 mod shard;
+mod sharded_batch;
 
 use std::{
     cell::RefCell,
@@ -23,10 +26,10 @@ use opentelemetry::metrics::Meter;
 
 pub(crate) use self::reader::MemoryReader;
 use self::{
-    groups::Groups,
     metrics::Timer,
-    room::Room,
+    quota::{MemoryUse, Quota, Reservation},
     shard::{Shard, Shared},
+    sharded_batch::ShardedBatch,
 };
 use crate::{AlertSettings, Batch, Limits, Report, Stats, detector::Rules};
 
@@ -36,7 +39,7 @@ const SHARDS: usize = 128;
 const SWEEP_WHEN_FULL: u64 = 1000;
 
 thread_local! {
-    static GROUPS: RefCell<Groups> = RefCell::default();
+    static SHARDED: RefCell<ShardedBatch> = RefCell::default();
 }
 
 #[derive(Debug)]
@@ -44,6 +47,9 @@ pub(crate) struct Memory {
     shards: Box<[Mutex<Shard>]>,
     shared: Shared,
     hasher: DefaultHashBuilder,
+    /// Orders the sensors of a shard in listings. The hash of the table stays secret, or callers could find names that
+    /// collide in it.
+    listing_order: DefaultHashBuilder,
     opened: Instant,
     swept: AtomicU64,
     timer: Timer,
@@ -54,14 +60,16 @@ impl Memory {
         let shared = Shared {
             rules: Rules::from(alerts),
             idle: milliseconds(limits.idle).max(1),
-            sensors: Room::new(limits.sensors),
-            readings: Room::new(limits.readings),
+            sensors: Quota::new(limits.sensors),
+            readings: Quota::new(limits.readings),
+            memory: MemoryUse::new(limits.memory),
             limits,
         };
         let memory = Arc::new(Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             shared,
             hasher: DefaultHashBuilder::default(),
+            listing_order: DefaultHashBuilder::default(),
             opened: Instant::now(),
             swept: AtomicU64::new(0),
             timer: Timer::new(meter),
@@ -75,18 +83,18 @@ impl Memory {
         let now = self.now();
         self.sweep_when_full(now);
         let timing = self.timer.start();
-        let mut room = self.shared.readings.take(batch.len());
-        GROUPS.with_borrow_mut(|groups| {
-            groups.chain(batch, &self.hasher);
-            while let Some((shard, mut cursor)) = groups.pop() {
+        let mut room = Reservation::new(&self.shared.readings);
+        SHARDED.with_borrow_mut(|sharded| {
+            sharded.partition(batch, &self.hasher);
+            while let Some((shard, mut cursor)) = sharded.next_shard() {
                 let mut shard = self.lock(shard);
                 shard.sweep(&self.shared, now, u64::MAX);
-                while let Some((hash, id, run)) = groups.next_run(batch, &mut cursor) {
+                while let Some((hash, id, run)) = sharded.next_run(batch, &mut cursor) {
                     shard.append(&self.shared, (hash, id), now, run, &mut room, report);
                 }
             }
         });
-        self.shared.readings.give(room);
+        drop(room);
         report.refused.sort_unstable_by_key(|(place, _)| *place);
         report.alerts.sort_unstable_by_key(|(place, _)| *place);
         timing.stop("append");
@@ -107,7 +115,7 @@ impl Memory {
     /// Idle sensors of shards that get no readings must not keep new sensors out.
     fn sweep_when_full(&self, now: u64) {
         let swept = self.swept.load(Relaxed);
-        if self.shared.sensors.is_empty()
+        if self.shared.sensors.is_exhausted()
             && now.saturating_sub(swept) >= SWEEP_WHEN_FULL.min(self.shared.idle)
             && self.swept.compare_exchange(swept, now, Relaxed, Relaxed).is_ok()
         {

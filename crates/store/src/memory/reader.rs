@@ -1,81 +1,100 @@
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    task::{coop::consume_budget, yield_now},
+};
 
 use super::{Memory, sensor::Sensor, shard_of};
-use crate::{Query, Reading};
+use crate::{Query, Reading, StoreError, summary::Summary, windows::Windows};
 
-/// Readings given back at once, so that the lock is held for about a microsecond.
+/// Readings given back at once, about.
 const CHUNK: usize = 1024;
-/// Readings looked through under one lock when few of them are wanted.
-const LOOK: u64 = 16 * 1024;
+/// Readings decompressed under one lock when few of them are wanted: about ten microseconds.
+const WORK: usize = 4 * 1024;
+/// What it costs to skip a block, in readings.
+const SKIP: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct MemoryReader {
     memory: Arc<Memory>,
     id: CompactString,
     hash: u64,
-    since: i64,
-    until: i64,
-    at: Option<Position>,
-    missed: u64,
+    range: TimeRange,
+    position: Option<Position>,
+    evicted_unread: u64,
     follow: Option<Arc<Notify>>,
+}
+
+/// The seconds that are wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TimeRange {
+    since: i64,
+    until: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Position {
-    birth: u32,
+    generation: u32,
+    /// Sequence numbers, where the first reading ever has 0.
     next: u64,
     end: u64,
 }
 
+/// What becomes of the readings that are wanted.
+trait Sink {
+    /// Takes readings by their summary, without having them decompressed; false if it needs them themselves.
+    fn take_summary(&mut self, span: (i64, i64), summary: &Summary) -> bool;
+    fn take(&mut self, readings: &[Reading]);
+    /// How many it took, and wants no more than about [`CHUNK`] of them at once.
+    fn taken(&self) -> usize;
+}
+
 enum Step {
+    /// There are readings.
     Read,
+    /// There are more to look at.
     Looked,
     End,
 }
 
 impl MemoryReader {
-    pub(crate) fn new(memory: &Arc<Memory>, sensor_id: &str, query: &Query) -> Self {
-        let hash = memory.hash(sensor_id);
+    pub(crate) async fn new(memory: &Arc<Memory>, sensor_id: &str, query: &Query) -> Self {
         let mut reader = Self {
             memory: Arc::clone(memory),
             id: sensor_id.into(),
-            hash,
-            since: query.since.unwrap_or(i64::MIN),
-            until: query.until.unwrap_or(i64::MAX),
-            at: None,
-            missed: 0,
+            hash: memory.hash(sensor_id),
+            range: TimeRange { since: query.since.unwrap_or(i64::MIN), until: query.until },
+            position: None,
+            evicted_unread: 0,
             follow: None,
         };
-        let mut shard = memory.lock(shard_of(hash));
-        if query.follow {
-            let followers = shard.followers.entry(sensor_id.into()).or_default();
-            reader.follow = Some(Arc::clone(followers));
-            if let Some(slot) = shard.sensors.find_mut(hash, |slot| slot.sensor.id == sensor_id) {
-                slot.sensor.followed = true;
-            }
+        reader.open(query.follow);
+        if let Some(limit) = query.limit {
+            reader.find_newest(limit).await;
         }
-        if let Some(sensor) = shard.get(hash, sensor_id, memory.now(), memory.shared.idle) {
-            let end = if query.follow { u64::MAX } else { sensor.summary.count };
-            reader.at = Some(Position { birth: sensor.birth, next: reader.start(sensor, query.limit), end });
+        if let (Some(position), true) = (&mut reader.position, query.follow) {
+            position.end = u64::MAX;
         }
-        drop(shard);
         reader
     }
 
     pub(crate) async fn next(&mut self, out: &mut Vec<Reading>) -> bool {
         loop {
             let follow = self.follow.clone();
-            // Told before looking, so that what comes in between is not slept through.
+            // Registered before looking, so that no notification in between is lost.
             let mut news = follow.as_deref().map(|follow| Box::pin(follow.notified()));
             if let Some(news) = &mut news {
                 news.as_mut().enable();
             }
             match self.step(out) {
-                Step::Read => return true,
-                Step::Looked => {}
+                Step::Read => {
+                    // A caller that takes everything at once must not keep the runtime from others.
+                    consume_budget().await;
+                    return true;
+                }
+                Step::Looked => yield_now().await,
                 Step::End => match news {
                     Some(news) => news.await,
                     None => return false,
@@ -84,77 +103,215 @@ impl MemoryReader {
         }
     }
 
+    /// Sums up what is there.
+    pub(crate) async fn aggregate(&mut self, windows: &mut Windows) -> Result<(), StoreError> {
+        while let Step::Looked = self.step(windows) {
+            windows.check()?;
+            yield_now().await;
+        }
+        Ok(())
+    }
+
     pub(crate) fn missed(&self) -> u64 {
-        self.missed
+        self.evicted_unread
     }
 
     /// Begins with the reading of this sequence number, or the next one to come if it is not given yet.
     pub(crate) fn begin_at(&mut self, from: u64) {
         let shard = self.memory.lock(shard_of(self.hash));
         let sensor = shard.get(self.hash, &self.id, self.memory.now(), self.memory.shared.idle);
-        if let (Some(at), Some(sensor)) = (&mut self.at, sensor) {
-            at.next = from.saturating_sub(1).min(sensor.summary.count);
+        if let (Some(position), Some(sensor)) = (&mut self.position, sensor) {
+            position.next = from.saturating_sub(1).min(sensor.summary.count);
         }
     }
 
     /// The sequence number of the last reading looked at.
     pub(crate) fn position(&self) -> u64 {
-        self.at.map_or(0, |at| at.next)
+        self.position.map_or(0, |position| position.next)
     }
 
-    /// Where to begin for the newest `limit` readings that are wanted.
-    fn start(&self, sensor: &Sensor, limit: Option<u64>) -> u64 {
-        let Some(limit) = limit else { return sensor.first() };
-        let mut wanted = 0;
-        let newest = sensor.ring.iter().rev().take_while(|reading| {
-            wanted += u64::from(self.wants(reading));
-            wanted <= limit
+    fn open(&mut self, follow: bool) {
+        let memory = Arc::clone(&self.memory);
+        let mut shard = memory.lock(shard_of(self.hash));
+        if follow {
+            let followers = shard.followers.entry(self.id.clone()).or_default();
+            self.follow = Some(Arc::clone(followers));
+            if let Some(slot) = shard.sensors.find_mut(self.hash, |slot| slot.sensor.id == self.id) {
+                slot.sensor.followed = true;
+            }
+        }
+        let sensor = shard.get(self.hash, &self.id, memory.now(), memory.shared.idle);
+        self.position = sensor.map(|sensor| Position {
+            generation: sensor.generation,
+            next: sensor.first(),
+            end: sensor.summary.count,
         });
-        sensor.summary.count - newest.count() as u64
     }
 
-    fn wants(&self, reading: &Reading) -> bool {
-        // Without `until` the last second there is belongs to it.
-        reading.timestamp >= self.since && (reading.timestamp < self.until || self.until == i64::MAX)
+    /// Moves on to the newest `limit` readings that are wanted, looking backwards from the end.
+    async fn find_newest(&mut self, mut limit: u64) {
+        let Some(mut position) = self.position else { return };
+        position.next = position.end;
+        while !self.look_back(&mut position, &mut limit) {
+            yield_now().await;
+        }
+        self.position = Some(position);
     }
 
-    fn step(&mut self, out: &mut Vec<Reading>) -> Step {
+    /// Moves back while more readings are wanted; true when that is done. Readings that are evicted meanwhile are found
+    /// missing when they are to be read.
+    fn look_back(&self, position: &mut Position, limit: &mut u64) -> bool {
+        let shard = self.memory.lock(shard_of(self.hash));
+        let sensor = shard.get(self.hash, &self.id, self.memory.now(), self.memory.shared.idle);
+        let Some(sensor) = sensor.filter(|sensor| sensor.generation == position.generation) else {
+            return true;
+        };
+        let first = sensor.first();
+        let (mut work, mut readings) = (0, Vec::new());
+        while *limit > 0 && position.next > first {
+            if work >= WORK {
+                return false;
+            }
+            let begin = sensor.history.part_before(place(position.next, first));
+            let part = sensor.history.part(begin);
+            let count = place(position.next, first + begin as u64);
+            let all = self.range.holds(part.span());
+            if all && count as u64 <= *limit {
+                *limit -= count as u64;
+                position.next -= count as u64;
+                work += SKIP;
+            } else if all || self.range.meets(part.span()) {
+                readings.clear();
+                part.read(|some| readings.extend_from_slice(some));
+                for reading in readings[..count].iter().rev() {
+                    if *limit == 0 {
+                        break;
+                    }
+                    position.next -= 1;
+                    *limit -= u64::from(self.range.contains(reading.timestamp));
+                }
+                work += count;
+            } else {
+                position.next -= count as u64;
+                work += SKIP;
+            }
+        }
+        true
+    }
+
+    fn step(&mut self, out: &mut impl Sink) -> Step {
         let memory = Arc::clone(&self.memory);
         let shard = memory.lock(shard_of(self.hash));
         let Some(sensor) = shard.get(self.hash, &self.id, memory.now(), memory.shared.idle) else {
             return Step::End;
         };
-        let mut at = match self.at {
-            Some(at) if at.birth == sensor.birth => at,
-            // It was forgotten, or never known, and came (back) while being followed.
-            _ if self.follow.is_some() => Position { birth: sensor.birth, next: 0, end: u64::MAX },
+        let mut position = match self.position {
+            Some(position) if position.generation == sensor.generation => position,
+            // It expired, or was never known, and came (back) while being followed.
+            _ if self.follow.is_some() => Position { generation: sensor.generation, next: 0, end: u64::MAX },
             _ => return Step::End,
         };
-        let first = sensor.first();
-        let lost = first.min(at.end).saturating_sub(at.next);
-        self.missed += lost;
-        at.next += lost;
-
-        let before = out.len();
-        let stop = at.end.min(sensor.summary.count).min(at.next + LOOK);
-        let range = place(at.next, first)..place(stop.max(at.next), first);
-        for reading in sensor.ring.range(range) {
-            at.next += 1;
-            if self.wants(reading) {
-                out.push(*reading);
-                if out.len() - before == CHUNK {
-                    break;
-                }
-            }
+        self.evicted_unread += position.skip_evicted(sensor.first());
+        let end = position.end.min(sensor.summary.count);
+        let before = out.taken();
+        let mut work = 0;
+        while position.next < end && work < WORK && out.taken() - before < CHUNK {
+            work += self.read_part(sensor, &mut position, end, out);
         }
-        self.at = Some(at);
-        if out.len() > before {
+        self.position = Some(position);
+        if out.taken() > before {
             Step::Read
-        } else if at.next < at.end.min(sensor.summary.count) {
+        } else if position.next < end {
             Step::Looked
         } else {
             Step::End
         }
+    }
+
+    /// Reads up to `end` what lies together, and returns the work that it was.
+    fn read_part(&self, sensor: &Sensor, position: &mut Position, end: u64, out: &mut impl Sink) -> usize {
+        let part = sensor.history.part(place(position.next, sensor.first()));
+        let count = part.len().min(usize::try_from(end - position.next).unwrap_or(usize::MAX));
+        position.next += count as u64;
+        if !self.range.meets(part.span()) {
+            return SKIP;
+        }
+        let everything = self.range.holds(part.span());
+        if let (true, Some(summary)) = (everything && count == part.len(), part.summary())
+            && out.take_summary(part.span(), summary)
+        {
+            return SKIP;
+        }
+        let mut left = count;
+        part.read(|readings| {
+            let readings = &readings[..left.min(readings.len())];
+            left -= readings.len();
+            if everything {
+                out.take(readings);
+                return;
+            }
+            let wanted = |reading: &Reading| self.range.contains(reading.timestamp);
+            for run in readings.chunk_by(|a, b| wanted(a) == wanted(b)).filter(|run| wanted(&run[0])) {
+                out.take(run);
+            }
+        });
+        count
+    }
+}
+
+impl Sink for Vec<Reading> {
+    fn take_summary(&mut self, _: (i64, i64), _: &Summary) -> bool {
+        false
+    }
+
+    #[inline]
+    fn take(&mut self, readings: &[Reading]) {
+        self.extend_from_slice(readings);
+    }
+
+    fn taken(&self) -> usize {
+        self.len()
+    }
+}
+
+impl Sink for Windows {
+    fn take_summary(&mut self, span: (i64, i64), summary: &Summary) -> bool {
+        self.add_summary(span, summary)
+    }
+
+    fn take(&mut self, readings: &[Reading]) {
+        self.add(readings);
+    }
+
+    /// Nothing has to be handed on before the end.
+    fn taken(&self) -> usize {
+        0
+    }
+}
+
+impl TimeRange {
+    pub(super) fn contains(self, timestamp: i64) -> bool {
+        timestamp >= self.since && self.until.is_none_or(|until| timestamp < until)
+    }
+
+    /// Whether all of a span is wanted.
+    fn holds(self, (earliest, latest): (i64, i64)) -> bool {
+        self.contains(earliest) && self.contains(latest)
+    }
+
+    /// Whether some of a span may be wanted.
+    fn meets(self, (earliest, latest): (i64, i64)) -> bool {
+        latest >= self.since && self.until.is_none_or(|until| earliest < until)
+    }
+}
+
+impl Position {
+    /// Moves on over what is not held any more, to the end at most: a reader without `follow` may be overtaken by any
+    /// number of readings, also by more than it had to read. Returns how many it will not see.
+    fn skip_evicted(&mut self, first: u64) -> u64 {
+        let lost = first.min(self.end).saturating_sub(self.next);
+        self.next += lost;
+        lost
     }
 }
 
@@ -172,6 +329,7 @@ impl Drop for MemoryReader {
     }
 }
 
+/// The place of a sequence number among the readings that are held.
 fn place(sequence: u64, first: u64) -> usize {
-    usize::try_from(sequence - first).expect("a place in a ring")
+    usize::try_from(sequence - first).expect("held readings fit into memory")
 }

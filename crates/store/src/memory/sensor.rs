@@ -1,26 +1,23 @@
-use std::collections::VecDeque;
-
 use compact_str::CompactString;
 
+use super::{history::History, quota::Reservation};
 use crate::{
     Limits, Reading, Report, Stats,
     detector::{Detector, HISTORY, Rules},
     summary::Summary,
 };
 
-/// One sensor; what an append touches lies in two cache lines and the ring's end.
+/// One sensor. An append touches the sensor and the end of its history's tail, and once a frame its growing block.
 #[derive(Debug)]
-#[repr(align(64))]
 pub(super) struct Sensor {
     pub(super) id: CompactString,
-    /// The newest readings, oldest first.
-    pub(super) ring: VecDeque<Reading>,
+    pub(super) history: History,
     pub(super) summary: Summary,
     detector: Detector,
     /// Someone waits for new readings.
     pub(super) followed: bool,
-    /// Tells a sensor from one of the same name that was forgotten.
-    pub(super) birth: u32,
+    /// Tells a sensor from an expired one of the same name.
+    pub(super) generation: u32,
 }
 
 /// Readings of one sensor in a batch, with their places in it.
@@ -31,97 +28,75 @@ pub(super) struct Run {
 }
 
 impl Sensor {
-    pub(super) fn new(id: &str, birth: u32, followed: bool) -> Self {
+    pub(super) fn new(id: &str, generation: u32, followed: bool) -> Self {
         Self {
             id: id.into(),
-            ring: VecDeque::new(),
+            history: History::default(),
             summary: Summary::default(),
             detector: Detector::default(),
             followed,
-            birth,
+            generation,
         }
     }
 
-    /// Takes the readings in, growing by at most `room` places, which it takes off. Returns how many older readings
-    /// went.
+    /// The bytes that are allocated for it.
+    pub(super) fn bytes(&self) -> usize {
+        let id = if self.id.is_heap_allocated() { self.id.capacity() } else { 0 };
+        size_of::<Self>() + id + self.history.bytes()
+    }
+
+    /// Stores the readings and drops as many of the oldest as the limits ask for. Returns how many it dropped.
     pub(super) fn append(
         &mut self,
         run: &Run,
         rules: &Rules,
         limits: &Limits,
-        room: &mut usize,
+        room: &mut Reservation<'_>,
         report: &mut Report,
     ) -> usize {
-        let held = self.ring.len();
-        let growth = run.readings.len().min(limits.readings_per_sensor - held).min(*room);
-        *room -= growth;
-        let capacity = held + growth;
-        self.reserve(capacity, limits.readings_per_sensor);
-
+        let count = run.readings.len();
+        let growth = room.take(count.min(limits.readings_per_sensor.saturating_sub(self.history.len())));
         let mut done = 0;
-        while done < run.readings.len() {
-            let end = run.readings.len().min(done + self.detector.due());
+        while done < count {
+            let end = count.min(done + self.detector.until_refresh());
             let part = &run.readings[done..end];
             let summary = Summary::of(part);
-            if self.detector.quiet(rules, summary.min, summary.max) {
-                self.keep(part, capacity);
+            if self.detector.all_within(rules, summary.min, summary.max) {
+                self.history.append(part);
             } else {
-                self.judge(part, &run.places[done..end], capacity, rules, report);
+                self.evaluate(part, &run.places[done..end], rules, report);
             }
             self.summary.merge(&summary);
-            self.detector.seen(rules, part.len(), self.ring.iter().rev().map(|reading| reading.temperature));
+            self.detector.observe(rules, part.len(), newest(&self.history));
             done = end;
         }
-        run.readings.len() - growth
+        self.history.evict(count - growth);
+        count - growth
     }
 
-    /// Grows by half, so that at most a third of the room is slack, and never over the bound.
-    fn reserve(&mut self, capacity: usize, bound: usize) {
-        if capacity > self.ring.capacity() {
-            let wanted = capacity.max(self.ring.capacity() * 3 / 2).max(4).min(bound);
-            self.ring.reserve_exact(wanted - self.ring.len());
-        }
-    }
-
-    fn keep(&mut self, readings: &[Reading], capacity: usize) {
-        let readings = &readings[readings.len().saturating_sub(capacity)..];
-        let over = (self.ring.len() + readings.len()).saturating_sub(capacity);
-        if over > 0 {
-            self.ring.drain(..over);
-        }
-        self.ring.extend(readings);
-    }
-
-    fn judge(
-        &mut self,
-        part: &[Reading],
-        places: &[u32],
-        capacity: usize,
-        rules: &Rules,
-        report: &mut Report,
-    ) {
+    /// Looks at each reading with the history that was there before it.
+    fn evaluate(&mut self, part: &[Reading], places: &[u32], rules: &Rules, report: &mut Report) {
         for (reading, place) in part.iter().zip(places) {
-            let history = self.ring.iter().rev().take(HISTORY).map(|reading| reading.temperature);
-            if let Some(alert) = self.detector.judge(rules, reading.temperature, history) {
+            let alert = self.detector.evaluate(rules, reading.temperature, newest(&self.history));
+            if let Some(alert) = alert {
                 report.alerts.push((*place as usize, alert));
             }
-            self.keep(std::slice::from_ref(reading), capacity);
+            self.history.append(std::slice::from_ref(reading));
         }
     }
 
     pub(super) fn stats(&self, recent_window: usize) -> Stats {
-        let recent = self.ring.len().min(recent_window);
-        let sum: f64 = self.ring.iter().rev().take(recent).map(|reading| reading.temperature).sum();
+        let recent = self.history.newest(recent_window);
         Stats {
             count: self.summary.count,
             mean: self.summary.mean,
             min: self.summary.min,
             max: self.summary.max,
             standard_deviation: self.summary.standard_deviation(),
-            last: *self.ring.back().expect("a sensor holds at least one reading"),
-            recent_mean: sum / recent as f64,
-            recent_count: u32::try_from(recent).unwrap_or(u32::MAX),
-            held: self.ring.len() as u64,
+            last: *self.history.last().expect("a sensor holds at least one reading"),
+            recent_mean: recent.iter().sum::<f64>() / recent.len() as f64,
+            recent_count: u32::try_from(recent.len()).unwrap_or(u32::MAX),
+            held: self.history.len() as u64,
             alerts: self.detector.alerts(),
             alerting: self.detector.alerting(),
         }
@@ -129,6 +104,11 @@ impl Sensor {
 
     /// The sequence number of the oldest reading held; the first ever has 0.
     pub(super) fn first(&self) -> u64 {
-        self.summary.count - self.ring.len() as u64
+        self.summary.count - self.history.len() as u64
     }
+}
+
+/// Newest first. Decompressed when the detector asks for it, which is seldom.
+fn newest(history: &History) -> impl Iterator<Item = f64> {
+    std::iter::once_with(|| history.newest(HISTORY).into_iter().rev()).flatten()
 }

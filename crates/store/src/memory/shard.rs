@@ -5,10 +5,15 @@ use hashbrown::{HashTable, hash_table::Entry};
 use tokio::sync::Notify;
 
 use super::{
-    room::Room,
+    quota::{MemoryUse, Quota, Reservation},
     sensor::{Run, Sensor},
 };
-use crate::{Limits, Refusal, Report, detector::Rules};
+use crate::{Limits, Reading, Refusal, Report, detector::Rules};
+
+/// A place in the table: tables are half to seven eighths full, and a place has a control byte.
+const SLOT: usize = (size_of::<Slot>() + 1) * 3 / 2;
+/// What a sensor takes at least.
+const NEW_SENSOR: usize = SLOT + size_of::<Sensor>() + 4 * size_of::<Reading>();
 
 /// The sensors whose hash falls here, under one lock.
 #[derive(Debug, Default)]
@@ -17,7 +22,7 @@ pub(super) struct Shard {
     /// Who waits for which sensor, known or not.
     pub(super) followers: HashMap<CompactString, Arc<Notify>>,
     pub(super) counts: Counts,
-    births: u32,
+    generations: u32,
     swept: u64,
 }
 
@@ -27,6 +32,8 @@ pub(super) struct Slot {
     pub(super) hash: u64,
     /// Milliseconds since the store was opened.
     pub(super) last_seen: u64,
+    /// What the sensor is counted with in the memory in use.
+    bytes: u32,
     pub(super) sensor: Box<Sensor>,
 }
 
@@ -39,8 +46,8 @@ pub(super) struct Counts {
     pub(super) evicted: u64,
     /// Readings that went with their idle sensor.
     pub(super) expired: u64,
-    /// Sensors forgotten because they were idle.
-    pub(super) forgotten: u64,
+    /// Sensors that were idle too long.
+    pub(super) expired_sensors: u64,
 }
 
 /// What is the same for all shards.
@@ -48,10 +55,11 @@ pub(super) struct Counts {
 pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) rules: Rules,
-    /// Milliseconds after which a sensor is forgotten.
+    /// Milliseconds after which an idle sensor expires.
     pub(super) idle: u64,
-    pub(super) sensors: Room,
-    pub(super) readings: Room,
+    pub(super) sensors: Quota,
+    pub(super) readings: Quota,
+    pub(super) memory: MemoryUse,
 }
 
 impl Shard {
@@ -61,21 +69,21 @@ impl Shard {
         (!slot.is_idle(now, idle)).then_some(&slot.sensor)
     }
 
-    /// Takes in a sensor's readings, `room` being the places left for new ones.
+    /// Stores the readings of one sensor.
     pub(super) fn append(
         &mut self,
         shared: &Shared,
         key: (u64, &str),
         now: u64,
         run: &Run,
-        room: &mut usize,
+        room: &mut Reservation<'_>,
         report: &mut Report,
     ) {
         let (hash, id) = key;
         let entry = match self.sensors.entry(hash, |slot| slot.sensor.id == id, |slot| slot.hash) {
             Entry::Occupied(slot) if slot.get().is_idle(now, shared.idle) => {
                 let (slot, vacant) = slot.remove();
-                self.counts.forget(&slot, shared);
+                self.counts.expire(&slot, shared);
                 Entry::Vacant(vacant)
             }
             entry => entry,
@@ -83,28 +91,25 @@ impl Shard {
         let mut slot = match entry {
             Entry::Occupied(slot) => slot,
             Entry::Vacant(vacant) => {
-                let refusal = if *room == 0 {
-                    Some(Refusal::Full)
-                } else if shared.sensors.take(1) == 0 {
-                    Some(Refusal::TooManySensors)
-                } else {
-                    None
-                };
-                if let Some(refusal) = refusal {
-                    report.refused.extend(run.places.iter().map(|&place| (place as usize, refusal)));
+                if let Err(reason) = shared.admit(room) {
+                    report.refused.extend(run.places.iter().map(|&place| (place as usize, reason)));
                     return;
                 }
-                self.births = self.births.wrapping_add(1);
+                self.generations = self.generations.wrapping_add(1);
                 self.counts.sensors += 1;
-                let sensor = Box::new(Sensor::new(id, self.births, self.followers.contains_key(id)));
-                vacant.insert(Slot { hash, last_seen: now, sensor })
+                let sensor = Box::new(Sensor::new(id, self.generations, self.followers.contains_key(id)));
+                vacant.insert(Slot { hash, last_seen: now, bytes: 0, sensor })
             }
         };
         let slot = slot.get_mut();
         slot.last_seen = now;
-        let evicted = slot.sensor.append(run, &shared.rules, &shared.limits, room, report);
+        let mut evicted = slot.sensor.append(run, &shared.rules, &shared.limits, room, report);
+        let freed = slot.account(&shared.memory);
+        shared.readings.release(freed);
+        evicted += freed;
         self.counts.evicted += evicted as u64;
-        self.counts.readings += (run.readings.len() - evicted) as u64;
+        // Both go up by what was stored, so that the difference cannot be negative.
+        self.counts.readings = self.counts.readings + run.readings.len() as u64 - evicted as u64;
         report.evicted += evicted;
         report.stored += run.readings.len();
         if slot.sensor.followed
@@ -114,33 +119,63 @@ impl Shard {
         }
     }
 
-    /// Forgets idle sensors, at most sixteen times in the idle time and once in `at_least` milliseconds.
+    /// Expires idle sensors, at most sixteen times in the idle time and once in `at_least` milliseconds.
     pub(super) fn sweep(&mut self, shared: &Shared, now: u64, at_least: u64) {
         if now.saturating_sub(self.swept) < (shared.idle / 16).min(at_least).max(1) {
             return;
         }
         self.swept = now;
         for slot in self.sensors.extract_if(|slot| slot.is_idle(now, shared.idle)) {
-            self.counts.forget(&slot, shared);
+            self.counts.expire(&slot, shared);
+        }
+    }
+}
+
+impl Shared {
+    /// Takes a place for a new sensor, if there is room for it and at least one reading.
+    fn admit(&self, room: &mut Reservation<'_>) -> Result<(), Refusal> {
+        if !self.memory.fits(NEW_SENSOR) || room.is_exhausted() {
+            Err(Refusal::Full)
+        } else if self.sensors.take(1) == 0 {
+            Err(Refusal::TooManySensors)
+        } else {
+            Ok(())
         }
     }
 }
 
 impl Slot {
+    /// Counts the memory that the sensor takes now. At the limit the sensor that writes gives up its own oldest
+    /// readings, so that nobody can push out what others stored; returns how many.
+    fn account(&mut self, memory: &MemoryUse) -> usize {
+        let mut evicted = 0;
+        loop {
+            let bytes = SLOT + self.sensor.bytes();
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            memory.replace(self.bytes as usize, bytes as usize);
+            self.bytes = bytes;
+            if !memory.is_exceeded() || self.sensor.history.len() == 1 {
+                return evicted;
+            }
+            evicted += self.sensor.history.evict_oldest_block();
+        }
+    }
+
     pub(super) fn is_idle(&self, now: u64, idle: u64) -> bool {
         now.saturating_sub(self.last_seen) >= idle
     }
 }
 
 impl Counts {
-    fn forget(&mut self, slot: &Slot, shared: &Shared) {
-        let held = slot.sensor.ring.len();
-        shared.readings.give(held);
-        shared.sensors.give(1);
+    fn expire(&mut self, slot: &Slot, shared: &Shared) {
+        let held = slot.sensor.history.len();
+        shared.readings.release(held);
+        shared.sensors.release(1);
+        shared.memory.replace(slot.bytes as usize, 0);
         self.sensors -= 1;
         self.readings -= held as u64;
         self.expired += held as u64;
-        self.forgotten += 1;
+        self.expired_sensors += 1;
     }
 
     pub(super) fn add(&mut self, other: &Self) {
@@ -148,6 +183,6 @@ impl Counts {
         self.readings += other.readings;
         self.evicted += other.evicted;
         self.expired += other.expired;
-        self.forgotten += other.forgotten;
+        self.expired_sensors += other.expired_sensors;
     }
 }

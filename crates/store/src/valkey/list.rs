@@ -1,7 +1,7 @@
 use redis::Value;
 
 use super::{ValkeyStore, keys::Partition, record::Record, scripts::TAIL, text};
-use crate::{Page, Stats, StoreError};
+use crate::{Page, Stats, StoreError, page_token};
 
 /// Sensors asked for in one call.
 pub(super) const SENSORS: usize = 128;
@@ -15,8 +15,8 @@ impl ValkeyStore {
 
     /// Sensors by partition and name. The token is the last sensor of the page before.
     pub(crate) async fn list(&self, page_token: &str, page_size: usize) -> Result<Page, StoreError> {
-        let after = if page_token.is_empty() { None } else { Some(self.decode(page_token)?) };
-        let (mut number, mut after) = after.unzip();
+        let mut after = page_token::decode(page_token)?;
+        let mut number = after.as_deref().map(|id| self.shared.keys.number_of(id));
         let partitions = self.shared.keys.all();
         let mut sensors = Vec::new();
         // One more than asked for says whether there is another page.
@@ -33,7 +33,7 @@ impl ValkeyStore {
         }
         let next = (sensors.len() > page_size).then(|| {
             sensors.truncate(page_size);
-            sensors.last().map(|(id, _)| self.encode(id)).unwrap_or_default()
+            sensors.last().map(|(id, _)| page_token::encode(id)).unwrap_or_default()
         });
         Ok(Page { sensors, next })
     }
@@ -75,19 +75,5 @@ impl ValkeyStore {
             Some((name.clone(), record.stats(tail, window)))
         });
         Ok(known.collect())
-    }
-
-    fn encode(&self, id: &str) -> String {
-        format!("{:04x}{id}", self.shared.keys.number_of(id))
-    }
-
-    fn decode(&self, token: &str) -> Result<(usize, String), StoreError> {
-        let (number, id) = token.split_at_checked(4).ok_or(StoreError::PageToken)?;
-        let number = usize::from_str_radix(number, 16).map_err(|_| StoreError::PageToken)?;
-        if number == self.shared.keys.number_of(id) {
-            Ok((number, id.to_owned()))
-        } else {
-            Err(StoreError::PageToken)
-        }
     }
 }

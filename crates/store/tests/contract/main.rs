@@ -1,5 +1,6 @@
 //! What every store must do, asked of each of them.
 
+mod aggregate;
 mod model;
 mod suite;
 mod support;
@@ -31,6 +32,7 @@ fn roomy() -> Limits {
         readings_per_sensor: 10_000,
         sensors: 10_000,
         readings: 1_000_000,
+        memory: usize::MAX,
         idle: Duration::from_hours(1),
         recent_window: 10,
     }
@@ -89,5 +91,10 @@ contract! {
     watchers_see_every_number_once
     a_watch_begins_where_it_is_told
     late_readers_are_told_what_they_missed
+    overtaken_readers_go_on_with_what_is_held
+    newest_of_few_are_found_far_back
+    aggregates_are_by_window
+    aggregates_cover_long_histories
+    too_many_windows_are_an_error
     random_traffic_agrees_with_the_model
 }

@@ -10,6 +10,7 @@ use crate::{
     support::{append, append_all, batch, drain, read, read_until, reading, rising},
 };
 pub(crate) use crate::{
+    aggregate::{aggregates_are_by_window, aggregates_cover_long_histories, too_many_windows_are_an_error},
     model::random_traffic_agrees_with_the_model,
     watch::{a_watch_begins_where_it_is_told, watchers_see_every_number_once},
 };
@@ -306,4 +307,50 @@ pub(crate) async fn late_readers_are_told_what_they_missed(maker: &impl Maker) {
     let mut report = kelvin_store::Report { stored: 9, ..Default::default() };
     store.append(&batch([("a", all[0])]), &mut report).await.unwrap();
     assert_eq!((report.stored, report.evicted), (1, 1), "a report is of one batch");
+}
+
+/// At every distance from the eviction boundary: readers that are overtaken before they begin, at their end, and by far.
+pub(crate) async fn overtaken_readers_go_on_with_what_is_held(maker: &impl Maker) {
+    const LIMIT: usize = 10;
+    let store = open(maker, Limits { readings_per_sensor: LIMIT, ..roomy() }).await;
+    for (held, newer) in [1, 9, 10, 13].into_iter().flat_map(|held| (0..=23).map(move |newer| (held, newer)))
+    {
+        let (sensor, all) = (format!("{held}-{newer}"), rising(0, held + newer));
+        append_all(&store, &sensor, &all[..held]).await;
+        let begin = held.saturating_sub(LIMIT);
+        let queries =
+            [(None, false, begin), (Some(3), false, begin.max(held.saturating_sub(3))), (None, true, begin)];
+        let mut readers = Vec::new();
+        for (limit, follow, begin) in queries {
+            let query = Query { limit, follow, ..Query::default() };
+            readers.push((store.read(&sensor, query).await.unwrap(), follow, begin));
+        }
+        append_all(&store, &sensor, &all[held..]).await;
+        for (mut reader, follow, begin) in readers {
+            let end = if follow { all.len() } else { held };
+            let first = all.len().saturating_sub(LIMIT).clamp(begin, end);
+            let got =
+                if follow { read_until(&mut reader, end - first).await } else { drain(&mut reader).await };
+            assert_eq!(got, all[first..end], "{sensor} {follow}");
+            assert_eq!(reader.missed(), (first - begin) as u64, "{sensor} {follow}");
+        }
+    }
+}
+
+/// More readings than a store looks through at once, in batches that fit into no answer evenly.
+pub(crate) async fn newest_of_few_are_found_far_back(maker: &impl Maker) {
+    let store = open(maker, Limits { readings_per_sensor: 40_000, ..roomy() }).await;
+    let all: Vec<Reading> = (0..30_000).map(|at| reading(at as f64, at % 10_000)).collect();
+    for part in all.chunks(701) {
+        append_all(&store, "a", part).await;
+    }
+    for (since, until, limit) in
+        [(0, 3, 2), (0, 3, 4), (5000, 5001, 2), (0, 10_000, 29_999), (20_000, 30_000, 1)]
+    {
+        let wanted: Vec<_> =
+            all.iter().copied().filter(|reading| (since..until).contains(&reading.timestamp)).collect();
+        let query = Query { since: Some(since), until: Some(until), limit: Some(limit), follow: false };
+        let newest = &wanted[wanted.len().saturating_sub(usize::try_from(limit).unwrap())..];
+        assert_eq!(read(&store, "a", query).await, newest, "{since} {until} {limit}");
+    }
 }

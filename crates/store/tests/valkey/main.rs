@@ -49,6 +49,7 @@ fn metered(settings: ValkeySettings, meter: &Meter) -> Result<Opener, StoreError
         readings_per_sensor: 10_000,
         sensors: 1000,
         readings: 100_000,
+        memory: usize::MAX,
         idle: Duration::from_hours(1),
         recent_window: 10,
     };

@@ -105,6 +105,7 @@ impl Variant {
             readings_per_sensor: HELD,
             sensors: 10_000_000,
             readings: 1_000_000_000,
+            memory: usize::MAX,
             idle: Duration::from_hours(24),
             recent_window: 10,
         };

@@ -5,9 +5,9 @@ use crate::Batch;
 
 const NONE: u32 = u32::MAX;
 
-/// The readings of a batch chained by shard, in order of arrival; the room is used again and again.
+/// The readings of a batch chained by shard, in order of arrival; its allocations are reused.
 #[derive(Debug)]
-pub(super) struct Groups {
+pub(super) struct ShardedBatch {
     heads: [u32; SHARDS],
     /// The shards that have readings.
     touched: Vec<u32>,
@@ -21,15 +21,15 @@ struct Link {
     next: u32,
 }
 
-impl Default for Groups {
+impl Default for ShardedBatch {
     fn default() -> Self {
         Self { heads: [NONE; SHARDS], touched: Vec::new(), links: Vec::new(), run: Run::default() }
     }
 }
 
-impl Groups {
+impl ShardedBatch {
     /// Chains the batch, last reading first, so that each chain begins with its first.
-    pub(super) fn chain(&mut self, batch: &Batch, hasher: &DefaultHashBuilder) {
+    pub(super) fn partition(&mut self, batch: &Batch, hasher: &DefaultHashBuilder) {
         self.links.clear();
         self.links.resize(batch.len(), Link { hash: 0, next: NONE });
         let mut last = ("", hash_of(hasher, ""));
@@ -49,7 +49,7 @@ impl Groups {
     }
 
     /// Takes one of the shards that have readings, and the place of its first one.
-    pub(super) fn pop(&mut self) -> Option<(usize, Cursor)> {
+    pub(super) fn next_shard(&mut self) -> Option<(usize, Cursor)> {
         let shard = self.touched.pop()? as usize;
         Some((shard, Cursor(std::mem::replace(&mut self.heads[shard], NONE))))
     }

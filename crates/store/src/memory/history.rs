@@ -1,0 +1,293 @@
+use std::collections::VecDeque;
+
+use super::{
+    block::{BLOCK, Block},
+    codec::{FRAME, State},
+};
+use crate::{Reading, summary::Summary};
+
+/// Readings that stay as they are before the oldest [`FRAME`] of them are compressed. The newest of a sensor are asked
+/// for most, and eight at least need no decompressing.
+const TAIL: usize = FRAME + 8;
+
+/// The readings of one sensor, oldest first: full blocks, the block that grows, and the newest as they are.
+///
+/// Readings are dropped one by one as callers see it; memory is freed when a whole block has gone. Until then the
+/// oldest block begins with `skipped` readings that nobody sees.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    full: VecDeque<Block>,
+    growing: Block,
+    encoder: State,
+    tail: Vec<Reading>,
+    skipped: u32,
+    /// Bytes of the full blocks' streams.
+    full_bytes: u32,
+}
+
+/// Readings that lie together, from one of them on.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part<'a> {
+    /// All but so many at the beginning of a block.
+    Block(&'a Block, usize),
+    Tail(&'a [Reading]),
+}
+
+impl History {
+    pub(super) fn len(&self) -> usize {
+        self.full.len() * BLOCK + self.growing.len() + self.tail.len() - self.skipped as usize
+    }
+
+    /// The bytes that are allocated for it.
+    pub(super) fn bytes(&self) -> usize {
+        self.full_bytes as usize
+            + self.full.capacity() * size_of::<Block>()
+            + self.growing.bytes()
+            + self.tail.capacity() * size_of::<Reading>()
+    }
+
+    pub(super) fn last(&self) -> Option<&Reading> {
+        self.tail.last()
+    }
+
+    pub(super) fn append(&mut self, mut readings: &[Reading]) {
+        while !readings.is_empty() {
+            self.reserve_tail(readings.len());
+            let (now, later) = readings.split_at(readings.len().min(TAIL - self.tail.len()));
+            self.tail.extend_from_slice(now);
+            readings = later;
+            if self.tail.len() == TAIL {
+                self.compress();
+            }
+        }
+    }
+
+    /// Drops the oldest readings.
+    pub(super) fn evict(&mut self, count: usize) {
+        let mut count = self.skipped as usize + count;
+        while count >= BLOCK && !self.full.is_empty() {
+            count -= BLOCK;
+            self.drop_full();
+        }
+        if self.full.is_empty() && count >= self.growing.len() {
+            count -= self.growing.len();
+            self.growing = Block::default();
+            self.tail.drain(..count.min(self.tail.len()));
+            count = 0;
+        }
+        self.skipped = u32::try_from(count).expect("less than a block");
+    }
+
+    /// Frees the oldest memory there is to free, and returns how many readings went with it. At least one reading
+    /// stays.
+    pub(super) fn evict_oldest_block(&mut self) -> usize {
+        let block = self.full.front().unwrap_or(&self.growing).len();
+        let count = if block == 0 { self.tail.len() / 2 } else { block - self.skipped as usize };
+        self.evict(count);
+        if block == 0 {
+            self.tail.shrink_to_fit();
+        }
+        count
+    }
+
+    /// The readings from a place on (0 is the oldest) that lie together with it.
+    pub(super) fn part(&self, place: usize) -> Part<'_> {
+        let place = place + self.skipped as usize;
+        match self.full.get(place / BLOCK) {
+            Some(block) => Part::Block(block, place % BLOCK),
+            None => match place - self.full.len() * BLOCK {
+                place if place < self.growing.len() => Part::Block(&self.growing, place),
+                place => Part::Tail(&self.tail[(place - self.growing.len()).min(self.tail.len())..]),
+            },
+        }
+    }
+
+    /// The place where the part begins that ends before `place`, which is not 0.
+    pub(super) fn part_before(&self, place: usize) -> usize {
+        let last = place - 1 + self.skipped as usize;
+        let compressed = self.full.len() * BLOCK + self.growing.len();
+        let begin = if last < compressed { last - last % BLOCK } else { compressed };
+        begin.saturating_sub(self.skipped as usize)
+    }
+
+    /// The temperatures of the newest readings, oldest of them first.
+    pub(super) fn newest(&self, count: usize) -> Vec<f64> {
+        let mut place = self.len() - count.min(self.len());
+        let mut temperatures = Vec::with_capacity(self.len() - place);
+        while place < self.len() {
+            place += self.part(place).read(|readings| {
+                temperatures.extend(readings.iter().map(|reading| reading.temperature));
+            });
+        }
+        temperatures
+    }
+
+    /// Small sensors stay small: many never have more than a few readings.
+    fn reserve_tail(&mut self, more: usize) {
+        let wanted = (self.tail.len() + more).min(TAIL);
+        if wanted > self.tail.capacity() {
+            let capacity = wanted.max(self.tail.capacity() * 2).clamp(4, TAIL);
+            self.tail.reserve_exact(capacity - self.tail.len());
+        }
+    }
+
+    fn compress(&mut self) {
+        let frame = self.tail.first_chunk::<FRAME>().expect("the tail is full");
+        self.growing.push(&mut self.encoder, frame);
+        self.tail.drain(..FRAME);
+        if self.growing.len() == BLOCK {
+            let mut block = std::mem::take(&mut self.growing);
+            block.seal();
+            if self.full.len() == self.full.capacity() {
+                self.full.reserve_exact(self.full.len() / 8 + 1);
+            }
+            self.full_bytes += u32::try_from(block.bytes()).expect("a block is small");
+            self.full.push_back(block);
+        }
+    }
+
+    fn drop_full(&mut self) {
+        if let Some(block) = self.full.pop_front() {
+            self.full_bytes -= u32::try_from(block.bytes()).expect("a block is small");
+        }
+    }
+}
+
+impl Part<'_> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Block(block, skip) => block.len() - skip,
+            Self::Tail(readings) => readings.len(),
+        }
+    }
+
+    /// The first and the last second in it, or around it; of the tail it is not worth knowing.
+    pub(super) fn span(&self) -> (i64, i64) {
+        match self {
+            Self::Block(block, _) => block.span(),
+            Self::Tail(_) => (i64::MIN, i64::MAX),
+        }
+    }
+
+    /// What is known of all its readings, where that needs no decompressing.
+    pub(super) fn summary(&self) -> Option<&Summary> {
+        match self {
+            Self::Block(block, 0) => Some(block.summary()),
+            _ => None,
+        }
+    }
+
+    /// Hands the readings on and returns how many there are.
+    pub(super) fn read(&self, mut each: impl FnMut(&[Reading])) -> usize {
+        match self {
+            Self::Block(block, skip) => block.read(*skip, each),
+            Self::Tail(readings) => each(readings),
+        }
+        self.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::{History, TAIL};
+    use crate::{
+        Reading,
+        memory::{block::BLOCK, sensor::Sensor},
+    };
+
+    fn readings(first: usize, count: usize) -> Vec<Reading> {
+        (first..first + count)
+            .map(|at| Reading {
+                temperature: (at * 37 % 601) as f64 / 10.0,
+                timestamp: i64::try_from(at).unwrap(),
+            })
+            .collect()
+    }
+
+    fn all(history: &History) -> Vec<Reading> {
+        let mut found = Vec::new();
+        while found.len() < history.len() {
+            history.part(found.len()).read(|some| found.extend_from_slice(some));
+        }
+        found
+    }
+
+    proptest! {
+        /// Against a plain list, at every kind of border: tail, growing block, full blocks.
+        #[test]
+        fn appends_and_evictions_agree_with_a_list(
+            steps in vec((0..3 * BLOCK, 0..3 * BLOCK), 1..8),
+            places in vec(any::<prop::sample::Index>(), 8),
+        ) {
+            let (mut history, mut list, mut sent) = (History::default(), Vec::new(), 0);
+            for (more, less) in steps {
+                let new = readings(sent, more);
+                sent += more;
+                history.append(&new);
+                list.extend(new);
+                let less = less.min(list.len().saturating_sub(1));
+                history.evict(less);
+                list.drain(..less);
+                prop_assert_eq!(history.len(), list.len());
+                prop_assert_eq!(&all(&history), &list);
+                for place in places.iter().filter(|_| !list.is_empty()).map(|place| place.index(list.len())) {
+                    let part = history.part(place);
+                    let mut found = Vec::new();
+                    prop_assert_eq!(part.read(|some| found.extend_from_slice(some)), found.len());
+                    prop_assert_eq!(&found[..], &list[place..place + found.len()]);
+                    let begin = history.part_before(place + 1);
+                    prop_assert!(begin <= place && place < begin + history.part(begin).len());
+                }
+                let newest: Vec<_> = list[list.len().saturating_sub(70)..].iter().map(|reading| reading.temperature).collect();
+                prop_assert_eq!(history.newest(70), newest);
+            }
+        }
+    }
+
+    #[test]
+    fn memory_is_freed_block_by_block() {
+        let mut history = History::default();
+        history.append(&readings(0, 10 * BLOCK));
+        while history.len() > 1 {
+            let (bytes, held) = (history.bytes(), history.len());
+            let evicted = history.evict_oldest_block();
+            assert_eq!(history.len(), held - evicted);
+            assert!(history.bytes() < bytes, "{bytes} bytes stay allocated");
+            assert_eq!(all(&history), readings(10 * BLOCK - history.len(), history.len()));
+        }
+    }
+
+    #[test]
+    fn few_readings_take_little_memory() {
+        let mut history = History::default();
+        history.append(&readings(0, 1));
+        assert_eq!(history.bytes(), 4 * size_of::<Reading>());
+        history.append(&readings(1, TAIL));
+        assert!(history.bytes() < 512 + TAIL * size_of::<Reading>());
+    }
+
+    /// 10,000 readings at a steady interval; the goals of docs/decisions/compressed-history.md.
+    #[test]
+    fn readings_take_few_bytes() {
+        const COUNT: usize = 10_000;
+        let mut random = fastrand::Rng::with_seed(20);
+        let mut bytes = |mut next: Box<dyn FnMut(&mut fastrand::Rng) -> f64>| {
+            let mut history = History::default();
+            for timestamp in (1_700_000_000..).step_by(10).take(COUNT) {
+                history.append(&[Reading { temperature: next(&mut random), timestamp }]);
+            }
+            (history.bytes() + size_of::<Sensor>()) as f64 / COUNT as f64
+        };
+        let mut walk = 200;
+        let random_walk = bytes(Box::new(move |random| {
+            walk += random.i32(-3..=3);
+            f64::from(walk) / 10.0
+        }));
+        let uniform = bytes(Box::new(|random| f64::from(random.i32(-200..=400)) / 10.0));
+        let noise = bytes(Box::new(|random| 20.0 + random.f64()));
+        println!("random walk {random_walk:.2} B, uniform {uniform:.2} B, noise {noise:.2} B a reading");
+        assert!(random_walk < 1.0 && uniform < 2.0 && noise < 9.0);
+    }
+}
