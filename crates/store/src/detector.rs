@@ -2,10 +2,10 @@
 //!
 //! A reading is compared with the limits and with what is usual for its sensor: the median of the sensor's newest
 //! [`HISTORY`] readings, give or take the configured robust z-score times their median absolute deviation (MAD).
-//! Sorting is far dearer than storing, so what is usual is worked out once every [`EVERY`] readings and kept as an
+//! Sorting is far dearer than storing, so what is usual is worked out once every [`REFRESH_INTERVAL`] readings and kept as an
 //! interval. A reading inside the kept interval costs two comparisons; one outside has it worked out anew (at most
-//! every [`RECHECK`] readings) before it is called an outlier. An alert may thus miss a reading that a fresh interval
-//! would just exclude, and never calls out one that a fresh interval would include by more than [`RECHECK`] readings'
+//! every [`RECHECK_INTERVAL`] readings) before it is called an outlier. An alert may thus miss a reading that a fresh interval
+//! would just exclude, and never calls out one that a fresh interval would include by more than [`RECHECK_INTERVAL`] readings'
 //! worth of drift.
 //!
 //! Only changes are told. An alert at a limit ends [`HYSTERESIS`] inside the limit, an outlier alert at half the
@@ -20,11 +20,11 @@ use crate::{Alert, AlertKind, AlertSettings};
 /// Readings that say what is usual.
 pub(crate) const HISTORY: usize = 64;
 /// Fewer say nothing.
-const ENOUGH: u16 = 16;
+const MIN_HISTORY: u16 = 16;
 /// Readings between two looks at the history.
-const EVERY: u16 = 64;
+const REFRESH_INTERVAL: u16 = 64;
 /// Readings between two looks at the history while readings fall outside.
-const RECHECK: u16 = 8;
+const RECHECK_INTERVAL: u16 = 8;
 /// Degrees Celsius by which a limit must be left behind for its alert to end.
 const HYSTERESIS: f64 = 0.5;
 /// The MAD of normally distributed values in standard deviations: the 0.75 quantile of the standard normal
@@ -33,7 +33,7 @@ const HYSTERESIS: f64 = 0.5;
 const MAD_PER_SIGMA: f64 = 0.6745;
 /// Degrees Celsius. A steadier history counts as this steady: usual sensors resolve 1/16 °C (DS18B20), and a MAD of
 /// nothing would make the smallest step infinitely far.
-const STEADIEST: f64 = 0.0625;
+const MIN_MAD: f64 = 0.0625;
 
 /// [`AlertSettings`] made ready for comparing.
 #[derive(Debug, Clone, Copy)]
@@ -79,43 +79,49 @@ enum State {
 pub(crate) struct Detector {
     median: f64,
     /// Readings this far from the median and farther stand out.
-    reach: f64,
+    threshold: f64,
     /// Alerts begun so far.
     alerts: u32,
     /// Readings until the history is looked at again.
-    due: u16,
+    until_refresh: u16,
     state: State,
 }
 
 impl Default for Detector {
     fn default() -> Self {
-        Self { median: 0.0, reach: f64::INFINITY, alerts: 0, due: ENOUGH, state: State::Normal }
+        Self {
+            median: 0.0,
+            threshold: f64::INFINITY,
+            alerts: 0,
+            until_refresh: MIN_HISTORY,
+            state: State::Normal,
+        }
     }
 }
 
 impl Detector {
     /// Whether readings between `min` and `max` cannot begin or end an alert.
-    pub(crate) fn quiet(&self, rules: &Rules, min: f64, max: f64) -> bool {
+    pub(crate) fn all_within(&self, rules: &Rules, min: f64, max: f64) -> bool {
         self.state == State::Normal
-            && min > rules.low.max(self.median - self.reach)
-            && max < rules.high.min(self.median + self.reach)
+            && min > rules.low.max(self.median - self.threshold)
+            && max < rules.high.min(self.median + self.threshold)
     }
 
-    /// How many readings may be looked at before [`seen`](Self::seen) must be told.
-    pub(crate) fn due(&self) -> usize {
-        self.due.into()
+    /// How many readings may be looked at before [`observe`](Self::observe) must be told.
+    pub(crate) fn until_refresh(&self) -> usize {
+        self.until_refresh.into()
     }
 
-    /// Notes that `count` readings (at most [`due`](Self::due)) have joined the history, newest first.
-    pub(crate) fn seen(&mut self, rules: &Rules, count: usize, history: impl Iterator<Item = f64>) {
-        self.due = self.due.saturating_sub(u16::try_from(count).unwrap_or(u16::MAX));
-        if self.due == 0 {
+    /// Notes that `count` readings (at most [`until_refresh`](Self::until_refresh)) have joined the history, newest first.
+    pub(crate) fn observe(&mut self, rules: &Rules, count: usize, history: impl Iterator<Item = f64>) {
+        self.until_refresh = self.until_refresh.saturating_sub(u16::try_from(count).unwrap_or(u16::MAX));
+        if self.until_refresh == 0 {
             self.refresh(rules, history);
         }
     }
 
     /// Takes up the history of a sensor anew, newest first.
-    pub(crate) fn look(&mut self, rules: &Rules, history: impl Iterator<Item = f64>) {
+    pub(crate) fn refresh_from(&mut self, rules: &Rules, history: impl Iterator<Item = f64>) {
         self.refresh(rules, history);
     }
 
@@ -131,7 +137,7 @@ impl Detector {
     }
 
     /// What the next reading changes; `history` is the readings before it, newest first.
-    pub(crate) fn judge(
+    pub(crate) fn evaluate(
         &mut self,
         rules: &Rules,
         temperature: f64,
@@ -152,9 +158,9 @@ impl Detector {
             State::Low => AlertKind::Low(rules.low),
             State::High => AlertKind::High(rules.high),
             State::Outlier | State::Normal => AlertKind::Outlier {
-                z_score: rules.z_score * (temperature - self.median).abs() / self.reach,
+                z_score: rules.z_score * (temperature - self.median).abs() / self.threshold,
                 median: self.median,
-                mad: self.reach * MAD_PER_SIGMA / rules.z_score,
+                mad: self.threshold * MAD_PER_SIGMA / rules.z_score,
             },
         };
         self.state = next;
@@ -181,13 +187,15 @@ impl Detector {
         match self.state {
             State::Low if temperature <= rules.low + HYSTERESIS => State::Low,
             State::High if temperature >= rules.high - HYSTERESIS => State::High,
-            State::Outlier if self.distance(temperature) >= self.reach / 2.0 => State::Outlier,
+            State::Outlier if self.distance(temperature) >= self.threshold / 2.0 => State::Outlier,
             State::Low | State::High | State::Outlier => State::Normal,
             State::Normal => {
-                if self.distance(temperature) >= self.reach && self.due <= EVERY - RECHECK {
+                if self.distance(temperature) >= self.threshold
+                    && self.until_refresh <= REFRESH_INTERVAL - RECHECK_INTERVAL
+                {
                     self.refresh(rules, history);
                 }
-                if self.distance(temperature) >= self.reach { State::Outlier } else { State::Normal }
+                if self.distance(temperature) >= self.threshold { State::Outlier } else { State::Normal }
             }
         }
     }
@@ -203,14 +211,15 @@ impl Detector {
             *slot = temperature;
             count += 1;
         }
-        self.due = EVERY;
-        if count < usize::from(ENOUGH) {
-            self.due = ENOUGH;
+        self.until_refresh = REFRESH_INTERVAL;
+        if count < usize::from(MIN_HISTORY) {
+            self.until_refresh = MIN_HISTORY;
         } else if rules.z_score.is_finite() {
             let sorted = &mut room[..count];
             sorted.sort_unstable_by(f64::total_cmp);
             self.median = middle(sorted);
-            self.reach = rules.z_score * median_distance(sorted, self.median).max(STEADIEST) / MAD_PER_SIGMA;
+            self.threshold =
+                rules.z_score * median_distance(sorted, self.median).max(MIN_MAD) / MAD_PER_SIGMA;
         }
     }
 }

@@ -10,11 +10,11 @@ fn run(settings: &AlertSettings, temperatures: &[f64]) -> Vec<(usize, Alert)> {
     let mut alerts = Vec::new();
     for (at, &temperature) in temperatures.iter().enumerate() {
         let before = temperatures[..at].iter().rev().copied();
-        let quiet = detector.quiet(&rules, temperature, temperature);
-        let alert = detector.judge(&rules, temperature, before);
+        let quiet = detector.all_within(&rules, temperature, temperature);
+        let alert = detector.evaluate(&rules, temperature, before);
         assert!(!quiet || alert.is_none(), "a quiet reading changed something");
         alerts.extend(alert.map(|alert| (at, alert)));
-        detector.seen(&rules, 1, temperatures[..=at].iter().rev().copied());
+        detector.observe(&rules, 1, temperatures[..=at].iter().rev().copied());
     }
     alerts
 }

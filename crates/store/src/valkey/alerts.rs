@@ -95,8 +95,8 @@ impl History {
         let mut alerts = Vec::new();
         for (place, reading) in item.readings().enumerate() {
             let value = reading.temperature;
-            if !self.detector.quiet(&shared.rules, value, value) {
-                let alert = self.detector.judge(&shared.rules, value, self.newest.iter().rev().copied());
+            if !self.detector.all_within(&shared.rules, value, value) {
+                let alert = self.detector.evaluate(&shared.rules, value, self.newest.iter().rev().copied());
                 alerts.extend(alert.map(|alert| (place, alert)));
             }
             if shared.rules.need_history() {
@@ -104,7 +104,7 @@ impl History {
                     self.newest.pop_front();
                 }
                 self.newest.push_back(value);
-                self.detector.seen(&shared.rules, 1, self.newest.iter().rev().copied());
+                self.detector.observe(&shared.rules, 1, self.newest.iter().rev().copied());
             }
         }
         self.count = before + item.len() as u64;
@@ -121,7 +121,7 @@ impl History {
 
     fn restart(&mut self, shared: &Shared, newest: impl Iterator<Item = f64>) {
         *self = Self { newest: newest.collect(), ..Self::default() };
-        self.detector.look(&shared.rules, self.newest.iter().rev().copied());
+        self.detector.refresh_from(&shared.rules, self.newest.iter().rev().copied());
     }
 }
 
