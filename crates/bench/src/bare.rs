@@ -10,8 +10,8 @@ use std::{
 };
 
 use kelvin_proto::{
-    Ack, ListSensorsRequest, ListSensorsResponse, SensorReading, SensorRequest, SensorStats,
-    SensorStatsRequest, ServerMessage,
+    Ack, AggregateRequest, ListSensorsRequest, ListSensorsResponse, SensorAggregate, SensorReading,
+    SensorRequest, SensorStats, SensorStatsRequest, ServerMessage,
     sensor_service_server::{SensorService, SensorServiceServer},
 };
 use tokio::net::TcpListener;
@@ -90,6 +90,15 @@ impl SensorService for Bare {
             bare.store(reading);
             Ok(ServerMessage { message, server_time, severity: None, accepted: None })
         }))))
+    }
+
+    type AggregateSensorReadingsStream = tokio_stream::Empty<Result<SensorAggregate, Status>>;
+
+    async fn aggregate_sensor_readings(
+        &self,
+        _: Request<AggregateRequest>,
+    ) -> Result<Response<Self::AggregateSensorReadingsStream>, Status> {
+        Err(Status::unimplemented("not part of the comparison"))
     }
 
     async fn get_sensor_stats(

@@ -17,6 +17,7 @@ pub(crate) enum Invalid {
     NotFinite(f64),
     TooCold(f64),
     Future { timestamp: i64, latest: i64 },
+    ShortStep(i64),
 }
 
 /// The latest timestamp that is taken now, in Unix seconds.
@@ -53,6 +54,7 @@ impl Invalid {
             Self::EmptySensorId | Self::LongSensorId(_) => "sensor_id",
             Self::NotFinite(_) | Self::TooCold(_) => "temperature",
             Self::Future { .. } => "timestamp",
+            Self::ShortStep(_) => "step",
         }
     }
 
@@ -62,6 +64,7 @@ impl Invalid {
             Self::EmptySensorId | Self::LongSensorId(_) => "invalid_sensor_id",
             Self::NotFinite(_) | Self::TooCold(_) => "invalid_temperature",
             Self::Future { .. } => "invalid_timestamp",
+            Self::ShortStep(_) => "invalid_step",
         }
     }
 }
@@ -77,6 +80,7 @@ impl fmt::Display for Invalid {
             Self::TooCold(temperature) => {
                 write!(f, "temperature {temperature} °C is below absolute zero ({ABSOLUTE_ZERO} °C)")
             }
+            Self::ShortStep(step) => write!(f, "step {step} is too short, it must be at least 1 second"),
             Self::Future { timestamp, latest } => {
                 write!(
                     f,

@@ -1,11 +1,12 @@
-//! The six calls over TLS, with the client that is generated from the contract.
+//! The calls over TLS, with the client that is generated from the contract.
 
 mod support;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kelvin_proto::{
-    ListSensorsRequest, SensorReading, SensorRequest, SensorStatsRequest, ServerMessage, Severity,
+    AggregateRequest, ListSensorsRequest, SensorAggregate, SensorReading, SensorRequest, SensorStatsRequest,
+    ServerMessage, Severity,
 };
 use support::{TestServer, reading};
 use tokio::sync::mpsc;
@@ -230,4 +231,57 @@ async fn statistics_of_one_and_of_all() {
     request.page_token = "not one of ours".into();
     let refused = client.list_sensors(request).await.unwrap_err();
     assert_eq!((refused.code(), field(&refused).as_str()), (Code::InvalidArgument, "page_token"));
+}
+
+#[tokio::test]
+async fn aggregate_late_readings_are_in_their_window() {
+    let server = TestServer::start(&[("KELVIN_MAX_READINGS_PER_SENSOR", "3")]).await;
+    let mut client = server.client().await;
+    let sent = [(99.0, 1), (10.0, 5), (30.0, 25), (20.0, 15)];
+    let sent = sent.map(|(temperature, timestamp)| reading("cellar", temperature, timestamp));
+    client.stream_sensor_readings(iter(sent)).await.unwrap();
+    let request =
+        AggregateRequest { sensor_id: "cellar".to_owned(), step: 10, ..AggregateRequest::default() };
+    let mut stream = client.aggregate_sensor_readings(request.clone()).await.unwrap().into_inner();
+    let one = |start, value| SensorAggregate {
+        start,
+        count: 1,
+        mean: value,
+        min: value,
+        max: value,
+        standard_deviation: 0.0,
+    };
+    for expected in [one(0, 10.0), one(10, 20.0), one(20, 30.0)] {
+        assert_eq!(stream.message().await.unwrap(), Some(expected));
+    }
+    assert_eq!(stream.message().await.unwrap(), None);
+    let trailers = stream.trailers().await.unwrap().unwrap();
+    assert_eq!(trailers.get("kelvin-evicted-unread").unwrap(), "1");
+
+    let request = AggregateRequest { since: Some(6), until: Some(25), ..request };
+    let stream = client.aggregate_sensor_readings(request.clone()).await.unwrap().into_inner();
+    let got: Vec<_> = stream.collect::<Result<_, _>>().await.unwrap();
+    assert_eq!(got, [one(10, 20.0)]);
+    let unknown = AggregateRequest { sensor_id: "attic".to_owned(), ..request };
+    let stream = client.aggregate_sensor_readings(unknown).await.unwrap().into_inner();
+    assert_eq!(stream.collect::<Result<Vec<_>, _>>().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn aggregate_invalid_request_names_its_field() {
+    let server = TestServer::start(&[]).await;
+    let mut client = server.client().await;
+    let valid = AggregateRequest { sensor_id: "cellar".to_owned(), step: 1, ..AggregateRequest::default() };
+    for (request, wrong) in [
+        (AggregateRequest { step: 0, ..valid.clone() }, "step"),
+        (AggregateRequest { step: -5, ..valid.clone() }, "step"),
+        (AggregateRequest { since: Some(0), until: Some(11_001), ..valid.clone() }, "step"),
+        (AggregateRequest { sensor_id: String::new(), ..valid.clone() }, "sensor_id"),
+    ] {
+        let status = client.aggregate_sensor_readings(request).await.unwrap_err();
+        assert_eq!((status.code(), field(&status).as_str()), (Code::InvalidArgument, wrong));
+    }
+    client.stream_sensor_readings(iter(readings("cellar", 11_001))).await.unwrap();
+    let status = client.aggregate_sensor_readings(valid).await.unwrap_err();
+    assert_eq!((status.code(), field(&status).as_str()), (Code::InvalidArgument, "step"));
 }

@@ -112,7 +112,7 @@ impl Store {
     /// Sums up what is stored of a sensor in windows of time; of an unknown one there are none.
     pub async fn aggregate(&self, sensor_id: &str, query: &AggregateQuery) -> Result<Aggregate, StoreError> {
         let AggregateQuery { since, until, step } = *query;
-        let mut windows = Windows::new(step.get());
+        let mut windows = Windows::new(step);
         let Reader(mut reader) =
             self.read(sensor_id, Query { since, until, limit: None, follow: false }).await?;
         // Sequence numbers begin at 1, so what comes before the oldest that is held has been evicted.

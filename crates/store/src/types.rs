@@ -1,4 +1,4 @@
-use std::{fmt, num::NonZeroU32, time::Duration};
+use std::{fmt, num::NonZeroU64, time::Duration};
 
 /// Windows in an [`Aggregate`] at most, as many as Prometheus allows points in a series.
 pub const MAX_WINDOWS: usize = 11_000;
@@ -122,7 +122,7 @@ pub struct AggregateQuery {
     /// Only timestamps before this (Unix seconds).
     pub until: Option<i64>,
     /// Seconds of a window.
-    pub step: NonZeroU32,
+    pub step: NonZeroU64,
 }
 
 /// Readings of a sensor by time.

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU64};
 
 use crate::{MAX_WINDOWS, Reading, StoreError, Window, summary::Summary};
 
@@ -12,8 +12,9 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
-    pub(crate) fn new(step: u32) -> Self {
-        Self { step: step.into(), current: (0, Summary::default()), others: BTreeMap::new() }
+    pub(crate) fn new(step: NonZeroU64) -> Self {
+        let step = i64::try_from(step.get()).unwrap_or(i64::MAX);
+        Self { step, current: (0, Summary::default()), others: BTreeMap::new() }
     }
 
     pub(crate) fn add(&mut self, mut readings: &[Reading]) {

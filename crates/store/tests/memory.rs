@@ -1,7 +1,7 @@
 //! What is true of the memory store alone: its limits are exact although its shards share them.
 
 use std::{
-    num::NonZeroU32,
+    num::NonZeroU64,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::Duration,
@@ -133,7 +133,7 @@ proptest! {
         let stats = store.stats("a").now_or_never().unwrap().unwrap().unwrap();
         let numbers = [stats.mean, stats.min, stats.max, stats.standard_deviation, stats.recent_mean];
         prop_assert!(numbers.iter().all(|number| number.is_finite()), "{:?}", stats);
-        let query = AggregateQuery { since: None, until: None, step: NonZeroU32::new(7).unwrap() };
+        let query = AggregateQuery { since: None, until: None, step: NonZeroU64::new(7).unwrap() };
         let windows = store.aggregate("a", &query).now_or_never().unwrap().unwrap().windows;
         prop_assert!(windows.iter().all(|window| [window.mean, window.min, window.max, window.standard_deviation].iter().all(|number| number.is_finite())));
     }

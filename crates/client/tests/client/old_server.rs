@@ -8,8 +8,8 @@ use std::{
 
 use kelvin_client::Config;
 use kelvin_proto::{
-    Ack, ListSensorsRequest, ListSensorsResponse, SensorReading, SensorRequest, SensorStats,
-    SensorStatsRequest, ServerMessage,
+    Ack, AggregateRequest, ListSensorsRequest, ListSensorsResponse, SensorAggregate, SensorReading,
+    SensorRequest, SensorStats, SensorStatsRequest, ServerMessage,
     sensor_service_server::{SensorService, SensorServiceServer},
 };
 use tokio::net::TcpListener;
@@ -44,6 +44,7 @@ type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl SensorService for OldServer {
     type GetSensorReadingsStream = Boxed<SensorReading>;
     type SensorChatStream = Boxed<ServerMessage>;
+    type AggregateSensorReadingsStream = Boxed<SensorAggregate>;
 
     async fn send_single_reading(&self, request: Request<SensorReading>) -> Result<Response<Ack>, Status> {
         let message = format!("reading {}", self.keep(request.into_inner()));
@@ -81,6 +82,13 @@ impl SensorService for OldServer {
             Ok(ServerMessage { message, server_time: 1, severity: None, accepted: None })
         });
         Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn aggregate_sensor_readings(
+        &self,
+        _: Request<AggregateRequest>,
+    ) -> Result<Response<Self::AggregateSensorReadingsStream>, Status> {
+        Err(Status::unimplemented("there was no such call"))
     }
 
     async fn get_sensor_stats(

@@ -1,5 +1,6 @@
 //! The calls of `SensorService`, one file each, and what stands around them.
 
+mod aggregate_sensor_readings;
 mod auth;
 mod get_sensor_readings;
 mod ingest;

@@ -14,6 +14,7 @@ use tonic::Status;
 use tower::{Service, util::BoxCloneSyncService};
 
 use super::{
+    aggregate_sensor_readings::aggregate_sensor_readings,
     get_sensor_readings::get_sensor_readings,
     lifetime::{Bounded, Lifetime},
     send_single_reading::send_single_reading,
@@ -108,6 +109,10 @@ impl<B: RequestBody> Service<Request<B>> for Rpc {
             "/SensorService/SensorChat" => {
                 let lifetime = stream();
                 run(async { Ok(sensor_chat(core, request.into_body(), lifetime?)) })
+            }
+            "/SensorService/AggregateSensorReadings" => {
+                let lifetime = stream();
+                run(async { aggregate_sensor_readings(core, request.into_body(), lifetime?).await })
             }
             "/SensorService/GetSensorStats" => {
                 let lifetime = short();

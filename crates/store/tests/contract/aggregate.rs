@@ -1,6 +1,6 @@
 //! Readings summed up in windows of time.
 
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::{collections::BTreeMap, num::NonZeroU64};
 
 use kelvin_store::{Aggregate, AggregateQuery, Limits, MAX_WINDOWS, Reading, Store, StoreError, Window};
 
@@ -16,10 +16,10 @@ async fn open(maker: &impl Maker, limits: Limits) -> Store {
 async fn aggregate(
     store: &Store,
     range: (Option<i64>, Option<i64>),
-    step: u32,
+    step: u64,
 ) -> Result<Aggregate, StoreError> {
     let (since, until) = range;
-    let step = NonZeroU32::new(step).expect("a step is at least a second");
+    let step = NonZeroU64::new(step).expect("a step is at least a second");
     store.aggregate("a", &AggregateQuery { since, until, step }).await
 }
 
@@ -105,7 +105,7 @@ pub(crate) async fn aggregates_cover_long_histories(maker: &impl Maker) {
         (None, Some(9999), 7),
     ] {
         let got = aggregate(&store, (since, until), step).await.unwrap();
-        assert_equal(&got.windows, &expected(&all[1000..], (since, until), step.into()));
+        assert_equal(&got.windows, &expected(&all[1000..], (since, until), i64::try_from(step).unwrap()));
         assert_eq!(got.evicted, 1000);
     }
 }
