@@ -10,6 +10,9 @@ STORE: {{ .Values.store.kind }}
 MAX_SENSORS: {{ int64 .Values.store.maxSensors | quote }}
 MAX_READINGS: {{ int64 .Values.store.maxReadings | quote }}
 MAX_READINGS_PER_SENSOR: {{ int64 .Values.store.maxReadingsPerSensor | quote }}
+{{- if eq .Values.store.kind "memory" }}
+STORE_MEMORY_LIMIT: {{ .Values.store.memoryLimit }}
+{{- end }}
 ALERT_LOW: {{ .Values.alerting.low }}
 ALERT_HIGH: {{ .Values.alerting.high }}
 {{- if .Values.podMonitor.enabled }}
