@@ -1,6 +1,11 @@
 # Images of the server and the client: `make images`, or `docker build --target server .`; that of the `kelvin` command,
 # with which a cluster is put under load from inside: `make image-cli`.
-FROM rust:1.95-bookworm AS rust
+# The base images. The release workflow pins the second one by its digest (`sha256:...`).
+ARG RUST_IMAGE=rust:1.95-trixie
+ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian13:nonroot
+ARG RUNTIME_DIGEST=
+
+FROM ${RUST_IMAGE} AS rust
 WORKDIR /src
 
 # The workspace with every target emptied. A change of sources leaves the result of this stage as it was, and with it
@@ -35,7 +40,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     && install -Dt /out target/release/kelvin \
     && touch --date="@$SOURCE_DATE_EPOCH" /out/*
 
-FROM gcr.io/distroless/cc-debian12:nonroot AS runtime
+FROM ${RUNTIME_IMAGE}${RUNTIME_DIGEST:+@$RUNTIME_DIGEST} AS runtime
 USER 65532:65532
 # With pages of 2 MiB a server that has little to do would take 40 MB instead of 15.
 ENV MIMALLOC_ALLOW_THP=0

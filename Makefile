@@ -1,7 +1,6 @@
 # Kelvin. `make run` needs Rust and make; `make test` is everything that needs no cluster; `make up` needs Docker, kind,
-# kubectl and helm. `make help` lists the rest.
+# kubectl and helm. `make help` lists the rest. Works with GNU make 3.81, which knows no .SHELLFLAGS.
 SHELL := bash
-.SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
 include $(wildcard mk/*.mk)

@@ -1,5 +1,6 @@
 # Kelvin in a kind cluster, watched from end to end: `make up`, `make smoke`, `make ui`, `make down`. Every step of `up` is a
-# target of its own and can be repeated. CONTEXT names another cluster, KELVIN_ARGS images that it can pull.
+# target of its own and can be repeated. CONTEXT names another cluster, KELVIN_ARGS images that it can pull. The recipes are for
+# GNU make 3.81 and bash 3.2, as on macOS: what needs `set -e` or a pipe is a script in mk/.
 CLUSTER ?= kelvin
 CONTEXT ?= kind-$(CLUSTER)
 # The node image; kind's own default if empty.
@@ -8,6 +9,12 @@ KIND_IMAGE ?=
 STORE ?= memory
 # A folder with the charts below, for a site without internet.
 CHARTS ?=
+# How long helm waits for the pods of one release.
+TIMEOUT ?= 10m
+# Steps of `make up` to leave out, for a cluster that already has the component: SKIP="cert-manager monitoring"
+SKIP ?=
+# Steps that may install over a component which `make up` did not install.
+ADOPT ?=
 
 # The third-party charts. `make bump CHART=jaeger` takes the newest version, with VERSION=4.11.1 that one.
 CERT_MANAGER_CHART := cert-manager
@@ -34,57 +41,53 @@ KUBECTL := kubectl --context $(CONTEXT)
 ON_KIND := $(filter kind-$(CLUSTER),$(CONTEXT))
 STEPS := $(if $(ON_KIND),cluster) namespaces cert-manager monitoring jaeger collector \
   $(if $(filter valkey,$(STORE)),metrics-server valkey) $(if $(ON_KIND),images load) kelvin
-# The images' contents name them on the nodes: a new build rolls the pods, the same one does not.
-LOADED_TAG = $(shell docker image inspect --format '{{.Id}}' $(IMAGES) | sha256sum | cut -c1-12)
+# What the images contain names them on the nodes: a new build rolls the pods, the same one does not.
+LOADED_TAG = $(shell mk/content-tag $(IMAGES))
 
 # $(call source,PREFIX OF THE VARIABLES): where a third-party chart comes from.
 source = $(if $(CHARTS),$(CHARTS)/$($(1)_CHART),$($(1)_CHART) --repo $($(1)_REPO) --version $($(1)_VERSION))
 # $(call chart,NAME,NAMESPACE,PREFIX): what helm has to know of its release.
 chart = $(1) $(call source,$(3)) --namespace $(2) --values k8s/$($(3)_CHART).yaml $($(3)_ARGS)
-release = mk/tools helm && $(HELM) upgrade --install $(call chart,$(1),$(2),$(3)) --wait --timeout 5m >/dev/null
+# $(call release,NAME,NAMESPACE,PREFIX,STEP): the label tells later runs that this is not somebody else's.
+release = mk/tools helm kubectl && $(if $(ON_KIND),,mk/ours "$(HELM)" "$(KUBECTL)" $(4) $(1) $(2) "$(ADOPT)" &&) \
+  mk/progress "$(KUBECTL)" $(2) $(HELM) upgrade --install $(call chart,$(1),$(2),$(3)) \
+  --labels installed-by=kelvin-make --wait --timeout $(TIMEOUT)
 # Kelvin's own release.
-KELVIN = kelvin charts/kelvin --namespace kelvin --values k8s/kelvin.yaml $(if $(filter valkey,$(STORE)),--values k8s/kelvin-valkey.yaml) $(KELVIN_ARGS)
-install = $(HELM) upgrade --install $(KELVIN) --wait --timeout 5m \
-  $(if $(ON_KIND),--set image.tag=$(LOADED_TAG) --set image.pullPolicy=Never) $(1) >/dev/null
+KELVIN = kelvin charts/kelvin --namespace kelvin --values k8s/kelvin.yaml \
+  $(if $(filter valkey,$(STORE)),--values k8s/kelvin-valkey.yaml) $(KELVIN_ARGS)
+install = mk/progress "$(KUBECTL)" kelvin $(HELM) upgrade --install $(KELVIN) --wait --timeout $(TIMEOUT) \
+  $(if $(ON_KIND),--set image.tag=$(LOADED_TAG) --set image.pullPolicy=Never) $(1)
 NO_PODS := $(addprefix --set ,$(addsuffix .replicas=0,server $(addprefix clients.,unary client-streaming server-streaming bidi-streaming)))
-
-# $(call into-nodes,IMAGES): under the tag of this build, which this machine forgets again.
-into-nodes = tag=$(LOADED_TAG); for image in $(1); do docker tag $$image $${image%:*}:$$tag; done; \
-  kind load docker-image --quiet --name $(CLUSTER) $(patsubst %:$(IMAGE_TAG),%:$$tag,$(1)) \
-  && docker rmi $(patsubst %:$(IMAGE_TAG),%:$$tag,$(1)) >/dev/null
-# $(call issued,NAMESPACE): waits for the namespace's certificates.
-issued = $(KUBECTL) -n $(1) get certificates --output name \
-  | xargs -r $(KUBECTL) -n $(1) wait --for=condition=Ready --timeout=2m >/dev/null
 
 .PHONY: up down ui smoke scale bump cluster namespaces cert-manager monitoring jaeger collector collector-manifests \
   collector-version metrics-server valkey load load-cli kelvin kelvin-certificates
 
-up: ## a kind cluster with Kelvin and all that watches it (CLUSTER, CONTEXT, KIND_IMAGE, CHARTS, STORE=valkey, *_ARGS)
-	@mk/tools $(if $(ON_KIND),docker kind) kubectl helm
-	@mk/steps "$(MAKE)" $(STEPS)
-	@echo "Next: make smoke (is it whole?), make ui (look at it), make down (remove it)"
+up: ## a kind cluster with Kelvin and all that observes it (CLUSTER, CONTEXT, KIND_IMAGE, CHARTS, STORE=valkey, SKIP, ADOPT, TIMEOUT, *_ARGS)
+	@mk/tools $(if $(ON_KIND),docker kind kind-host) kubectl helm
+	@mk/steps "$(MAKE)" "$(SKIP)" $(STEPS)
+	@echo "Next: make smoke (check it), make ui (look at it), make down (remove it)"
 
 cluster:
 	@mk/tools docker kind
 	@kind get clusters 2>/dev/null | grep -qx '$(CLUSTER)' \
-	  || kind create cluster --quiet --name $(CLUSTER) --config kind-config.yaml --wait 3m $(addprefix --image ,$(KIND_IMAGE))
+	  || kind create cluster --name $(CLUSTER) --config kind-config.yaml --wait 3m $(addprefix --image ,$(KIND_IMAGE))
 
 namespaces:
 	@mk/tools kubectl
 	@$(KUBECTL) apply --server-side -f k8s/namespaces.yaml >/dev/null
 
 cert-manager:
-	@$(call release,cert-manager,cert-manager,CERT_MANAGER)
+	@$(call release,cert-manager,cert-manager,CERT_MANAGER,cert-manager)
 
 monitoring: # the operator makes Prometheus after helm has done its part
-	@$(call release,prometheus,monitoring,PROMETHEUS)
-	@$(KUBECTL) -n monitoring wait --for=condition=Available --timeout=5m prometheus --all >/dev/null
+	@$(call release,prometheus,monitoring,PROMETHEUS,monitoring)
+	@$(KUBECTL) -n monitoring wait --for=condition=Available --timeout=$(TIMEOUT) prometheus --all >/dev/null
 
 jaeger:
-	@$(call release,jaeger,observability,JAEGER)
+	@$(call release,jaeger,observability,JAEGER,jaeger)
 
 collector:
-	@$(call release,collector,observability,COLLECTOR)
+	@$(call release,collector,observability,COLLECTOR,collector)
 
 collector-manifests: # what the step above installs, for the tests
 	@helm template $(call chart,collector,observability,COLLECTOR)
@@ -93,28 +96,23 @@ collector-version: # of the program in it
 	@helm show chart $(call source,COLLECTOR) | sed -n 's/^appVersion: //p'
 
 metrics-server:
-	@$(call release,metrics-server,kube-system,METRICS_SERVER)
+	@$(call release,metrics-server,kube-system,METRICS_SERVER,metrics-server)
 
-valkey: # its password is made once; Kelvin's namespace gets a copy
+valkey:
 	@mk/tools kubectl helm
 	@$(KUBECTL) apply --server-side -f k8s/ca.yaml >/dev/null
-	@$(call issued,cert-manager)
+	@mk/certificates-ready "$(KUBECTL)" cert-manager
 	@$(KUBECTL) apply --server-side -f k8s/valkey-tls.yaml >/dev/null
-	@$(call issued,valkey)
-	@$(KUBECTL) -n valkey get secret valkey-users >/dev/null 2>&1 \
-	  || $(KUBECTL) -n valkey create secret generic valkey-users \
-	    --from-literal=default="$$(head -c 24 /dev/urandom | base64)" --from-literal=kelvin="$$(head -c 24 /dev/urandom | base64)" >/dev/null
-	@$(KUBECTL) -n valkey get secret valkey-users -o jsonpath='{.data.kelvin}' | base64 -d \
-	  | $(KUBECTL) -n kelvin create secret generic valkey --from-file=password=/dev/stdin --dry-run=client -o yaml \
-	  | $(KUBECTL) apply --server-side -f - >/dev/null
-	@$(call release,valkey,valkey,VALKEY)
+	@mk/certificates-ready "$(KUBECTL)" valkey
+	@mk/valkey-secrets "$(KUBECTL)"
+	@$(call release,valkey,valkey,VALKEY,valkey)
 
 load: # the images, into the nodes
 	@mk/tools docker kind
-	@$(call into-nodes,$(IMAGES))
+	@mk/load-images $(CLUSTER) $(LOADED_TAG) $(IMAGES)
 
 load-cli: image-cli # the same for the image that makes load
-	@$(call into-nodes,kelvin-cli:$(IMAGE_TAG))
+	@mk/load-images $(CLUSTER) $(LOADED_TAG) kelvin-cli:$(IMAGE_TAG)
 
 kelvin: $(if $(ON_KIND),load)
 	@mk/tools kubectl helm
@@ -124,10 +122,9 @@ kelvin: $(if $(ON_KIND),load)
 # Kubernetes warns of an Issuer until the Secret of its CA is there, and of pods until those of their certificates are.
 # So the CA comes first, if the release is to have its own, put there as Helm will find it; then all but the pods.
 kelvin-certificates:
-	@if ca=$$($(HELM) template $(KELVIN) --dry-run=server --show-only templates/tls/authority.yaml 2>/dev/null); then \
-	  $(KUBECTL) -n kelvin apply --server-side --field-manager=helm -f - <<<"$$ca" >/dev/null; $(call issued,kelvin); fi
+	@mk/kelvin-ca "$(HELM)" "$(KUBECTL)" $(KELVIN)
 	@$(call install,$(NO_PODS) --take-ownership)
-	@$(call issued,kelvin)
+	@mk/certificates-ready "$(KUBECTL)" kelvin
 
 ui: ## Jaeger, Prometheus, Grafana and the server on this machine's ports, until Ctrl-C
 	@mk/tools kubectl
@@ -146,6 +143,7 @@ bump: ## take another version of a third-party chart: make bump CHART=jaeger [VE
 	@mk/bump '$(PREFIX)_VERSION' '$($(PREFIX)_VERSION)' '$(if $(findstring command,$(origin VERSION)),$(VERSION))' \
 	  '$($(PREFIX)_CHART)' '$($(PREFIX)_REPO)'
 
-down: ## remove the cluster and everything in it
+down: ## remove the kind cluster and everything in it
+	@$(if $(ON_KIND),,echo "$(CONTEXT) is not the kind cluster \"$(CLUSTER)\": remove the releases with helm uninstall" >&2; exit 1)
 	@mk/tools docker kind
 	@kind delete cluster --name $(CLUSTER)

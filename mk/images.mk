@@ -3,20 +3,36 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 REVISION := $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 IMAGE_TAG ?= $(VERSION)
 IMAGES := kelvin-server:$(IMAGE_TAG) kelvin-client:$(IMAGE_TAG)
+# The runtime base image and its digest (`sha256:...`), which the release workflow sets.
+RUNTIME_IMAGE ?= gcr.io/distroless/cc-debian13:nonroot
+RUNTIME_DIGEST ?=
+# Where `make push` and `make package-chart` put and expect the images.
+REGISTRY ?=
+# The time of the last change to what the images contain: a commit of documentation leaves the images as they are.
+SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct -- Cargo.toml Cargo.lock Dockerfile crates proto)
+BUILD_ARGS = --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
+  --build-arg RUNTIME_IMAGE=$(RUNTIME_IMAGE) --build-arg RUNTIME_DIGEST=$(RUNTIME_DIGEST)
 
-.PHONY: images image-server image-client image-cli
+.PHONY: images image-server image-client image-cli build-args push package-chart release-notes dist
 
-images: image-server image-client ## build both container images; says how long it took and how big they are
+images: image-server image-client ## build both container images; prints how long it took and how big they are
 
-# Own layers are those that this Dockerfile copies into the base image.
 image-server image-client image-cli: image-%:
-	@docker info >/dev/null 2>&1 || { echo "no Docker engine answers: start one, then \`docker info\` must work" >&2; exit 1; }
-	@start=$$SECONDS; image=kelvin-$*:$(IMAGE_TAG); \
-	DOCKER_BUILDKIT=1 docker build --target $* --tag $$image \
-	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
-	  --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) .; \
-	own=$$(docker history --human=false --format '{{.Size}} {{.CreatedBy}}' $$image | awk '/COPY .out/ {n += $$1} END {print n}'); \
-	all=$$(docker image inspect --format '{{.Size}}' $$image); \
-	packed=$$(docker save $$image | gzip -c | wc -c); \
-	awk -v image=$$image -v s=$$((SECONDS - start)) -v own=$$own -v all=$$all -v packed=$$packed 'BEGIN { \
-	  printf "%s: %d s, own layers %.1f MB, image %.1f MB, compressed %.1f MB\n", image, s, own/1e6, all/1e6, packed/1e6}'
+	@mk/tools docker
+	@mk/image $* kelvin-$*:$(IMAGE_TAG) $(BUILD_ARGS)
+
+build-args: # for a builder other than `make images`
+	@printf '%s\n' $(filter-out --build-arg,$(BUILD_ARGS))
+
+push: image-server image-client image-cli ## push the images, tagged with version and revision (REGISTRY=registry.example.org/sensors)
+	@mk/push '$(REGISTRY)' $(VERSION) $(REVISION) $(IMAGES) kelvin-cli:$(IMAGE_TAG)
+
+package-chart: ## the chart with REGISTRY, SERVER_DIGEST and CLIENT_DIGEST as its defaults, in target/dist
+	@mk/tools helm
+	@mk/package-chart target/dist $(VERSION) '$(REGISTRY)' '$(SERVER_DIGEST)' '$(CLIENT_DIGEST)'
+
+release-notes: # the CHANGELOG's section of this version
+	@mk/release-notes $(VERSION)
+
+dist: build ## the release binaries of this platform, archived in target/dist
+	@mk/dist target/dist $(VERSION)

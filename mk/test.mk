@@ -1,9 +1,13 @@
 # Everything that needs no cluster. Each part can be run alone.
 CARGO_DENY_VERSION := 0.20.2
 
-.PHONY: test test-format test-lint test-deny test-rust test-docs audit
+.PHONY: test test-shell test-format test-lint test-deny test-rust test-docs audit
 
-test: test-format test-lint test-deny test-chart test-docs test-rust ## all tests that need no cluster
+test: test-shell test-format test-lint test-deny test-chart test-docs test-rust ## all tests that need no cluster
+
+test-shell: ## shellcheck
+	@mk/tools shellcheck
+	shellcheck .ci/run $(filter-out %.mk,$(wildcard mk/*))
 
 test-format: ## rustfmt
 	cargo fmt --all --check
