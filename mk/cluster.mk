@@ -9,6 +9,9 @@ KIND_IMAGE ?=
 STORE ?= memory
 # A folder with the charts below, for a site without internet.
 CHARTS ?=
+# A folder with a `kelvin-e2e` that was built before, where the images are there too; empty: both are built when they are needed.
+BUILT ?=
+E2E = $(if $(BUILT),$(BUILT)/kelvin-e2e,cargo run --quiet --locked -p kelvin-e2e --)
 # How long helm waits for the pods of one release.
 TIMEOUT ?= 10m
 # Steps of `make up` to leave out, for a cluster that already has the component: SKIP="cert-manager monitoring"
@@ -111,7 +114,7 @@ load: # the images, into the nodes
 	@mk/tools docker kind
 	@mk/load-images $(CLUSTER) $(LOADED_TAG) $(IMAGES)
 
-load-cli: image-cli # the same for the image that makes load
+load-cli: $(if $(BUILT),,image-cli) # the same for the image that makes load
 	@mk/load-images $(CLUSTER) $(LOADED_TAG) kelvin-cli:$(IMAGE_TAG)
 
 kelvin: $(if $(ON_KIND),load)
@@ -132,10 +135,10 @@ ui: ## Jaeger, Prometheus, Grafana and the server on this machine's ports, until
 
 smoke: ## check the running cluster from end to end (ARGS="--only trace")
 	@mk/tools grpcurl
-	@cargo run --quiet --locked -p kelvin-e2e -- --context $(CONTEXT) $(ARGS)
+	@$(E2E) --context $(CONTEXT) $(ARGS)
 
 scale: $(if $(ON_KIND),load-cli) ## check what several servers promise (after `make up STORE=valkey`)
-	@cargo run --quiet --locked -p kelvin-e2e -- --context $(CONTEXT) --scale $(ARGS)
+	@$(E2E) --context $(CONTEXT) --scale $(ARGS)
 
 bump: PREFIX = $(shell echo '$(CHART)' | tr a-z- A-Z_)
 bump: ## take another version of a third-party chart: make bump CHART=jaeger [VERSION=4.11.1]

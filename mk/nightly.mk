@@ -1,0 +1,37 @@
+# What takes too long for every change. Parts that need a cluster expect `make up STORE=valkey` to have run.
+FUZZ_SECONDS ?= 300
+# The Helm 3.17 that renders the chart in `make test-helm3`.
+HELM3 ?= helm3
+# A tag or commit to compare grpc-otel's API with; empty: none is published yet.
+SEMVER_BASELINE ?=
+
+.PHONY: nightly nightly-cluster fuzz test-helm3 test-publish test-semver test-workflows
+
+nightly: test-workflows audit test-publish test-semver test-helm3 fuzz h2spec ## what takes too long for every change, without a cluster
+	$(MAKE) hostile HOSTILE_ROUNDS=10
+	$(MAKE) faults ROUNDS=20
+	$(MAKE) million
+
+nightly-cluster: scale upgrade ## the same on a cluster, after `make up STORE=valkey`
+
+test-workflows: ## actionlint and zizmor
+	@mk/tools actionlint zizmor
+	actionlint
+	zizmor --offline --no-progress --min-severity low .github
+
+test-publish: ## package and compile grpc-otel as it would be published
+	cargo publish --dry-run --locked --package grpc-otel $(if $(CI),,--allow-dirty)
+
+test-semver: ## changes of grpc-otel's API against SEMVER_BASELINE (needs cargo-semver-checks)
+ifeq ($(SEMVER_BASELINE),)
+	@echo "NOT RUN: cargo semver-checks: SEMVER_BASELINE is not set"
+else
+	cargo semver-checks --package grpc-otel --baseline-rev $(SEMVER_BASELINE)
+endif
+
+test-helm3: ## the chart's tests with Helm 3.17, the oldest version supported (HELM3=helm3)
+	@mk/tools $(HELM3)
+	@mk/with-helm "$(HELM3)" $(MAKE) --no-print-directory test-chart
+
+fuzz: ## the fuzz targets, FUZZ_SECONDS each (needs nightly Rust and cargo-fuzz)
+	@mk/fuzz $(FUZZ_SECONDS)
