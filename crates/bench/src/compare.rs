@@ -70,7 +70,7 @@ impl Bench {
         let (server_core, load_core) = machine::two_cores()?;
         machine::pin(load_core)?;
         let files = Files::make()?;
-        let tls = ClientTls::load(ClientFiles { ca: files.path("ca.crt"), cert: None, key: None })?;
+        let tls = ClientTls::load(ClientFiles { ca: Some(files.path("ca.crt")), ..ClientFiles::default() })?;
         let telemetry = format!("http://{}", sink::start()?);
         Ok(Self { files, tls, telemetry, server_core, rounds, warm_up, duration })
     }

@@ -33,8 +33,8 @@ pub enum Usage {
     Server,
     /// `client auth`.
     Client,
-    /// Nothing, as cert-manager's certificates do unless told.
-    Unstated,
+    /// Nothing, as cert-manager's certificates do by default.
+    Unspecified,
 }
 
 /// A certificate and its key in PEM.
@@ -88,7 +88,7 @@ impl LocalCa {
         params.extended_key_usages = match usage {
             Usage::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
             Usage::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
-            Usage::Unstated => vec![],
+            Usage::Unspecified => vec![],
         };
         params.use_authority_key_identifier_extension = true;
         let key = key()?;

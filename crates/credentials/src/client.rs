@@ -1,4 +1,4 @@
-//! The client's side: the CAs that servers are checked with, and a certificate of its own if it has one.
+//! The client's side: the CAs that servers are verified with, and a certificate of its own if it has one.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,16 +10,17 @@ use rustls::{
 };
 
 use crate::{
-    ALPN_H2, TlsError, pem, provider,
-    reload::{self, Live},
-    watched::{Event, Expiry, Watched},
+    ALPN_H2, Role, TlsError, certificates,
+    file::{Reload, ReloadableFile},
+    provider,
+    reload::{Reloadable, Source},
 };
 
 /// Where the PEM files of a client are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ClientFiles {
-    /// The CAs that servers' certificates are checked with.
-    pub ca: PathBuf,
+    /// The CA bundle that servers are verified with; without one, the system's trusted roots.
+    pub ca: Option<PathBuf>,
     /// The client's certificate chain, its own first.
     pub cert: Option<PathBuf>,
     /// The certificate's private key.
@@ -27,68 +28,106 @@ pub struct ClientFiles {
 }
 
 /// A client's TLS, up to date with its files while [`watch`](Self::watch) runs.
-pub struct ClientTls(Arc<Live<Parts>>);
+pub struct ClientTls(Arc<Reloadable<Files>>);
 
-struct Parts {
-    ca: Watched<RootCertStore>,
-    pair: Option<Watched<CertifiedKey>>,
+struct Files {
+    roots: Roots,
+    pair: Option<ReloadableFile<CertifiedKey>>,
+    alpn: Option<&'static [u8]>,
+}
+
+enum Roots {
+    System(Arc<RootCertStore>),
+    File(ReloadableFile<RootCertStore>),
 }
 
 impl ClientTls {
-    /// Reads the files. All must be good now.
+    /// Reads the files of a gRPC client; its configuration offers `h2` by ALPN. All files must be good now.
     pub fn load(files: ClientFiles) -> Result<Arc<Self>, TlsError> {
-        let pair = match (files.cert, files.key) {
-            (Some(cert), Some(key)) => Some(Watched::load("client_certificate", vec![cert, key], pem::pair)?),
-            (None, None) => None,
-            _ => return Err(TlsError::HalfPair),
-        };
-        let ca = Watched::load("server_ca", vec![files.ca], pem::roots)?;
-        Ok(Arc::new(Self(Live::new(Parts { ca, pair })?)))
+        Self::load_as(files, ["server_ca", "client_certificate"], Some(ALPN_H2))
     }
 
-    /// The configuration of this moment, to be asked for at each new connection.
+    /// Reads the files of an OTLP exporter; its configuration offers no protocol by ALPN, since that depends on the
+    /// transport. All files must be good now.
+    pub fn load_for_otlp(files: ClientFiles) -> Result<Arc<Self>, TlsError> {
+        Self::load_as(files, ["otlp_ca", "otlp_certificate"], None)
+    }
+
+    fn load_as(
+        files: ClientFiles,
+        [ca_name, pair_name]: [&'static str; 2],
+        alpn: Option<&'static [u8]>,
+    ) -> Result<Arc<Self>, TlsError> {
+        let pair = match (files.cert, files.key) {
+            (Some(cert), Some(key)) => {
+                let paths = vec![(Role::Certificate, cert), (Role::Key, key)];
+                Some(ReloadableFile::load(pair_name, paths, certificates::pair)?)
+            }
+            (None, None) => None,
+            _ => return Err(TlsError::IncompletePair),
+        };
+        let roots = match files.ca {
+            Some(ca) => {
+                Roots::File(ReloadableFile::load(ca_name, vec![(Role::Ca, ca)], certificates::roots)?)
+            }
+            None => Roots::System(system_roots()?),
+        };
+        Ok(Arc::new(Self(Reloadable::new(Files { roots, pair, alpn })?)))
+    }
+
+    /// Returns the current configuration. Ask for it at each new connection.
     #[must_use]
     pub fn config(&self) -> Arc<ClientConfig> {
         self.0.current()
     }
 
-    /// Looks at the files every `interval`, for ever. Counts `kelvin.reloads` and records
+    /// Reads the files again every `interval`; never ends. Counts `kelvin.reloads` and records
     /// `kelvin.certificate.expiry` with `meter`.
     pub fn watch(&self, interval: Duration, meter: &Meter) -> impl Future<Output = ()> + Send + use<> {
         self.0.watch(interval, meter)
     }
 }
 
-impl reload::Parts for Parts {
-    type Whole = ClientConfig;
+/// The certificates that the system trusts, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+fn system_roots() -> Result<Arc<RootCertStore>, TlsError> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    // One that rustls does not understand must not cost the others: the system's administrator chose them.
+    if roots.add_parsable_certificates(found.certs).0 == 0 {
+        let reason = found.errors.first().map_or_else(|| "none is installed".into(), ToString::to_string);
+        return Err(TlsError::NoSystemRoots(reason));
+    }
+    Ok(Arc::new(roots))
+}
 
-    fn whole(&self) -> Result<Arc<ClientConfig>, TlsError> {
+impl Source for Files {
+    type Snapshot = ClientConfig;
+
+    fn snapshot(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        let roots = match &self.roots {
+            Roots::System(roots) => Arc::clone(roots),
+            Roots::File(file) => file.value(),
+        };
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(self.ca.value());
+            .with_root_certificates(roots);
         let mut config = match &self.pair {
             Some(pair) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair.value()))),
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![ALPN_H2.into()];
-        // A resumed session would carry the server's certificate past its end.
+        config.alpn_protocols = self.alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        // A resumed session would outlive the server's certificate.
         config.resumption = Resumption::disabled();
         Ok(Arc::new(config))
     }
 
-    fn reload(&mut self) -> Vec<Event> {
-        let pair = self.pair.as_mut().and_then(Watched::reload);
-        self.ca.reload().into_iter().chain(pair).collect()
-    }
-
-    fn files(&self) -> Vec<&'static str> {
-        let pair = self.pair.as_ref().map(Watched::file);
-        [self.ca.file()].into_iter().chain(pair).collect()
-    }
-
-    fn expiries(&self) -> Vec<Expiry> {
-        let pair = self.pair.as_ref().and_then(Watched::expiry);
-        self.ca.expiry().into_iter().chain(pair).collect()
+    fn files(&mut self) -> Vec<&mut dyn Reload> {
+        let mut files: Vec<&mut dyn Reload> = Vec::new();
+        if let Roots::File(ca) = &mut self.roots {
+            files.push(ca);
+        }
+        files.extend(self.pair.as_mut().map(|pair| pair as &mut dyn Reload));
+        files
     }
 }
 

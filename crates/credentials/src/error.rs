@@ -1,15 +1,36 @@
-//! What can be wrong with certificates, keys and tokens.
+//! What can be wrong with certificates, keys, tokens and passwords.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustls::client::VerifierBuilderError;
 
-/// Why files cannot be used. No text holds anything of a key or a token.
+/// What a file is for. Each program maps it to the setting that names the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The certificate chain to present.
+    Certificate,
+    /// The private key of [`Certificate`](Self::Certificate).
+    Key,
+    /// The CA bundle that peers are verified with.
+    Ca,
+    /// The certificate chain that a server presents for its public names.
+    ExternalCertificate,
+    /// The private key of [`ExternalCertificate`](Self::ExternalCertificate).
+    ExternalKey,
+    /// The tokens.
+    Tokens,
+    /// The password.
+    Password,
+}
+
+/// Why files cannot be used. No message contains any part of a key, a token or a password.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file does not hold what it should.
+    /// A file does not contain what it should.
     #[error("{}: {problem}", path.display())]
     File {
+        /// What the file is for.
+        role: Role,
         /// Where it is.
         path: PathBuf,
         /// What is wrong with it.
@@ -18,6 +39,8 @@ pub enum TlsError {
     /// The key is not the certificate's.
     #[error("the key in {} does not belong to the certificate in {}", key.display(), cert.display())]
     Mismatch {
+        /// What the key file is for.
+        role: Role,
         /// Where the certificate is.
         cert: PathBuf,
         /// Where the key is.
@@ -26,24 +49,29 @@ pub enum TlsError {
     /// The certificate is not valid at this time.
     #[error("{}: the certificate is valid from {from} to {until}, and not now", path.display())]
     NotValidNow {
+        /// What the file is for.
+        role: Role,
         /// Where the certificate is.
         path: PathBuf,
-        /// Its first moment.
+        /// The start of its validity.
         from: String,
-        /// Its last moment.
+        /// The end of its validity.
         until: String,
     },
-    /// Clients shall show certificates, and there is nothing to check them with.
-    #[error("client certificates are asked for, and no CA is given to check them with")]
+    /// Client certificates are requested without a CA bundle to verify them with.
+    #[error("client certificates are requested, but there is no CA bundle to verify them with")]
     NoClientCa,
-    /// A client certificate without its key, or the other way round.
-    #[error("a client's certificate and key go together, and only one of them is given")]
-    HalfPair,
-    /// The TLS library refuses the parts.
-    #[error("TLS cannot be set up: {0}")]
+    /// No CA bundle is given and the system has no trusted roots either.
+    #[error("no trusted CA certificate found on this system ({0}); set a CA file")]
+    NoSystemRoots(String),
+    /// A certificate without its key, or the other way round.
+    #[error("a certificate and its key go together, but only one of them is set")]
+    IncompletePair,
+    /// rustls rejects the parts.
+    #[error("TLS cannot be configured: {0}")]
     Setup(#[from] rustls::Error),
-    /// The TLS library refuses the CAs for clients.
-    #[error("client certificates cannot be checked: {0}")]
+    /// rustls rejects the CA bundle for clients.
+    #[error("client certificates cannot be verified: {0}")]
     ClientVerifier(#[from] VerifierBuilderError),
     /// A certificate could not be issued.
     #[error("cannot issue a certificate: {0}")]
@@ -51,7 +79,13 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    pub(crate) fn file(path: &Path, problem: impl Into<String>) -> Self {
-        Self::File { path: path.to_owned(), problem: problem.into() }
+    /// Returns the role of the file at fault.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match self {
+            Self::File { role, .. } | Self::Mismatch { role, .. } | Self::NotValidNow { role, .. } => *role,
+            Self::NoClientCa | Self::NoSystemRoots(_) | Self::ClientVerifier(_) => Role::Ca,
+            Self::IncompletePair | Self::Setup(_) | Self::Issue(_) => Role::Certificate,
+        }
     }
 }

@@ -1,27 +1,30 @@
-//! TLS from PEM files that are reloaded when they change, tokens likewise, and a local CA.
+//! TLS from PEM files that are reloaded when they change, tokens and passwords likewise, and a local CA.
 //!
 //! Kubernetes swaps mounted secrets by symlink, which inotify does not follow, so content is polled:
-//! each of [`ServerTls`], [`ClientTls`], [`Tokens`] and [`StoreSecrets`] has a `watch` that runs for ever. What is broken,
-//! mismatched or expired is refused and the last good one stays.
+//! each of [`ServerTls`], [`ClientTls`], [`Tokens`] and [`StoreSecrets`] has a `watch` that never ends. What is
+//! malformed, mismatched or expired is rejected and the last good content stays in use.
 
 pub mod ca;
+mod certificates;
 mod client;
 mod error;
+mod file;
 mod pem;
 mod reload;
 mod report;
 mod secrets;
 mod server;
+mod sni;
 mod tokens;
 mod usage;
-mod watched;
 
+pub use certificates::{Identity, read_identity};
 pub use client::{ClientFiles, ClientTls};
-pub use error::TlsError;
+pub use error::{Role, TlsError};
 pub use secrets::{SecretFiles, Secrets, StoreSecrets};
 pub use server::{ClientAuth, ServerFiles, ServerTls};
-pub use tokens::Tokens;
-pub use usage::{client_may_show, peer_may_authenticate};
+pub use tokens::{Caller, TokenError, Tokens};
+pub use usage::{allows_client_auth, has_client_auth_eku};
 
 use std::sync::Arc;
 

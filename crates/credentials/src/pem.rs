@@ -1,67 +1,106 @@
-//! Certificates, keys and CA bundles from PEM.
+//! Splits PEM files into sections (RFC 7468), strictly.
+//!
+//! Readers of PEM usually skip what they do not recognise: two files joined without a line break, or a byte order
+//! mark, then silently cost a certificate, and the loss shows up as `UnknownIssuer` at every peer. Here text between
+//! sections is skipped, but whatever looks like a part of a section and is none makes the whole file invalid. A
+//! damaged BEGIN line leaves an END without its BEGIN, and a damaged END line is not base64, so neither goes unnoticed.
 
-use std::path::{Path, PathBuf};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use kelvin_app::unix_now;
-use rustls::{Error, RootCertStore, sign::CertifiedKey};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use x509_parser::{parse_x509_certificate, time::ASN1Time, x509::X509Version};
-
-use crate::{TlsError, provider, watched::Loaded};
-
-/// A certificate chain and its key, in this order; valid now.
-pub(crate) fn pair(paths: &[PathBuf], contents: &[Vec<u8>]) -> Result<Loaded<CertifiedKey>, TlsError> {
-    let [(cert, cert_pem), (key, key_pem)] = [0, 1].map(|i| (&paths[i], &contents[i]));
-    let chain = certificates(cert, cert_pem)?;
-    let expires = valid_now(cert, &chain[0])?;
-    // The parser's own words could quote a line of the key.
-    let der = PrivateKeyDer::from_pem_slice(key_pem)
-        .map_err(|_| TlsError::file(key, "holds no private key in PEM"))?;
-    let value = CertifiedKey::from_der(chain, der, &provider()).map_err(|error| match error {
-        Error::InconsistentKeys(_) => TlsError::Mismatch { cert: cert.clone(), key: key.clone() },
-        error => TlsError::file(key, error.to_string()),
-    })?;
-    Ok(Loaded { value, expires: Some(expires) })
+/// What stands between a BEGIN and its END.
+pub(crate) struct Section<'a> {
+    pub(crate) label: &'a str,
+    pub(crate) der: Vec<u8>,
 }
 
-/// A bundle of CA certificates, all of which are trusted: while a CA is renewed, the old and the new one
-/// stand side by side, most likely under one name. It expires when its last one does.
-pub(crate) fn roots(paths: &[PathBuf], contents: &[Vec<u8>]) -> Result<Loaded<RootCertStore>, TlsError> {
-    let mut value = RootCertStore::empty();
-    let mut expires = None;
-    for certificate in certificates(&paths[0], &contents[0])? {
-        let until = validity(&paths[0], &certificate)?.1.timestamp();
-        expires = expires.max(Some(until));
-        value.add(certificate).map_err(|error| TlsError::file(&paths[0], error.to_string()))?;
+pub(crate) const ENCRYPTED: &str =
+    "the private key is encrypted, which is not supported; decrypt it with `openssl pkey -in KEY -out PLAIN`";
+
+/// Some editors, and PowerShell, put one at the start of a file.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Returns all sections. The error names the number of the section at fault, counted from 1.
+pub(crate) fn sections(text: &[u8]) -> Result<Vec<Section<'_>>, String> {
+    let mut sections = Vec::new();
+    let mut open: Option<(&str, Vec<u8>)> = None;
+    for line in text.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).trim_ascii();
+        let error = |problem: &str| Err(format!("section {}: {problem}", sections.len() + 1));
+        match (Line::classify(line), open.take()) {
+            (Line::Malformed, _) => {
+                return error("a BEGIN or END line is malformed or shares its line with other text");
+            }
+            (Line::Begin(label), None) => open = Some((label, Vec::new())),
+            (Line::Begin(_), Some(_)) => return error("another section begins before it ends"),
+            (Line::End(_), None) => return error("END without BEGIN"),
+            (Line::End(end), Some((label, _))) if end != label => {
+                return error(&format!("begins as {label:?} and ends as {end:?}"));
+            }
+            (Line::End(_), Some((label, base64))) => match STANDARD.decode(base64) {
+                Ok(der) if der.is_empty() => return error("is empty"),
+                Ok(der) => sections.push(Section { label, der }),
+                Err(_) => return error("invalid base64"),
+            },
+            // The header of PEM before PKCS #8 (RFC 1421).
+            (Line::Text, Some(_)) if line.starts_with(b"Proc-Type:") && line.ends_with(b"ENCRYPTED") => {
+                return error(ENCRYPTED);
+            }
+            (Line::Text, Some((label, mut base64))) => {
+                base64.extend(line.iter().filter(|byte| !byte.is_ascii_whitespace()));
+                open = Some((label, base64));
+            }
+            (Line::Text, None) => {}
+        }
     }
-    Ok(Loaded { value, expires })
+    match open {
+        Some((label, _)) => Err(format!("section {}: {label:?} does not end", sections.len() + 1)),
+        None => Ok(sections),
+    }
 }
 
-fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|_| TlsError::file(path, "holds broken PEM"))?;
-    if certificates.is_empty() {
-        return Err(TlsError::file(path, "holds no certificate in PEM"));
+/// Writes a section as any reader understands it.
+pub(crate) fn encode(label: &str, der: &[u8]) -> String {
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for line in STANDARD.encode(der).as_bytes().chunks(64) {
+        text.extend(line.iter().map(|byte| char::from(*byte)));
+        text.push('\n');
     }
-    Ok(certificates)
+    text + &format!("-----END {label}-----\n")
 }
 
-/// The end of the certificate in Unix seconds, or an error where it is not valid at this time.
-fn valid_now(path: &Path, certificate: &CertificateDer<'_>) -> Result<i64, TlsError> {
-    let (from, until) = validity(path, certificate)?;
-    if (from.timestamp()..=until.timestamp()).contains(&unix_now()) {
-        Ok(until.timestamp())
-    } else {
-        Err(TlsError::NotValidNow { path: path.into(), from: from.to_string(), until: until.to_string() })
+enum Line<'a> {
+    Begin(&'a str),
+    End(&'a str),
+    /// Neither, but meant to be one of them.
+    Malformed,
+    Text,
+}
+
+impl<'a> Line<'a> {
+    fn classify(line: &'a [u8]) -> Self {
+        let label = |prefix: &[u8]| -> Option<&str> {
+            let label = str::from_utf8(line.strip_prefix(prefix)?.strip_suffix(b"-----")?).ok()?;
+            let valid = !label.contains("--")
+                && label.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+                && label.starts_with(|first: char| first.is_ascii_graphic() && first != '-');
+            valid.then_some(label)
+        };
+        if let Some(label) = label(b"-----BEGIN ") {
+            Self::Begin(label)
+        } else if let Some(label) = label(b"-----END ") {
+            Self::End(label)
+        } else if is_like_a_boundary(line) {
+            Self::Malformed
+        } else {
+            Self::Text
+        }
     }
 }
 
-fn validity(path: &Path, certificate: &CertificateDer<'_>) -> Result<(ASN1Time, ASN1Time), TlsError> {
-    let (_, parsed) = parse_x509_certificate(certificate)
-        .map_err(|error| TlsError::file(path, format!("holds a broken certificate: {error}")))?;
-    if parsed.version() != X509Version::V3 {
-        return Err(TlsError::file(path, "holds a certificate that is not X.509 version 3"));
-    }
-    Ok((parsed.validity().not_before, parsed.validity().not_after))
+/// Dashes and the word BEGIN or END on one line.
+fn is_like_a_boundary(line: &[u8]) -> bool {
+    line.windows(2).any(|pair| pair == b"--")
+        && line
+            .split(|byte| !byte.is_ascii_alphabetic())
+            .any(|word| word.eq_ignore_ascii_case(b"BEGIN") || word.eq_ignore_ascii_case(b"END"))
 }

@@ -1,106 +1,109 @@
-//! Something made of files, made anew when they change.
+//! A value built from files, rebuilt when they change.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use opentelemetry::metrics::Meter;
-use tokio::time::MissedTickBehavior;
+use parking_lot::Mutex;
+use tokio::{sync::watch, time::MissedTickBehavior};
 
 use crate::{
     TlsError,
+    file::{Event, Expiry, Reload},
     report::Reporter,
-    watched::{Event, Expiry},
 };
 
-/// Files, each looked after by a [`Watched`](crate::watched::Watched), and what they make together.
-pub(crate) trait Parts: Send + 'static {
-    type Whole: Send + Sync + 'static;
+/// The files that a value is built from.
+pub(crate) trait Source: Send + 'static {
+    type Snapshot: Send + Sync + 'static;
 
-    /// What the parts make.
-    fn whole(&self) -> Result<Arc<Self::Whole>, TlsError>;
+    /// Builds the value from what the files contained when they were last good.
+    fn snapshot(&self) -> Result<Arc<Self::Snapshot>, TlsError>;
 
-    /// Looks at the files again and takes over what is good.
-    fn reload(&mut self) -> Vec<Event>;
-
-    /// What the files are for.
-    fn files(&self) -> Vec<&'static str>;
-
-    /// When what is in use ends.
-    fn expiries(&self) -> Vec<Expiry>;
+    fn files(&mut self) -> Vec<&mut dyn Reload>;
 }
 
-/// The whole as the parts are at this moment.
-pub(crate) struct Live<P: Parts> {
-    parts: Mutex<P>,
-    whole: ArcSwap<P::Whole>,
+/// The latest value built from a [`Source`].
+pub(crate) struct Reloadable<S: Source> {
+    source: Mutex<S>,
+    snapshot: ArcSwap<S::Snapshot>,
+    changes: watch::Sender<()>,
 }
 
-impl<P: Parts> Live<P> {
-    pub(crate) fn new(parts: P) -> Result<Arc<Self>, TlsError> {
-        let whole = ArcSwap::new(parts.whole()?);
-        Ok(Arc::new(Self { parts: Mutex::new(parts), whole }))
+impl<S: Source> Reloadable<S> {
+    pub(crate) fn new(source: S) -> Result<Arc<Self>, TlsError> {
+        let snapshot = ArcSwap::new(source.snapshot()?);
+        Ok(Arc::new(Self { source: Mutex::new(source), snapshot, changes: watch::Sender::new(()) }))
     }
 
-    pub(crate) fn current(&self) -> Arc<P::Whole> {
-        self.whole.load_full()
+    pub(crate) fn current(&self) -> Arc<S::Snapshot> {
+        self.snapshot.load_full()
     }
 
-    /// Reloads every `interval` for ever, and says so in logs and metrics.
+    /// Notifies of each change.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Reloads every `interval` and reports it in logs and metrics; never ends.
     pub(crate) fn watch(
         self: &Arc<Self>,
         interval: Duration,
         meter: &Meter,
-    ) -> impl Future<Output = ()> + Send + use<P> {
-        self.watch_for(interval, meter, |_| {})
+    ) -> impl Future<Output = ()> + Send + use<S> {
+        self.watch_with(interval, meter, |_| {})
     }
 
-    /// The same for one who is told of each change that was taken over.
-    pub(crate) fn watch_for<F: FnMut(Arc<P::Whole>) + Send>(
+    /// The same; calls `changed` with each new value.
+    pub(crate) fn watch_with<F: FnMut(Arc<S::Snapshot>) + Send>(
         self: &Arc<Self>,
         interval: Duration,
         meter: &Meter,
         mut changed: F,
-    ) -> impl Future<Output = ()> + Send + use<P, F> {
-        let mut reporter = Reporter::new(meter, self.parts().files());
-        let live = Arc::clone(self);
+    ) -> impl Future<Output = ()> + Send + use<S, F> {
+        let names = self.source.lock().files().iter().map(|file| file.name()).collect();
+        let mut reporter = Reporter::new(meter, names);
+        let this = Arc::clone(self);
         async move {
             let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                let files = Arc::clone(&live);
+                let reload = {
+                    let this = Arc::clone(&this);
+                    move || this.reload()
+                };
                 // A file system that hangs must not stop the runtime.
-                let events = tokio::task::spawn_blocking(move || files.reload()).await.unwrap_or_default();
-                let taken_over = events.iter().any(|event| event.result.is_ok());
+                let Ok((events, expiries)) = tokio::task::spawn_blocking(reload).await else { continue };
+                let loaded = events.iter().any(|event| event.result.is_ok());
                 for event in events {
                     reporter.changed(event);
                 }
-                if taken_over {
-                    changed(live.current());
+                for expiry in &expiries {
+                    reporter.expires(expiry);
                 }
-                for expiry in live.parts().expiries() {
-                    reporter.ends(expiry);
+                if loaded {
+                    changed(this.current());
                 }
             }
         }
     }
 
-    fn reload(&self) -> Vec<Event> {
-        let mut parts = self.parts();
-        let events = parts.reload();
+    fn reload(&self) -> (Vec<Event>, Vec<Expiry>) {
+        let mut source = self.source.lock();
+        let events: Vec<_> = source.files().into_iter().filter_map(Reload::reload).collect();
         if events.iter().any(|event| event.result.is_ok()) {
-            match parts.whole() {
-                Ok(whole) => self.whole.store(whole),
-                Err(error) => tracing::error!(%error, "good files do not go together"),
+            match source.snapshot() {
+                Ok(snapshot) => {
+                    self.snapshot.store(snapshot);
+                    self.changes.send_replace(());
+                }
+                Err(error) => {
+                    tracing::error!(%error, "certificate, key and CA are inconsistent; keeping the previous ones");
+                }
             }
         }
-        events
-    }
-
-    fn parts(&self) -> MutexGuard<'_, P> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+        let expiries = source.files().into_iter().filter_map(|file| file.expiry()).collect();
+        (events, expiries)
     }
 }

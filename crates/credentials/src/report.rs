@@ -1,4 +1,4 @@
-//! What becomes of the files, in logs and metrics.
+//! Reports reloads and expiries in logs and metrics.
 
 use std::collections::HashMap;
 
@@ -8,58 +8,56 @@ use opentelemetry::{
     metrics::{Counter, Gauge, Meter},
 };
 
-use crate::watched::{Event, Expiry};
+use crate::file::{Event, Expiry};
 
-/// What became of a change, as an attribute of metrics.
+/// Values of the attribute `result`.
 const OK: &str = "ok";
 const REFUSED: &str = "refused";
 
 pub(crate) struct Reporter {
     reloads: Counter<u64>,
     expiry: Gauge<i64>,
-    /// The end of each certificate, by file, that was told to have expired.
-    expired: HashMap<&'static str, i64>,
+    /// The expiry of each certificate, by file, that was logged as expired.
+    logged: HashMap<&'static str, i64>,
 }
 
 impl Reporter {
-    pub(crate) fn new(meter: &Meter, files: Vec<&'static str>) -> Self {
+    pub(crate) fn new(meter: &Meter, names: Vec<&'static str>) -> Self {
         let reloads = meter
             .u64_counter("kelvin.reloads")
             .with_unit("{reload}")
-            .with_description(
-                "Changes of certificates, CA bundles, tokens and passwords, taken over or refused",
-            )
+            .with_description("Changes of certificates, CA bundles, tokens and passwords, loaded or rejected")
             .build();
         let expiry = meter
             .i64_gauge("kelvin.certificate.expiry")
             .with_unit("s")
-            .with_description("When the certificate in use ends, in seconds since the Unix epoch")
+            .with_description("When the certificate in use expires, in seconds since the Unix epoch")
             .build();
         // Prometheus sees no increase in a series that begins with its first event: they begin at 0.
-        for file in files {
-            for word in [OK, REFUSED] {
-                reloads.add(0, &attributes(file, word));
+        for file in names {
+            for result in [OK, REFUSED] {
+                reloads.add(0, &attributes(file, result));
             }
         }
-        Self { reloads, expiry, expired: HashMap::new() }
+        Self { reloads, expiry, logged: HashMap::new() }
     }
 
-    pub(crate) fn changed(&self, Event { file, result }: Event) {
-        self.reloads.add(1, &attributes(file, if result.is_ok() { OK } else { REFUSED }));
+    pub(crate) fn changed(&self, Event { name, result }: Event) {
+        self.reloads.add(1, &attributes(name, if result.is_ok() { OK } else { REFUSED }));
         match result {
-            Ok(()) => tracing::info!(file, "reloaded"),
-            Err(error) => tracing::warn!(file, %error, "not reloaded; the last good one stays in use"),
+            Ok(()) => tracing::info!(file = name, "reloaded"),
+            Err(error) => tracing::warn!(file = name, %error, "reload failed; keeping the last good one"),
         }
     }
 
-    pub(crate) fn ends(&mut self, Expiry { file, at }: Expiry) {
-        self.expiry.record(at, &[KeyValue::new("file", file)]);
-        if at < unix_now() && self.expired.insert(file, at) != Some(at) {
-            tracing::error!(file, "the certificate in use has expired; nobody takes it until it is renewed");
+    pub(crate) fn expires(&mut self, &Expiry { name, at }: &Expiry) {
+        self.expiry.record(at, &[KeyValue::new("file", name)]);
+        if at < unix_now() && self.logged.insert(name, at) != Some(at) {
+            tracing::error!(file = name, "certificate expired; peers reject it");
         }
     }
 }
 
-fn attributes(file: &'static str, word: &'static str) -> [KeyValue; 2] {
-    [KeyValue::new("file", file), KeyValue::new("result", word)]
+fn attributes(file: &'static str, result: &'static str) -> [KeyValue; 2] {
+    [KeyValue::new("file", file), KeyValue::new("result", result)]
 }

@@ -1,46 +1,46 @@
-//! The side of one who calls a store: a password and TLS files, as bytes for a client library that is not ours.
+//! A store client's side: a password and TLS files, as bytes for a client library that reads PEM itself.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use opentelemetry::metrics::Meter;
 
 use crate::{
-    TlsError, pem,
-    reload::{self, Live},
-    watched::{Event, Expiry, Loaded, Watched},
+    Role, TlsError, certificates,
+    file::{File, Loaded, Reload, ReloadableFile},
+    reload::{Reloadable, Source},
 };
 
-/// Where the files are; each may be left out.
+/// Where the files are; each is optional.
 #[derive(Debug, Clone)]
 pub struct SecretFiles {
-    /// The password, and nothing else but space at its end.
+    /// The password, and nothing else but white space at its end.
     pub password: Option<PathBuf>,
-    /// The CAs that the store's certificate is checked with, PEM.
+    /// The CA bundle that the store's certificate is verified with, PEM.
     pub ca: Option<PathBuf>,
-    /// The certificate chain to show to the store, its own first, PEM. Goes with `key`.
+    /// The certificate chain to present to the store, its own first, PEM. Goes with `key`.
     pub cert: Option<PathBuf>,
     /// The certificate's private key, PEM.
     pub key: Option<PathBuf>,
 }
 
-/// What the files hold. All of it is known to be good, but whether the store takes it.
+/// What the files contain. The PEM is written anew from what was read, so that any reader takes all of it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets {
     /// The password.
     pub password: Option<String>,
-    /// The CAs, PEM.
+    /// The CA bundle, PEM.
     pub ca: Option<Vec<u8>>,
     /// Certificate chain and key, PEM.
     pub pair: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 /// A store's secrets, up to date with their files while [`watch`](Self::watch) runs.
-pub struct StoreSecrets(Arc<Live<Parts>>);
+pub struct StoreSecrets(Arc<Reloadable<Files>>);
 
-struct Parts {
-    password: Option<Watched<String>>,
-    ca: Option<Watched<Vec<u8>>>,
-    pair: Option<Watched<Pair>>,
+struct Files {
+    password: Option<ReloadableFile<String>>,
+    ca: Option<ReloadableFile<Vec<u8>>>,
+    pair: Option<ReloadableFile<Pair>>,
 }
 
 /// Certificate chain and key, PEM.
@@ -49,57 +49,64 @@ type Pair = (Vec<u8>, Vec<u8>);
 impl StoreSecrets {
     /// Reads the files. All must be good now.
     pub fn load(files: SecretFiles) -> Result<Self, TlsError> {
-        let password = files.password.map(|path| Watched::load("store_password", vec![path], password));
-        let ca = files.ca.map(|path| Watched::load("store_ca", vec![path], ca));
+        let password = files
+            .password
+            .map(|path| ReloadableFile::load("store_password", vec![(Role::Password, path)], password));
+        let ca = files.ca.map(|path| ReloadableFile::load("store_ca", vec![(Role::Ca, path)], ca));
         let pair = match (files.cert, files.key) {
-            (Some(cert), Some(key)) => Some(Watched::load("store_certificate", vec![cert, key], pair)),
+            (Some(cert), Some(key)) => {
+                let paths = vec![(Role::Certificate, cert), (Role::Key, key)];
+                Some(ReloadableFile::load("store_certificate", paths, pair))
+            }
             (None, None) => None,
-            _ => return Err(TlsError::HalfPair),
+            _ => return Err(TlsError::IncompletePair),
         };
-        let parts = Parts { password: password.transpose()?, ca: ca.transpose()?, pair: pair.transpose()? };
-        Ok(Self(Live::new(parts)?))
+        let files = Files { password: password.transpose()?, ca: ca.transpose()?, pair: pair.transpose()? };
+        Ok(Self(Reloadable::new(files)?))
     }
 
-    /// What is in use at this moment.
+    /// Returns what is in use now.
     #[must_use]
     pub fn current(&self) -> Arc<Secrets> {
         self.0.current()
     }
 
-    /// Looks at the files every `interval`, for ever, and hands on what has changed and is good. Counts
-    /// `kelvin.reloads` and records `kelvin.certificate.expiry` with `meter`.
+    /// Reads the files again every `interval` and calls `changed` with what has changed and is good; never ends.
+    /// Counts `kelvin.reloads` and records `kelvin.certificate.expiry` with `meter`.
     pub fn watch(
         &self,
         interval: Duration,
         meter: &Meter,
         changed: impl FnMut(Arc<Secrets>) + Send,
     ) -> impl Future<Output = ()> + Send {
-        self.0.watch_for(interval, meter, changed)
+        self.0.watch_with(interval, meter, changed)
     }
 }
 
-fn password(paths: &[PathBuf], contents: &[Vec<u8>]) -> Result<Loaded<String>, TlsError> {
-    let text = str::from_utf8(&contents[0]).map_err(|_| TlsError::file(&paths[0], "is not UTF-8"))?;
+fn password(files: &[File]) -> Result<Loaded<String>, TlsError> {
+    let text = str::from_utf8(&files[0].content).map_err(|_| files[0].error("is not UTF-8"))?;
     match text.trim_end() {
-        "" => Err(TlsError::file(&paths[0], "holds no password")),
+        "" => Err(files[0].error("contains no password")),
         password => Ok(Loaded { value: password.to_owned(), expires: None }),
     }
 }
 
-fn ca(paths: &[PathBuf], contents: &[Vec<u8>]) -> Result<Loaded<Vec<u8>>, TlsError> {
-    let Loaded { expires, .. } = pem::roots(paths, contents)?;
-    Ok(Loaded { value: contents[0].clone(), expires })
+fn ca(files: &[File]) -> Result<Loaded<Vec<u8>>, TlsError> {
+    let Loaded { expires, .. } = certificates::roots(files)?;
+    let value = certificates::chain_to_pem(&certificates::certificates(&files[0])?);
+    Ok(Loaded { value, expires })
 }
 
-fn pair(paths: &[PathBuf], contents: &[Vec<u8>]) -> Result<Loaded<Pair>, TlsError> {
-    let Loaded { expires, .. } = pem::pair(paths, contents)?;
-    Ok(Loaded { value: (contents[0].clone(), contents[1].clone()), expires })
+fn pair(files: &[File]) -> Result<Loaded<Pair>, TlsError> {
+    certificates::pair(files)?;
+    let Loaded { value, expires } = certificates::identity(files)?;
+    Ok(Loaded { value: certificates::to_pem(&value), expires })
 }
 
-impl reload::Parts for Parts {
-    type Whole = Secrets;
+impl Source for Files {
+    type Snapshot = Secrets;
 
-    fn whole(&self) -> Result<Arc<Secrets>, TlsError> {
+    fn snapshot(&self) -> Result<Arc<Secrets>, TlsError> {
         Ok(Arc::new(Secrets {
             password: self.password.as_ref().map(|password| password.value().as_ref().clone()),
             ca: self.ca.as_ref().map(|ca| ca.value().as_ref().clone()),
@@ -107,24 +114,12 @@ impl reload::Parts for Parts {
         }))
     }
 
-    fn reload(&mut self) -> Vec<Event> {
-        let password = self.password.as_mut().and_then(Watched::reload);
-        let ca = self.ca.as_mut().and_then(Watched::reload);
-        let pair = self.pair.as_mut().and_then(Watched::reload);
+    fn files(&mut self) -> Vec<&mut dyn Reload> {
+        let Self { password, ca, pair } = self;
+        let password = password.as_mut().map(|password| password as &mut dyn Reload);
+        let ca = ca.as_mut().map(|ca| ca as &mut dyn Reload);
+        let pair = pair.as_mut().map(|pair| pair as &mut dyn Reload);
         password.into_iter().chain(ca).chain(pair).collect()
-    }
-
-    fn files(&self) -> Vec<&'static str> {
-        let password = self.password.as_ref().map(Watched::file);
-        let ca = self.ca.as_ref().map(Watched::file);
-        let pair = self.pair.as_ref().map(Watched::file);
-        password.into_iter().chain(ca).chain(pair).collect()
-    }
-
-    fn expiries(&self) -> Vec<Expiry> {
-        let ca = self.ca.as_ref().and_then(Watched::expiry);
-        let pair = self.pair.as_ref().and_then(Watched::expiry);
-        ca.into_iter().chain(pair).collect()
     }
 }
 

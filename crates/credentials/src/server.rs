@@ -1,4 +1,4 @@
-//! The server's side: its certificate, and the CA that clients' certificates are checked with.
+//! The server's side: its certificates, and the CAs that client certificates are verified with.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -6,23 +6,28 @@ use opentelemetry::metrics::Meter;
 use rustls::{
     RootCertStore, ServerConfig,
     server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
-    sign::{CertifiedKey, SingleCertAndKey},
+    sign::CertifiedKey,
 };
+use rustls_pki_types::{CertificateDer, UnixTime};
+use tokio::time::sleep;
 
 use crate::{
-    ALPN_H2, TlsError, pem, provider,
-    reload::{self, Live},
-    watched::{Event, Expiry, Watched},
+    ALPN_H2, Role, TlsError, certificates,
+    file::{Reload, ReloadableFile},
+    provider,
+    reload::{Reloadable, Source},
+    sni::Certificates,
+    usage::next_expiry,
 };
 
-/// What clients have to show of themselves.
+/// What clients have to present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// Nothing; certificates are not asked for.
+    /// Nothing; no certificate is requested.
     None,
-    /// A certificate if they have one; it must then be good.
+    /// A certificate if they have one; it must then be valid.
     Optional,
-    /// A good certificate.
+    /// A valid certificate.
     Required,
 }
 
@@ -33,18 +38,29 @@ pub struct ServerFiles {
     pub cert: PathBuf,
     /// The certificate's private key.
     pub key: PathBuf,
-    /// The CAs that clients' certificates are checked with.
+    /// A second certificate chain and its key, for the names by which clients outside of the cluster connect.
+    pub external: Option<(PathBuf, PathBuf)>,
+    /// The CA bundle that client certificates are verified with.
     pub client_ca: Option<PathBuf>,
 }
 
 /// A server's TLS, up to date with its files while [`watch`](Self::watch) runs.
-pub struct ServerTls(Arc<Live<Parts>>);
+pub struct ServerTls(Arc<Reloadable<Files>>);
 
-struct Parts {
+struct Files {
     client_auth: ClientAuth,
-    pair: Watched<CertifiedKey>,
-    client_ca: Option<Watched<RootCertStore>>,
+    pair: ReloadableFile<CertifiedKey>,
+    external: Option<ReloadableFile<CertifiedKey>>,
+    client_ca: Option<ReloadableFile<RootCertStore>>,
 }
+
+struct Snapshot {
+    config: Arc<ServerConfig>,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+/// Clocks are set now and then, so that a long sleep could miss the end of a certificate.
+const MAX_SLEEP: Duration = Duration::from_hours(1);
 
 impl ServerTls {
     /// Reads the files. All must be good now.
@@ -52,57 +68,78 @@ impl ServerTls {
         let client_ca = match (client_auth, files.client_ca) {
             (ClientAuth::None, _) => None,
             (_, None) => return Err(TlsError::NoClientCa),
-            (_, Some(path)) => Some(Watched::load("client_ca", vec![path], pem::roots)?),
+            (_, Some(path)) => {
+                Some(ReloadableFile::load("client_ca", vec![(Role::Ca, path)], certificates::roots)?)
+            }
         };
-        let pair = Watched::load("server_certificate", vec![files.cert, files.key], pem::pair)?;
-        Ok(Arc::new(Self(Live::new(Parts { client_auth, pair, client_ca })?)))
+        let pair = vec![(Role::Certificate, files.cert), (Role::Key, files.key)];
+        let pair = ReloadableFile::load("server_certificate", pair, certificates::server_pair)?;
+        let external = files.external.map(|(cert, key)| {
+            let external = vec![(Role::ExternalCertificate, cert), (Role::ExternalKey, key)];
+            ReloadableFile::load("external_certificate", external, certificates::server_pair)
+        });
+        let external = external.transpose()?;
+        Ok(Arc::new(Self(Reloadable::new(Files { client_auth, pair, external, client_ca })?)))
     }
 
-    /// The configuration of this moment, to be asked for at each new connection.
+    /// Returns the current configuration. Ask for it at each new connection.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
-        self.0.current()
+        Arc::clone(&self.0.current().config)
     }
 
-    /// Looks at the files every `interval`, for ever. Counts `kelvin.reloads` and records
+    /// Completes when the certificate chain that a client presented is no longer accepted, with the reason: it has
+    /// expired, or its CA has been removed from the bundle.
+    pub async fn client_rejected(&self, chain: &[CertificateDer<'_>]) -> rustls::Error {
+        let mut changes = self.0.changes();
+        loop {
+            changes.mark_unchanged();
+            let Some((leaf, intermediates)) = chain.split_first() else { std::future::pending().await };
+            let now = UnixTime::now();
+            if let Err(error) = self.0.current().verifier.verify_client_cert(leaf, intermediates, now) {
+                return error;
+            }
+            let expiry = next_expiry(chain, now).map_or(MAX_SLEEP, |left| left.min(MAX_SLEEP));
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = sleep(expiry) => {}
+            }
+        }
+    }
+
+    /// Reads the files again every `interval`; never ends. Counts `kelvin.reloads` and records
     /// `kelvin.certificate.expiry` with `meter`.
     pub fn watch(&self, interval: Duration, meter: &Meter) -> impl Future<Output = ()> + Send + use<> {
         self.0.watch(interval, meter)
     }
 }
 
-impl reload::Parts for Parts {
-    type Whole = ServerConfig;
+impl Source for Files {
+    type Snapshot = Snapshot;
 
-    fn whole(&self) -> Result<Arc<ServerConfig>, TlsError> {
+    fn snapshot(&self) -> Result<Arc<Snapshot>, TlsError> {
+        let verifier = self.client_verifier()?;
+        let external = self.external.as_ref().map(ReloadableFile::value);
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
-            .with_client_cert_verifier(self.client_verifier()?)
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(self.pair.value())));
+            .with_client_cert_verifier(Arc::clone(&verifier))
+            .with_cert_resolver(Arc::new(Certificates::new(self.pair.value(), external)));
         config.alpn_protocols = vec![ALPN_H2.into()];
-        // A resumed session would carry a client's certificate past its end and past its CA.
+        // A resumed session would outlive a client's certificate and its CA.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Arc::new(config))
+        Ok(Arc::new(Snapshot { config: Arc::new(config), verifier }))
     }
 
-    fn reload(&mut self) -> Vec<Event> {
-        let client_ca = self.client_ca.as_mut().and_then(Watched::reload);
-        self.pair.reload().into_iter().chain(client_ca).collect()
-    }
-
-    fn files(&self) -> Vec<&'static str> {
-        let client_ca = self.client_ca.as_ref().map(Watched::file);
-        [self.pair.file()].into_iter().chain(client_ca).collect()
-    }
-
-    fn expiries(&self) -> Vec<Expiry> {
-        let client_ca = self.client_ca.as_ref().and_then(Watched::expiry);
-        self.pair.expiry().into_iter().chain(client_ca).collect()
+    fn files(&mut self) -> Vec<&mut dyn Reload> {
+        let mut files: Vec<&mut dyn Reload> = vec![&mut self.pair];
+        files.extend(self.external.as_mut().map(|external| external as &mut dyn Reload));
+        files.extend(self.client_ca.as_mut().map(|client_ca| client_ca as &mut dyn Reload));
+        files
     }
 }
 
-impl Parts {
+impl Files {
     fn client_verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
         let Some(client_ca) = &self.client_ca else { return Ok(WebPkiClientVerifier::no_client_auth()) };
         let mut builder = WebPkiClientVerifier::builder_with_provider(client_ca.value(), provider());

@@ -1,93 +1,219 @@
-//! The tokens that stand in for a client, from a file.
+//! The tokens of callers, from a file.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
-
-use opentelemetry::metrics::Meter;
-use subtle::{Choice, ConstantTimeEq};
-
-use crate::{
-    TlsError,
-    reload::{Live, Parts},
-    watched::{Event, Expiry, Loaded, Watched},
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher as _, RandomState},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
 };
 
-/// The tokens of a file, one a line; blank lines and those that start with `#` are left out. Several
-/// lines let an old and a new token work side by side. Up to date while [`watch`](Self::watch) runs.
-pub struct Tokens(Arc<Live<Watched<Vec<String>>>>);
+use opentelemetry::metrics::Meter;
+use subtle::ConstantTimeEq;
+use tokio::sync::watch;
+
+use crate::{
+    Role, TlsError,
+    file::{File, Loaded, Reload, ReloadableFile},
+    reload::{Reloadable, Source},
+};
+
+/// The tokens of a file, one a line: `TOKEN`, `Bearer TOKEN` or `TOKEN NAME`, where the name says in logs and spans
+/// whose token it is. Blank lines and those that start with `#` are skipped. Several lines let an old and a new token
+/// work side by side. Up to date while [`watch`](Self::watch) runs.
+pub struct Tokens(Arc<Reloadable<ReloadableFile<Lines>>>);
+
+/// Who sent an accepted token.
+#[derive(Clone)]
+pub struct Caller {
+    token: Arc<str>,
+    name: Option<Arc<str>>,
+    tokens: Arc<Reloadable<ReloadableFile<Lines>>>,
+}
+
+/// Why a token is rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// No line has it.
+    #[error("the token in the authorization metadata is not one of this server's")]
+    Unknown,
+    /// No token contains white space, but a whole line of a token file does.
+    #[error(
+        "the token in the authorization metadata contains a space: send the token alone, without its name"
+    )]
+    ContainsSpace,
+}
+
+/// The longest name of a caller, in bytes: it becomes an attribute of spans.
+const MAX_NAME: usize = 64;
+
+/// Accepted tokens by their keyed hash. Without the key, which is random and leaves no process, nobody can choose
+/// tokens that share a hash with a good one, so the time of a look-up reveals nothing of the tokens, and its cost does
+/// not grow with their number. Those that share a hash are compared in constant time.
+struct Lines {
+    first: String,
+    hasher: RandomState,
+    by_hash: HashMap<u64, Vec<Line>>,
+}
+
+struct Line {
+    token: Arc<str>,
+    name: Option<Arc<str>>,
+}
 
 impl Tokens {
-    /// Reads the file, which must hold at least one token.
+    /// Reads the file, which must contain at least one token.
     pub fn load(path: impl Into<PathBuf>) -> Result<Arc<Self>, TlsError> {
-        Ok(Arc::new(Self(Live::new(Watched::load("tokens", vec![path.into()], parse)?)?)))
+        let file = ReloadableFile::load("tokens", vec![(Role::Tokens, path.into())], parse)?;
+        Ok(Arc::new(Self(Reloadable::new(file)?)))
     }
 
-    /// Whether the value of `authorization` metadata is one of the tokens, bare or after `Bearer`. Takes
-    /// as long for a wrong token as for a right one of the same length.
-    #[must_use]
-    pub fn accepts(&self, value: &[u8]) -> bool {
-        let value = bare(value);
-        let tokens = self.0.current();
-        tokens.iter().fold(Choice::from(0), |found, token| found | bare(token.as_bytes()).ct_eq(value)).into()
+    /// Finds the caller by the value of the `authorization` metadata: a token, bare or after `Bearer`.
+    pub fn authenticate(&self, value: &[u8]) -> Result<Caller, TokenError> {
+        let token = without_scheme(value);
+        if token.iter().any(u8::is_ascii_whitespace) {
+            return Err(TokenError::ContainsSpace);
+        }
+        let lines = self.0.current();
+        let line = lines.find(token).ok_or(TokenError::Unknown)?;
+        let (token, name) = (Arc::clone(&line.token), line.name.clone());
+        Ok(Caller { token, name, tokens: Arc::clone(&self.0) })
     }
 
-    /// The first token as it stands in the file, for a client to send.
+    /// Returns the first token for a client to send, with `Bearer` if the line has it, without a name.
     #[must_use]
     pub fn first(&self) -> String {
-        self.0.current()[0].clone()
+        self.0.current().first.clone()
     }
 
-    /// Looks at the file every `interval`, for ever. Counts `kelvin.reloads` with `meter`.
+    /// Reads the file again every `interval`; never ends. Counts `kelvin.reloads` with `meter`.
     pub fn watch(&self, interval: Duration, meter: &Meter) -> impl Future<Output = ()> + Send + use<> {
         self.0.watch(interval, meter)
     }
 }
 
-fn parse(paths: &[PathBuf], contents: &[Vec<u8>]) -> Result<Loaded<Vec<String>>, TlsError> {
-    let error = |problem| TlsError::file(&paths[0], problem);
-    let text = str::from_utf8(&contents[0]).map_err(|_| error("is not text"))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let tokens: Vec<_> = lines.map(ToOwned::to_owned).collect();
-    if tokens.is_empty() {
-        return Err(error("holds no token"));
+impl Caller {
+    /// Returns the name beside the token, if there is one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
-    // Anything else cannot stand in metadata and would never match.
-    if tokens.iter().any(|token| !token.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())) {
-        return Err(error("holds a token with characters other than visible ASCII"));
+
+    /// Returns whether the token is no longer in the file.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.tokens.current().find(self.token.as_bytes()).is_none()
     }
-    Ok(Loaded { value: tokens, expires: None })
+
+    /// Completes when the token is no longer in the file.
+    pub fn revoked(&self) -> impl Future<Output = ()> + Send + use<> {
+        let caller = self.clone();
+        let mut changes: watch::Receiver<()> = self.tokens.changes();
+        async move {
+            while !caller.is_revoked() {
+                if changes.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+        }
+    }
+}
+
+impl Lines {
+    fn find(&self, token: &[u8]) -> Option<&Line> {
+        let same_hash = self.by_hash.get(&self.hasher.hash_one(token))?;
+        same_hash.iter().find(|line| line.token.as_bytes().ct_eq(token).into())
+    }
+}
+
+fn parse(files: &[File]) -> Result<Loaded<Lines>, TlsError> {
+    let text = str::from_utf8(&files[0].content).map_err(|_| files[0].error("is not UTF-8"))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut lines = Lines { first: String::new(), hasher: RandomState::new(), by_hash: HashMap::new() };
+    for (number, line) in (1..).zip(text.lines()).map(|(number, line)| (number, line.trim())) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let error = |problem: &str| files[0].error(format!("line {number}: {problem}"));
+        let (token, name) = split(line).map_err(&error)?;
+        if lines.first.is_empty() {
+            line[..line.len() - name.map_or(0, str::len)].trim_end().clone_into(&mut lines.first);
+        }
+        match lines.find(token.as_bytes()) {
+            Some(other) if other.name.as_deref() != name => {
+                return Err(error("the token is that of an earlier line with another name"));
+            }
+            Some(_) => {}
+            None => {
+                let hash = lines.hasher.hash_one(token.as_bytes());
+                let line = Line { token: token.into(), name: name.map(Into::into) };
+                lines.by_hash.entry(hash).or_default().push(line);
+            }
+        }
+    }
+    if lines.by_hash.is_empty() {
+        return Err(files[0].error("contains no token"));
+    }
+    Ok(Loaded { value: lines, expires: None })
+}
+
+/// Token and name of a line.
+fn split(line: &str) -> Result<(&str, Option<&str>), &'static str> {
+    // Anything else cannot be sent as metadata and would never match.
+    if !line.bytes().all(|byte| matches!(byte, b' ' | b'\t') || byte.is_ascii_graphic()) {
+        return Err("a token contains characters other than visible ASCII");
+    }
+    let mut words = line.split_ascii_whitespace();
+    let mut word = words.next();
+    if word.is_some_and(|word| word.eq_ignore_ascii_case("bearer")) {
+        word = words.next();
+    }
+    let Some(token) = word else { return Err("no token after `Bearer`") };
+    let name = words.next();
+    if words.next().is_some() {
+        return Err("a token must not contain a space; a line is a token and, after white space, a name");
+    }
+    if name.is_some_and(|name| name.len() > MAX_NAME) {
+        return Err("the name is longer than 64 characters");
+    }
+    Ok((token, name))
 }
 
 /// The token without its scheme, whose case does not matter (RFC 9110, 11.1).
-fn bare(value: &[u8]) -> &[u8] {
+fn without_scheme(value: &[u8]) -> &[u8] {
     let value = value.trim_ascii();
-    match value.split_at_checked(b"Bearer ".len()) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => token.trim_ascii_start(),
+    match value.split_at_checked(b"Bearer".len()) {
+        Some((scheme, token))
+            if scheme.eq_ignore_ascii_case(b"Bearer")
+                && token.first().is_some_and(u8::is_ascii_whitespace) =>
+        {
+            token.trim_ascii_start()
+        }
         _ => value,
     }
 }
 
-impl Parts for Watched<Vec<String>> {
-    type Whole = Vec<String>;
+impl Source for ReloadableFile<Lines> {
+    type Snapshot = Lines;
 
-    fn whole(&self) -> Result<Arc<Vec<String>>, TlsError> {
+    fn snapshot(&self) -> Result<Arc<Lines>, TlsError> {
         Ok(self.value())
     }
 
-    fn reload(&mut self) -> Vec<Event> {
-        self.reload().into_iter().collect()
-    }
-
-    fn files(&self) -> Vec<&'static str> {
-        vec![self.file()]
-    }
-
-    fn expiries(&self) -> Vec<Expiry> {
-        Vec::new()
+    fn files(&mut self) -> Vec<&mut dyn Reload> {
+        vec![self]
     }
 }
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").field("name", &self.name).finish_non_exhaustive()
     }
 }

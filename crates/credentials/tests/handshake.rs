@@ -83,7 +83,7 @@ async fn a_certificate_that_states_no_usage_does_not_authenticate() {
     let address =
         serve(Secret::pair(&server_pair(&ca), &ca.pem()).server(ClientAuth::Required).unwrap()).await;
 
-    let unstated = ca.issue(Usage::Unstated, &["another-program"]).unwrap();
+    let unstated = ca.issue(Usage::Unspecified, &["another-program"]).unwrap();
     let client = Secret::pair(&unstated, &ca.pem()).client().unwrap();
     assert_eq!(call(address, client.config()).await.unwrap().0, Seen::Certificate);
 }
@@ -111,14 +111,14 @@ fn files_that_cannot_serve_are_refused_by_name() {
     let mixed = Pair { cert: pair.cert.clone(), key: server_pair(&ca).key };
     assert!(matches!(error(&mixed, &ca.pem()), TlsError::Mismatch { .. }));
     let broken = Pair { cert: pair.cert.replace("BEGIN", "BEGUN"), key: pair.key.clone() };
-    assert!(error(&broken, &ca.pem()).to_string().ends_with("tls.crt: holds no certificate in PEM"));
-    assert!(error(&pair, "").to_string().ends_with("ca.crt: holds no certificate in PEM"));
+    assert!(error(&broken, &ca.pem()).to_string().ends_with("tls.crt: section 1: END without BEGIN"));
+    assert!(error(&pair, "").to_string().ends_with("ca.crt: contains no certificate in PEM"));
 
     // What stands in a key file is never repeated.
     let secret = "-----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY";
     let keyless = Pair { cert: pair.cert.clone(), key: secret.into() };
     let text = format!("{0} {0:?}", error(&keyless, &ca.pem()));
-    assert!(text.contains("holds no private key") && !text.contains("hush"), "{text}");
+    assert!(text.contains("section 1: a BEGIN or END line is malformed") && !text.contains("hush"), "{text}");
     assert!(!format!("{pair:?}").contains("PRIVATE"));
 }
 
@@ -128,9 +128,9 @@ fn files_must_go_together() {
     let secret = Secret::pair(&server_pair(&ca), &ca.pem());
     let [cert, key, ca] = ["tls.crt", "tls.key", "ca.crt"].map(|name| secret.path(name));
 
-    let files = ServerFiles { cert: cert.clone(), key, client_ca: None };
+    let files = ServerFiles { cert: cert.clone(), key, external: None, client_ca: None };
     assert!(matches!(ServerTls::load(files.clone(), ClientAuth::Optional), Err(TlsError::NoClientCa)));
     ServerTls::load(files, ClientAuth::None).unwrap();
-    let files = ClientFiles { ca, cert: Some(cert), key: None };
-    assert!(matches!(ClientTls::load(files), Err(TlsError::HalfPair)));
+    let files = ClientFiles { ca: Some(ca), cert: Some(cert), key: None };
+    assert!(matches!(ClientTls::load(files), Err(TlsError::IncompletePair)));
 }

@@ -1,8 +1,8 @@
-//! Which values of `authorization` are accepted.
+//! Which values of `authorization` are accepted, and from whom.
 
 use std::{io::Write, sync::Arc};
 
-use kelvin_credentials::{TlsError, Tokens};
+use kelvin_credentials::{TlsError, TokenError, Tokens};
 use proptest::prelude::*;
 
 fn tokens(content: &str) -> Result<Arc<Tokens>, TlsError> {
@@ -12,31 +12,66 @@ fn tokens(content: &str) -> Result<Arc<Tokens>, TlsError> {
 }
 
 #[test]
-fn bare_and_bearer_are_one_on_both_sides() {
+fn bare_and_bearer_forms_are_equivalent() {
     let tokens = tokens("# for sensors\n\nalpha\r\n  Bearer beta  \n").unwrap();
     for value in ["alpha", "Bearer alpha", "bearer  alpha", " alpha ", "beta", "Bearer beta", "BEARER beta"] {
-        assert!(tokens.accepts(value.as_bytes()), "{value:?}");
+        assert!(tokens.authenticate(value.as_bytes()).is_ok(), "{value:?}");
     }
-    for value in
-        ["", "Bearer", "Bearer ", "# for sensors", "alph", "alphaa", "Alpha", "Basic alpha", "alpha beta"]
-    {
-        assert!(!tokens.accepts(value.as_bytes()), "{value:?}");
+    for value in ["", "Bearer", "Bearer ", "alph", "alphaa", "Alpha"] {
+        assert_eq!(tokens.authenticate(value.as_bytes()).unwrap_err(), TokenError::Unknown, "{value:?}");
+    }
+    for value in ["# for sensors", "Basic alpha", "alpha beta", "Bearer alpha beta"] {
+        assert_eq!(
+            tokens.authenticate(value.as_bytes()).unwrap_err(),
+            TokenError::ContainsSpace,
+            "{value:?}"
+        );
     }
 }
 
 #[test]
-fn a_client_sends_the_first_as_it_stands() {
+fn name_beside_a_token_is_its_callers() {
+    let tokens = tokens("alpha\tboiler-room\nBearer beta  roof\nbearer gamma\n").unwrap();
+    for (value, name) in [("alpha", Some("boiler-room")), ("Bearer beta", Some("roof")), ("gamma", None)] {
+        assert_eq!(tokens.authenticate(value.as_bytes()).unwrap().name(), name);
+    }
+    let caller = format!("{:?}", tokens.authenticate(b"alpha").unwrap());
+    assert!(caller.contains("boiler-room") && !caller.contains("alpha"), "{caller}");
+    assert_eq!(tokens.authenticate(b"roof").unwrap_err(), TokenError::Unknown);
+}
+
+#[test]
+fn client_sends_the_first_token_without_its_name() {
     assert_eq!(tokens("\n# mine\n Bearer beta\nalpha\n").unwrap().first(), "Bearer beta");
     assert_eq!(tokens("alpha").unwrap().first(), "alpha");
+    assert_eq!(tokens("alpha \t boiler-room\nbeta").unwrap().first(), "alpha");
+    assert_eq!(tokens("Bearer  alpha boiler-room").unwrap().first(), "Bearer  alpha");
 }
 
 #[test]
-fn a_file_without_a_usable_token_is_refused_without_quoting_it() {
-    for content in ["", "\n\n# nothing\n", "s\u{e9}same-open", "sesame-open\u{7f}"] {
+fn unusable_file_is_rejected_without_quoting_it() {
+    for (content, reason) in [
+        ("", "contains no token"),
+        ("\n\n# nothing\n", "contains no token"),
+        ("s\u{e9}same-open", "line 1: a token contains characters other than visible ASCII"),
+        ("fine\nsesame-open\u{7f}", "line 2: a token contains characters other than visible ASCII"),
+        ("Bearer ", "line 1: no token after `Bearer`"),
+        ("fine\nbearer", "line 2: no token after `Bearer`"),
+        ("sesame-open big door", "line 1: a token must not contain a space"),
+        (
+            "sesame-open door\nsesame-open gate",
+            "line 2: the token is that of an earlier line with another name",
+        ),
+    ] {
         let error = tokens(content).unwrap_err().to_string();
-        assert!(error.contains("holds") && !error.contains("same-open"), "{error}");
+        assert!(error.contains(reason) && !error.contains("same-open"), "{error} should contain {reason}");
     }
     assert!(!format!("{:?}", tokens("hush").unwrap()).contains("hush"));
+}
+
+#[test]
+fn repeated_line_is_accepted() {
+    assert!(tokens("alpha door\nalpha door\n").unwrap().authenticate(b"alpha").is_ok());
 }
 
 proptest! {
@@ -45,11 +80,12 @@ proptest! {
         mine in "[!-\"$-~]{1,40}",
         other in prop::collection::vec(any::<u8>(), 0..40),
     ) {
+        prop_assume!(!mine.eq_ignore_ascii_case("bearer"));
         let tokens = tokens(&mine).unwrap();
-        prop_assert!(tokens.accepts(mine.as_bytes()));
-        prop_assert!(tokens.accepts(&[b"Bearer ", mine.as_bytes()].concat()));
+        prop_assert!(tokens.authenticate(mine.as_bytes()).is_ok());
+        prop_assert!(tokens.authenticate(&[b"Bearer ", mine.as_bytes()].concat()).is_ok());
         if !other.windows(mine.len()).any(|part| part == mine.as_bytes()) {
-            prop_assert!(!tokens.accepts(&other));
+            prop_assert!(tokens.authenticate(&other).is_err());
         }
     }
 }

@@ -78,11 +78,12 @@ mod tests {
         let files = ServerFiles {
             cert: dir.join("server.crt"),
             key: dir.join("server.key"),
+            external: None,
             client_ca: Some(ca.clone()),
         };
         ServerTls::load(files, ClientAuth::Required).unwrap();
         ClientTls::load(ClientFiles {
-            ca,
+            ca: Some(ca),
             cert: Some(dir.join("client.crt")),
             key: Some(dir.join("client.key")),
         })

@@ -133,7 +133,8 @@ impl Arguments {
         let tls = match &self.ca {
             None => None,
             Some(ca) => {
-                let files = ClientFiles { ca: ca.clone(), cert: self.cert.clone(), key: self.key.clone() };
+                let files =
+                    ClientFiles { ca: Some(ca.clone()), cert: self.cert.clone(), key: self.key.clone() };
                 let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
                 let name = self.server_name.as_deref().unwrap_or(host.trim_matches(['[', ']'])).to_owned();
                 let wrong = format!("{name:?} is not a host name");

@@ -51,6 +51,10 @@ kelvin_app::settings! {
         pub tls_cert: Option<PathBuf> = "",
         /// Private key of the certificate, PEM.
         pub tls_key: Option<PathBuf> = "",
+        /// Certificate chain for the public names of the server, PEM; clients that ask for one of them (SNI) get it.
+        pub tls_external_cert: Option<PathBuf> = "",
+        /// Private key of `KELVIN_TLS_EXTERNAL_CERT`, PEM.
+        pub tls_external_key: Option<PathBuf> = "",
         /// Certificates of the CAs that sign clients' certificates, PEM; for `KELVIN_MTLS`.
         pub tls_client_ca: Option<PathBuf> = "",
         /// Client certificates: `none`, `optional` or `required`. One that says `client auth` authenticates.
@@ -170,8 +174,22 @@ fn check_tls(config: &Config, error: &mut SettingsError) {
             (false, None) => {
                 error.push(variable, "must be set, or KELVIN_PLAINTEXT=true to serve without TLS");
             }
-            (true, Some(_)) => error.push(variable, "has no meaning with KELVIN_PLAINTEXT=true"),
+            (true, Some(_)) => error.push(variable, "has no effect with KELVIN_PLAINTEXT=true"),
             _ => {}
+        }
+    }
+    let external = [
+        ("KELVIN_TLS_EXTERNAL_CERT", &config.tls_external_cert),
+        ("KELVIN_TLS_EXTERNAL_KEY", &config.tls_external_key),
+    ];
+    for (variable, file) in external {
+        if file.is_some() && config.plaintext {
+            error.push(variable, "has no effect with KELVIN_PLAINTEXT=true");
+        } else if file.is_none() && external.iter().any(|(_, file)| file.is_some()) {
+            error.push(
+                variable,
+                "must be set: KELVIN_TLS_EXTERNAL_CERT and KELVIN_TLS_EXTERNAL_KEY go together",
+            );
         }
     }
     if config.mtls != Mtls::None {

@@ -9,7 +9,7 @@ use std::{
 use grpc_otel::ServerLayer;
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use kelvin_credentials::{ServerTls, peer_may_authenticate};
+use kelvin_credentials::{ServerTls, has_client_auth_eku};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -78,7 +78,7 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, core: Arc<Core
     match timeout(shared.config.handshake_timeout, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-            let certified = certificate.is_some_and(peer_may_authenticate);
+            let certified = certificate.is_some_and(has_client_auth_eku);
             begin(stream, certified, &shared, core).await;
         }
         Ok(Err(error)) => refuse(&shared, "handshake", &error),

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use kelvin_app::{BoxError, error_chain, health::reachable};
-use kelvin_credentials::client_may_show;
+use kelvin_credentials::{allows_client_auth, read_identity};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -15,7 +15,7 @@ use tokio_rustls::{
         ClientConfig, DigitallySignedStruct, SignatureScheme,
         client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+        pki_types::{CertificateDer, ServerName, UnixTime},
     },
 };
 use tonic::{
@@ -112,8 +112,8 @@ fn client_config(config: &Config) -> Result<ClientConfig, BoxError> {
         .with_custom_certificate_verifier(Arc::new(OwnServer(provider)));
     let mut tls = match (&config.tls_cert, &config.tls_key) {
         (Some(cert), Some(key)) if config.mtls == Mtls::Required => {
-            let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<Vec<_>, _>>()?;
-            if !chain.first().is_some_and(client_may_show) {
+            let (chain, private_key) = read_identity(cert, key)?;
+            if !chain.first().is_some_and(allows_client_auth) {
                 return Err(format!(
                     "{} is for servers only, so KELVIN_MTLS=required refuses it from a client: issue it without a \
                      usage, or probe /readyz at KELVIN_HEALTH_LISTEN",
@@ -121,7 +121,7 @@ fn client_config(config: &Config) -> Result<ClientConfig, BoxError> {
                 )
                 .into());
             }
-            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key)?)?
+            builder.with_client_auth_cert(chain, private_key)?
         }
         _ => builder.with_no_client_auth(),
     };

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kelvin_app::SettingsError;
-use kelvin_credentials::{SecretFiles, Secrets, StoreSecrets, TlsError};
+use kelvin_credentials::{Role, SecretFiles, Secrets, StoreSecrets};
 use kelvin_store::{Acknowledge as Wanted, Credentials, Kind, TlsPem, ValkeySettings};
 use opentelemetry::metrics::Meter;
 use tokio::sync::watch;
@@ -23,7 +23,7 @@ pub(crate) fn kind(config: &Config) -> Result<(Kind, Option<Reload>), SettingsEr
     });
     let secrets = secrets.map_err(|cause| {
         let mut error = SettingsError::default();
-        error.push(variable(config, &cause), kelvin_app::error_chain(&cause));
+        error.push(variable(cause.role()), kelvin_app::error_chain(&cause));
         error
     })?;
     let (sender, credentials) = watch::channel(credentials(&secrets.current()));
@@ -69,17 +69,12 @@ fn credentials(Secrets { password, ca, pair }: &Secrets) -> Credentials {
     Credentials { password: password.clone(), tls }
 }
 
-/// The setting that a file at fault comes from.
-fn variable(config: &Config, cause: &TlsError) -> &'static str {
-    match cause {
-        TlsError::File { path, .. } if config.valkey_password_file.as_ref() == Some(path) => {
-            "KELVIN_VALKEY_PASSWORD_FILE"
-        }
-        TlsError::File { path, .. } if config.valkey_tls_ca.as_ref() == Some(path) => "KELVIN_VALKEY_TLS_CA",
-        TlsError::File { path, .. } if config.valkey_tls_key.as_ref() == Some(path) => {
-            "KELVIN_VALKEY_TLS_KEY"
-        }
-        TlsError::Mismatch { .. } => "KELVIN_VALKEY_TLS_KEY",
+/// The setting that names the store's file of this role.
+fn variable(role: Role) -> &'static str {
+    match role {
+        Role::Password => "KELVIN_VALKEY_PASSWORD_FILE",
+        Role::Ca => "KELVIN_VALKEY_TLS_CA",
+        Role::Key => "KELVIN_VALKEY_TLS_KEY",
         _ => "KELVIN_VALKEY_TLS_CERT",
     }
 }

@@ -58,7 +58,7 @@ async fn every_call_but_health_needs_a_token() {
 async fn a_certificate_authenticates_only_if_it_says_client_auth() {
     let files = Files::new();
     files.issue("client", Usage::Client);
-    files.issue("unstated", Usage::Unstated);
+    files.issue("unstated", Usage::Unspecified);
     let server = TestServer::start_with(files, &[("KELVIN_MTLS", "optional")]).await;
     assert_eq!(code(send_as(&server, None, Some("client")).await), Code::Ok);
     assert_eq!(code(send_as(&server, None, Some("unstated")).await), Code::Unauthenticated);

@@ -84,7 +84,7 @@ async fn the_healthcheck_asks_over_tls() {
 async fn the_healthcheck_shows_the_servers_own_certificate_where_one_is_required() {
     let files = Files::new();
     // As cert-manager issues them: no usage is stated, so it is good for both sides, and authenticates nobody.
-    files.issue("server", Usage::Unstated);
+    files.issue("server", Usage::Unspecified);
     let server = TestServer::start_with(files, &[("KELVIN_MTLS", "required")]).await;
     healthcheck::check(&settings_of(&server, "required")).await.unwrap();
     let tls = server.files.client_tls(Some("server"));
@@ -109,11 +109,13 @@ async fn a_certificate_for_servers_only_is_told_to_be_useless_for_the_healthchec
 #[tokio::test]
 async fn a_server_that_refuses_the_certificate_is_told_in_plain_words() {
     let files = Files::new();
-    files.issue("server", Usage::Unstated);
+    files.issue("server", Usage::Unspecified);
     let server = TestServer::start_with(files, &[("KELVIN_MTLS", "required")]).await;
     // The server goes on with the pair that it has; the file is of another CA.
-    let stranger =
-        kelvin_credentials::ca::LocalCa::generate().unwrap().issue(Usage::Unstated, &["localhost"]).unwrap();
+    let stranger = kelvin_credentials::ca::LocalCa::generate()
+        .unwrap()
+        .issue(Usage::Unspecified, &["localhost"])
+        .unwrap();
     let path = |name| server.files.path(name);
     stranger.write(&path("stranger.pem"), &path("stranger.key")).unwrap();
     let mut config = settings_of(&server, "required");

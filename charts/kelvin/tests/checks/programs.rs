@@ -7,7 +7,7 @@ use kelvin_app::Settings;
 use crate::{helm, object::Object};
 
 /// Settings of the chart that the programs get next.
-const PENDING: [&str; 3] = ["KELVIN_TLS_EXTERNAL_CERT", "KELVIN_TLS_EXTERNAL_KEY", "KELVIN_PROMETHEUS"];
+const PENDING: [&str; 1] = ["KELVIN_PROMETHEUS"];
 
 #[test]
 fn rendered_settings_are_accepted() {

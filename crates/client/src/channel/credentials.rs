@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use http::{HeaderValue, Request, header::AUTHORIZATION};
 use kelvin_app::{SettingsError, error_chain};
-use kelvin_credentials::{ClientFiles, ClientTls, TlsError, Tokens};
+use kelvin_credentials::{ClientFiles, ClientTls, Role, Tokens};
 use opentelemetry::metrics::Meter;
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -52,23 +52,22 @@ fn tls(config: &Config, ca: PathBuf, error: &mut SettingsError) -> Tls {
     let name = config.tls_server_name.as_deref().unwrap_or(config.host_and_port().0).to_owned();
     let name = ServerName::try_from(name)
         .map_err(|_| error.push("KELVIN_TLS_SERVER_NAME", "must be a name that can stand in a certificate"));
-    let files = ClientFiles { ca, cert: config.tls_cert.clone(), key: config.tls_key.clone() };
-    let tls =
-        ClientTls::load(files).map_err(|cause| error.push(variable(config, &cause), error_chain(&cause)));
+    let files = ClientFiles { ca: Some(ca), cert: config.tls_cert.clone(), key: config.tls_key.clone() };
+    let tls = ClientTls::load(files).map_err(|cause| error.push(variable(cause.role()), error_chain(&cause)));
     Some((tls.ok()?, name.ok()?))
 }
 
-/// The setting that a file at fault comes from.
-fn variable(config: &Config, cause: &TlsError) -> &'static str {
-    match cause {
-        TlsError::File { path, .. } if config.tls_ca.as_ref() == Some(path) => "KELVIN_TLS_CA",
-        TlsError::File { path, .. } if config.tls_key.as_ref() == Some(path) => "KELVIN_TLS_KEY",
-        TlsError::Mismatch { .. } => "KELVIN_TLS_KEY",
+/// The setting that names the file of this role.
+fn variable(role: Role) -> &'static str {
+    match role {
+        Role::Ca => "KELVIN_TLS_CA",
+        Role::Key => "KELVIN_TLS_KEY",
+        Role::Tokens => "KELVIN_TOKEN_FILE",
         _ => "KELVIN_TLS_CERT",
     }
 }
 
-/// Puts in the token of this moment, as it stands in the file.
+/// Puts in the current token.
 pub(super) fn authorize(mut request: Request<Body>, tokens: Option<&Tokens>) -> Request<Body> {
     if let Some(tokens) = tokens {
         let token = HeaderValue::try_from(tokens.first());

@@ -13,7 +13,7 @@ use std::{
 use kelvin_credentials::{
     ClientAuth, ClientFiles, ClientTls, ServerFiles, ServerTls, TlsError,
     ca::{LocalCa, Pair, Usage},
-    peer_may_authenticate,
+    has_client_auth_eku,
 };
 use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
@@ -71,6 +71,7 @@ impl Secret {
         let files = ServerFiles {
             cert: self.path("tls.crt"),
             key: self.path("tls.key"),
+            external: None,
             client_ca: Some(self.path("ca.crt")),
         };
         ServerTls::load(files, client_auth)
@@ -78,7 +79,7 @@ impl Secret {
 
     pub(crate) fn client(&self) -> Result<Arc<ClientTls>, TlsError> {
         let [cert, key] = ["tls.crt", "tls.key"].map(|name| Some(self.path(name)));
-        ClientTls::load(ClientFiles { ca: self.path("ca.crt"), cert, key })
+        ClientTls::load(ClientFiles { ca: Some(self.path("ca.crt")), cert, key })
     }
 }
 
@@ -92,7 +93,7 @@ pub(crate) fn client_pair(ca: &LocalCa) -> Pair {
 
 /// Only a CA: a client without a certificate.
 pub(crate) fn anonymous(ca: &Path) -> Arc<ClientTls> {
-    ClientTls::load(ClientFiles { ca: ca.into(), cert: None, key: None }).unwrap()
+    ClientTls::load(ClientFiles { ca: Some(ca.into()), ..ClientFiles::default() }).unwrap()
 }
 
 /// What a client may do, as the server sees it.
@@ -116,7 +117,7 @@ pub(crate) async fn serve(tls: Arc<ServerTls>) -> SocketAddr {
                 let certificate = stream.get_ref().1.peer_certificates().map(|chain| chain[0].clone());
                 let seen = match certificate {
                     None => Seen::NoCertificate,
-                    Some(certificate) if peer_may_authenticate(&certificate) => Seen::MayAuthenticate,
+                    Some(certificate) if has_client_auth_eku(&certificate) => Seen::MayAuthenticate,
                     Some(_) => Seen::Certificate,
                 };
                 stream.write_all(&[seen as u8]).await?;

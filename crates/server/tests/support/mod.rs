@@ -80,7 +80,7 @@ impl Files {
     pub(crate) fn client_tls(&self, pair: Option<&str>) -> Arc<ClientTls> {
         let cert = pair.map(|name| self.path(&format!("{name}.pem")));
         let key = pair.map(|name| self.path(&format!("{name}.key")));
-        ClientTls::load(ClientFiles { ca: self.path("ca.pem"), cert, key }).unwrap()
+        ClientTls::load(ClientFiles { ca: Some(self.path("ca.pem")), cert, key }).unwrap()
     }
 }
 

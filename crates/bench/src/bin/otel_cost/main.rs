@@ -80,7 +80,7 @@ fn compare(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let (server_core, load_core) = machine::two_cores()?;
     machine::pin(load_core)?;
     let files = Files::make()?;
-    let tls = ClientTls::load(ClientFiles { ca: files.path("ca.crt"), cert: None, key: None })?;
+    let tls = ClientTls::load(ClientFiles { ca: Some(files.path("ca.crt")), ..ClientFiles::default() })?;
     let turn = Turn { server_core, files, tls: tls.config(), time: Duration::from_millis(arguments.millis) };
     println!(
         "{:<18}{:<10}{:>13}{:>8}{:>13}{:>24}",

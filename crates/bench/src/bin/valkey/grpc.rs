@@ -54,7 +54,8 @@ pub(crate) fn measure(
 ) -> Result<Measured> {
     let files = Files::make()?;
     let server = Running::start(variant, shape.acknowledge, core, &files)?;
-    let tls = ClientTls::load(ClientFiles { ca: files.path("ca.crt"), cert: None, key: None })?.config();
+    let tls =
+        ClientTls::load(ClientFiles { ca: Some(files.path("ca.crt")), ..ClientFiles::default() })?.config();
     let target = Target {
         address: server.address.to_string(),
         tls: Some(Tls { config: tls, name: "localhost".try_into()? }),

@@ -1,0 +1,165 @@
+//! Certificate chains, private keys and CA bundles from PEM files.
+
+use std::path::PathBuf;
+
+use kelvin_app::unix_now;
+use rustls::{Error, RootCertStore, sign::CertifiedKey};
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
+};
+use x509_parser::{certificate::X509Certificate, parse_x509_certificate, x509::X509Version};
+
+use crate::{
+    Role, TlsError,
+    file::{self, File, Loaded},
+    pem::{self, Section},
+    provider,
+};
+
+const CERTIFICATE: &str = "CERTIFICATE";
+
+/// A certificate chain and its key.
+pub type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// A certificate chain and its key, in this order; the key is the certificate's, which is valid now.
+pub(crate) fn pair(files: &[File]) -> Result<Loaded<CertifiedKey>, TlsError> {
+    let Loaded { value: (chain, key), expires } = identity(files)?;
+    let [cert_file, key_file] = [&files[0], &files[1]];
+    let value = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
+        Error::InconsistentKeys(_) => {
+            let (cert, key) = (cert_file.path.clone(), key_file.path.clone());
+            TlsError::Mismatch { role: key_file.role, cert, key }
+        }
+        error => key_file.error(format!("the private key cannot be used: {error}")),
+    })?;
+    Ok(Loaded { value, expires })
+}
+
+/// The same for a server. Clients that verify by webpki, ours among them, reject a CA's certificate as a server's,
+/// and `openssl req -x509` makes such certificates.
+pub(crate) fn server_pair(files: &[File]) -> Result<Loaded<CertifiedKey>, TlsError> {
+    let pair = pair(files)?;
+    let leaf = parse(&files[0], 0, &pair.value.cert[0])?;
+    let is_ca = leaf.basic_constraints().ok().flatten().is_some_and(|constraints| constraints.value.ca);
+    if is_ca {
+        return Err(files[0].error(
+            "section 1: the server's certificate is a CA certificate (CA:TRUE), which clients reject; issue one with \
+             CA:FALSE, or add `-addext basicConstraints=critical,CA:FALSE` to `openssl req -x509`",
+        ));
+    }
+    Ok(pair)
+}
+
+/// Chain and key, without the check that they belong together.
+pub(crate) fn identity(files: &[File]) -> Result<Loaded<Identity>, TlsError> {
+    let [cert_file, key_file] = [&files[0], &files[1]];
+    let chain = certificates(cert_file)?;
+    let leaf = parse(cert_file, 0, &chain[0])?;
+    if leaf.version() != X509Version::V3 {
+        return Err(cert_file.error("section 1: the certificate is not X.509 version 3"));
+    }
+    let (from, until) = (leaf.validity().not_before, leaf.validity().not_after);
+    if !(from.timestamp()..=until.timestamp()).contains(&unix_now()) {
+        let (role, path) = (cert_file.role, cert_file.path.clone());
+        return Err(TlsError::NotValidNow { role, path, from: from.to_string(), until: until.to_string() });
+    }
+    let expires = Some(until.timestamp());
+    Ok(Loaded { value: (chain, private_key(key_file)?), expires })
+}
+
+/// A bundle of CA certificates, all of which are trusted: while a CA is renewed, the old and the new one
+/// are both in it, most likely under one name. It expires when the last one does.
+pub(crate) fn roots(files: &[File]) -> Result<Loaded<RootCertStore>, TlsError> {
+    let mut value = RootCertStore::empty();
+    let mut expires = None;
+    for (index, certificate) in certificates(&files[0])?.into_iter().enumerate() {
+        let parsed = parse(&files[0], index, &certificate)?;
+        expires = expires.max(Some(parsed.validity().not_after.timestamp()));
+        value
+            .add(certificate.clone())
+            .map_err(|error| files[0].error(format!("section {}: {error}", index + 1)))?;
+    }
+    Ok(Loaded { value, expires })
+}
+
+/// At least one certificate, and nothing else.
+pub(crate) fn certificates(file: &File) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let mut certificates = Vec::new();
+    for (index, Section { label, der }) in sections(file)?.into_iter().enumerate() {
+        if label != CERTIFICATE {
+            return Err(unexpected(file, index, label, "only certificates (CERTIFICATE)"));
+        }
+        let der = CertificateDer::from(der);
+        parse(file, index, &der)?;
+        certificates.push(der);
+    }
+    if certificates.is_empty() {
+        return Err(file.error("contains no certificate in PEM"));
+    }
+    Ok(certificates)
+}
+
+/// Exactly one private key. `openssl ecparam -genkey` writes the curve before it.
+fn private_key(file: &File) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let mut key = None;
+    for (index, Section { label, der }) in sections(file)?.into_iter().enumerate() {
+        let this: PrivateKeyDer<'static> = match label {
+            "PRIVATE KEY" => PrivatePkcs8KeyDer::from(der).into(),
+            "RSA PRIVATE KEY" => PrivatePkcs1KeyDer::from(der).into(),
+            "EC PRIVATE KEY" => PrivateSec1KeyDer::from(der).into(),
+            "EC PARAMETERS" if key.is_none() => continue,
+            "ENCRYPTED PRIVATE KEY" => {
+                return Err(file.error(format!("section {}: {}", index + 1, pem::ENCRYPTED)));
+            }
+            label => {
+                let expected = "one PRIVATE KEY, EC PRIVATE KEY or RSA PRIVATE KEY";
+                return Err(unexpected(file, index, label, expected));
+            }
+        };
+        if key.replace(this).is_some() {
+            return Err(file.error(format!("section {}: a second private key", index + 1)));
+        }
+    }
+    key.ok_or_else(|| file.error("contains no private key in PEM"))
+}
+
+/// Certificates and key as PEM without anything else, for libraries that read PEM themselves: they would skip what
+/// they do not recognise.
+pub(crate) fn to_pem((chain, key): &Identity) -> (Vec<u8>, Vec<u8>) {
+    let label = match key {
+        PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+        PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+        _ => "PRIVATE KEY",
+    };
+    (chain_to_pem(chain), pem::encode(label, key.secret_der()).into_bytes())
+}
+
+pub(crate) fn chain_to_pem(chain: &[CertificateDer<'_>]) -> Vec<u8> {
+    chain.iter().flat_map(|certificate| pem::encode(CERTIFICATE, certificate).into_bytes()).collect()
+}
+
+fn sections(file: &File) -> Result<Vec<Section<'_>>, TlsError> {
+    pem::sections(&file.content).map_err(|problem| file.error(problem))
+}
+
+fn parse<'a>(
+    file: &File,
+    index: usize,
+    certificate: &'a CertificateDer<'_>,
+) -> Result<X509Certificate<'a>, TlsError> {
+    match parse_x509_certificate(certificate) {
+        Ok(([], parsed)) => Ok(parsed),
+        Ok(_) => Err(file.error(format!("section {}: data after the certificate", index + 1))),
+        Err(_) => Err(file.error(format!("section {}: not a valid X.509 certificate", index + 1))),
+    }
+}
+
+fn unexpected(file: &File, index: usize, label: &str, expected: &str) -> TlsError {
+    file.error(format!("section {}: unexpected label {label:?}; expected {expected}", index + 1))
+}
+
+/// Reads a certificate chain and its key, for one connection.
+pub fn read_identity(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Identity, TlsError> {
+    let files = file::read(&[(Role::Certificate, cert.into()), (Role::Key, key.into())])?;
+    Ok((certificates(&files[0])?, private_key(&files[1])?))
+}
