@@ -93,7 +93,7 @@ fn pods_take_the_usual_fields() {
             ("/dnsPolicy", json!("None")),
             ("/dnsConfig", json!({"nameservers": ["192.0.2.53"]})),
             ("/hostAliases/0/ip", json!("192.0.2.7")),
-            ("/initContainers/0/name", json!("helper")),
+            ("/initContainers/0/name", json!("prepare")),
             ("/containers/1/name", json!("helper")),
             ("/containers/0/lifecycle/preStop/sleep/seconds", json!(1)),
             ("/containers/0/envFrom", json!([{"configMapRef": {"name": "proxy"}}])),
