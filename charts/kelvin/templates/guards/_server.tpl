@@ -28,8 +28,8 @@
 {{- fail "store.valkey.address is set, but store.kind is memory: set store.kind to valkey, or leave the address out" -}}
 {{- end -}}
 {{- with dig "limits" "memory" "" (default dict $values.server.resources) -}}
-{{- if gt (mul $values.store.maxReadings 24) (include "kelvin.bytes" . | int64) -}}
-{{- fail (printf "store.maxReadings is %d, at about 24 bytes each more than server.resources.limits.memory (%s): lower the one or raise the other" (int64 $values.store.maxReadings) .) -}}
+{{- if gt (include "kelvin.bytes" (trimSuffix "B" $values.store.memoryLimit) | int64) (include "kelvin.bytes" . | int64) -}}
+{{- fail (printf "store.memoryLimit (%s) is more than server.resources.limits.memory (%s): lower the one or raise the other" $values.store.memoryLimit .) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

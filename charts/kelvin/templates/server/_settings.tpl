@@ -2,6 +2,7 @@
 {{- define "kelvin.server.settings" -}}
 LISTEN: "[::]:{{ .Values.server.port }}"
 HEALTH_LISTEN: "[::]:8081"
+MAX_CONNECTIONS: {{ int64 .Values.server.maxConnections | quote }}
 REFLECTION: {{ .Values.server.reflection }}
 TOKEN_FILE: /etc/kelvin/tokens/tokens
 DRAIN_DELAY: {{ include "kelvin.value" (list . "server.drain.delaySeconds") }}s

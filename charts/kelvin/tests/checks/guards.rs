@@ -28,7 +28,7 @@ const REFUSED: [(&[&str], &str); 45] = [
     (&["fullnameOverride=a-name-that-is-longer-than-any-should-be"], "longer than 35 characters"),
     (&["fullnameOverride=Kelvin"], "set fullnameOverride to small letters, digits and hyphens"),
     (&["server.port=8081"], "server.port is 8081, the port of the health checks"),
-    (&["store.maxReadings=100000000"], "lower the one or raise the other"),
+    (&["store.memoryLimit=1GiB"], "lower the one or raise the other"),
     (&["alerting.low=70"], "alerting.low (70) is not below alerting.high (60)"),
     (
         &["clients.unary.intervalMin=2s"],

@@ -1,6 +1,6 @@
 //! What values become.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use serde_json::json;
 
@@ -81,6 +81,30 @@ fn grace_period_covers_drain() {
     assert_eq!(pod.at("/spec/terminationGracePeriodSeconds"), 77);
     assert_eq!(variable(&objects, "kelvin-server", "KELVIN_DRAIN_DELAY").as_deref(), Some("7s"));
     assert_eq!(variable(&objects, "kelvin-server", "KELVIN_DRAIN_TIMEOUT").as_deref(), Some("60s"));
+}
+
+/// The table in README is what the limits add up to, and the memory limit covers it.
+#[test]
+fn default_limits_fit_the_memory_limit() {
+    let readme = fs::read_to_string(helm::chart().join("README.md")).expect("the chart has a README");
+    let (_, table) = readme.split_once("  | what | MiB |").expect("README has the table");
+    let rows: Vec<(&str, u64)> = table
+        .lines()
+        .skip(2)
+        .map_while(|line| line.trim().strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "))
+        .map(|(what, size)| (what, size.parse().expect("MiB")))
+        .collect();
+    let (total, parts) = rows.split_last().expect("rows");
+    assert_eq!(parts.iter().map(|(_, size)| size).sum::<u64>(), total.1, "{parts:?}");
+
+    let Some(objects) = helm::render(&[]) else { return };
+    let limit = pod(&objects, "kelvin-server").container().text("/resources/limits/memory").to_owned();
+    assert!(total.0.ends_with(&format!("a memory limit of {limit}")), "{limit}: {}", total.0);
+    assert!(total.1 <= limit.trim_end_matches("Mi").parse().expect("MiB"), "{rows:?} is more than {limit}");
+    let store = variable(&objects, "kelvin-server", "KELVIN_STORE_MEMORY_LIMIT");
+    assert_eq!(store, Some(format!("{}MiB", parts[0].1)));
+    let connections = variable(&objects, "kelvin-server", "KELVIN_MAX_CONNECTIONS");
+    assert_eq!(connections.as_deref(), Some("2000"), "1,000 without and 1,000 with an authenticated call");
 }
 
 #[test]
