@@ -30,15 +30,18 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     find crates -name '*.rs' -exec touch {} + \
     && cargo build --release --locked -p kelvin-server -p kelvin-client
 ARG SOURCE_DATE_EPOCH=0
-RUN install -Dt /out target/release/kelvin-server target/release/kelvin-client \
-    && touch --date="@$SOURCE_DATE_EPOCH" /out/*
+# One tree for each image, folders included: COPY would give those that it creates the time of the build, and with it the
+# layer another digest.
+RUN install -Dt /out/server/usr/local/bin target/release/kelvin-server \
+    && install -Dt /out/client/usr/local/bin target/release/kelvin-client \
+    && find /out -exec touch --date="@$SOURCE_DATE_EPOCH" {} +
 
 FROM build AS build-cli
 ARG SOURCE_DATE_EPOCH=0
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     cargo build --release --locked -p kelvin \
-    && install -Dt /out target/release/kelvin \
-    && touch --date="@$SOURCE_DATE_EPOCH" /out/*
+    && install -Dt /out/cli/usr/local/bin target/release/kelvin \
+    && find /out -exec touch --date="@$SOURCE_DATE_EPOCH" {} +
 
 FROM ${RUNTIME_IMAGE}${RUNTIME_DIGEST:+@$RUNTIME_DIGEST} AS runtime
 USER 65532:65532
@@ -53,20 +56,20 @@ LABEL org.opencontainers.image.version=$VERSION \
 FROM runtime AS cli
 LABEL org.opencontainers.image.title=kelvin-cli \
       org.opencontainers.image.description="Demo, certificates and load"
-COPY --from=build-cli /out/kelvin /usr/local/bin/kelvin
+COPY --from=build-cli /out/cli /
 ENTRYPOINT ["/usr/local/bin/kelvin"]
 
 FROM runtime AS client
 LABEL org.opencontainers.image.title=kelvin-client \
       org.opencontainers.image.description="Four kinds of sensor, one for each gRPC call type"
-COPY --from=build /out/kelvin-client /usr/local/bin/kelvin-client
+COPY --from=build /out/client /
 HEALTHCHECK --interval=10s --timeout=3s CMD ["/usr/local/bin/kelvin-client", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/kelvin-client"]
 
 FROM runtime AS server
 LABEL org.opencontainers.image.title=kelvin-server \
       org.opencontainers.image.description="Collects temperature readings over gRPC"
-COPY --from=build /out/kelvin-server /usr/local/bin/kelvin-server
+COPY --from=build /out/server /
 EXPOSE 50051
 HEALTHCHECK --interval=10s --timeout=3s CMD ["/usr/local/bin/kelvin-server", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/kelvin-server"]
