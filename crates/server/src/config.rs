@@ -3,6 +3,9 @@ use std::{net::SocketAddr, num::NonZeroU32, num::NonZeroUsize, path::PathBuf, ti
 use kelvin_app::{Bytes, SettingsError};
 use kelvin_store::{AlertSettings, Limits};
 
+/// The SDK keeps 2000 series per instrument and merges all further ones into one.
+const MAX_SENSOR_METRICS: usize = 1900;
+
 kelvin_app::words! {
     /// Whether clients show certificates.
     pub enum Mtls {
@@ -88,6 +91,8 @@ kelvin_app::settings! {
         pub alert_high: Option<f64> = "",
         /// Alert at this robust z-score against the sensor's recent history; empty for never.
         pub alert_z_score: Option<f64> = "6",
+        /// Sensors with gauges of their own (`kelvin.sensor.temperature` and others), at most 1900; 0 for none.
+        pub sensor_metrics: usize = "0",
         /// How far ahead of the server's clock a timestamp may be.
         pub max_clock_skew: Duration = "1h",
 
@@ -217,6 +222,9 @@ fn check_limits(config: &Config, error: &mut SettingsError) {
             error.push(variable, "must be longer than nothing");
         }
     }
+    if config.sensor_metrics > MAX_SENSOR_METRICS {
+        error.push("KELVIN_SENSOR_METRICS", format_args!("must be at most {MAX_SENSOR_METRICS}"));
+    }
     if config.keepalive_interval < Duration::from_secs(1) {
         error.push("KELVIN_KEEPALIVE_INTERVAL", "must be at least 1s, in which TCP counts");
     }
@@ -271,6 +279,7 @@ mod tests {
             ("KELVIN_MAX_SENSORS", "0"),
             ("KELVIN_MAX_STREAM_AGE", "0s"),
             ("KELVIN_MAX_MESSAGE_SIZE", "1B"),
+            ("KELVIN_SENSOR_METRICS", "1901"),
             ("KELVIN_ALERT_LOW", "30"),
             ("KELVIN_ALERT_HIGH", "20"),
             ("KELVIN_ALERT_Z_SCORE", "-1"),
@@ -289,6 +298,7 @@ mod tests {
                 "KELVIN_MAX_SENSORS",
                 "KELVIN_ALERT_LOW",
                 "KELVIN_ALERT_Z_SCORE",
+                "KELVIN_SENSOR_METRICS",
                 "KELVIN_MAX_MESSAGE_SIZE",
                 "KELVIN_MAX_STREAM_AGE",
                 "KELVIN_VALKEY_ADDRESS",

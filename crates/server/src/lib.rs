@@ -14,6 +14,7 @@ mod listen;
 mod metrics;
 mod preface;
 mod rpc;
+mod sensor_metrics;
 mod server;
 mod status;
 mod throttle;

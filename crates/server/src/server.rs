@@ -26,7 +26,7 @@ use crate::{
     listen::listeners,
     metrics::Metrics,
     rpc::Gate,
-    valkey,
+    sensor_metrics, valkey,
     worker::{Running, Worker},
 };
 
@@ -137,6 +137,10 @@ impl Server {
         let every = self.shared.config.reload_interval;
         if let Some(tls) = &self.shared.tls {
             background.spawn(tls.watch(every, &self.meter));
+        }
+        let sensors = self.shared.config.sensor_metrics;
+        if sensors > 0 {
+            background.spawn(sensor_metrics::report(self.opener.clone(), sensors, self.meter.clone()));
         }
         if let Some(tokens) = &self.tokens {
             background.spawn(tokens.watch(every, &self.meter));

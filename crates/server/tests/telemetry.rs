@@ -203,3 +203,46 @@ async fn changed_secrets_of_the_store_are_counted_and_what_is_broken_is_refused(
     std::fs::write(&ca, kelvin_credentials::ca::LocalCa::generate().unwrap().pem()).unwrap();
     counted("result", ("ok", 2)).await;
 }
+
+/// The last values of a gauge by sensor.
+fn by_sensor(received: &Received, metric: &str) -> BTreeMap<String, f64> {
+    let Some((_, metric)) = received.metrics().filter(|(_, known)| known.name == metric).last() else {
+        return BTreeMap::new();
+    };
+    let Some(Data::Gauge(gauge)) = &metric.data else { panic!("{metric:?}") };
+    let points = gauge.data_points.iter().map(|point| {
+        let Some(Value::AsDouble(value)) = point.value else { panic!("{point:?}") };
+        (text(&point.attributes, "kelvin.sensor.id").unwrap().to_owned(), value)
+    });
+    points.collect()
+}
+
+#[tokio::test]
+async fn sensor_gauges_are_limited_and_keep_their_sensors() {
+    let receiver = Receiver::start().await.unwrap();
+    let telemetry = observed_by(&receiver);
+    let settings = [("KELVIN_SENSOR_METRICS", "5"), ("KELVIN_RECENT_WINDOW", "2")];
+    let server = TestServer::start_observed(Files::new(), &settings, &telemetry).await;
+    let mut client = server.client().await;
+    let now = kelvin_app::unix_now();
+    let sent: Vec<_> = [10.0, 20.0, 30.0]
+        .into_iter()
+        .flat_map(|t| (0..50).map(move |n| reading(&format!("s{n}"), t, now)))
+        .collect();
+    client.stream_sensor_readings(iter(sent)).await.unwrap();
+    let reported = async |metric: &'static str, expected: f64| {
+        eventually(metric, || async {
+            let provider = telemetry.meter_provider();
+            tokio::task::spawn_blocking(move || provider.force_flush()).await.unwrap().unwrap();
+            let values = receiver.look(|received| by_sensor(received, metric));
+            let all = values.values().all(|value| (value - expected).abs() < 1e-9);
+            (values.len() == 5 && all).then(|| values.into_keys().collect::<Vec<_>>())
+        })
+        .await
+    };
+    let first = reported("kelvin.sensor.temperature", 30.0).await;
+    assert_eq!(reported("kelvin.sensor.temperature.mean", 25.0).await, first);
+    let sent: Vec<_> = (0..50).rev().map(|n| reading(&format!("s{n}"), 40.0, now)).collect();
+    client.stream_sensor_readings(iter(sent)).await.unwrap();
+    assert_eq!(reported("kelvin.sensor.temperature", 40.0).await, first);
+}

@@ -145,6 +145,15 @@ impl Store {
         }
     }
 
+    /// Whether this process reports what the store holds: of the processes that share one, one does.
+    #[must_use]
+    pub fn is_reporter(&self) -> bool {
+        match &self.0 {
+            Handle::Memory(_) => true,
+            Handle::Valkey(valkey) => valkey.is_reporter(),
+        }
+    }
+
     /// A page of at most `page_size` sensors, in an order that stays; the first page has the empty token.
     pub async fn list(&self, page_token: &str, page_size: usize) -> Result<Page, StoreError> {
         match &self.0 {

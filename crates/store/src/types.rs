@@ -166,6 +166,8 @@ pub struct Stats {
     pub standard_deviation: f64,
     /// The reading that arrived last.
     pub last: Reading,
+    /// How long ago it arrived.
+    pub idle: Duration,
     /// Mean of the newest [`Limits::recent_window`] readings.
     pub recent_mean: f64,
     /// How many readings `recent_mean` is of.

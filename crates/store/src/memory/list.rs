@@ -37,7 +37,7 @@ impl Memory {
             }
             slots.sort_unstable_by(order);
             page.sensors.extend(slots.iter().map(|(_, slot)| {
-                (slot.sensor.id.to_string(), slot.sensor.stats(self.shared.limits.recent_window))
+                (slot.sensor.id.to_string(), slot.stats(now, self.shared.limits.recent_window))
             }));
             if more {
                 page.next = page.sensors.last().map(|(id, _)| page_token::encode(id));

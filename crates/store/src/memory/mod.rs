@@ -101,10 +101,10 @@ impl Memory {
     }
 
     pub(crate) fn stats(&self, sensor_id: &str) -> Option<Stats> {
-        let hash = self.hash(sensor_id);
+        let (hash, now) = (self.hash(sensor_id), self.now());
         let shard = self.lock(shard_of(hash));
-        let sensor = shard.get(hash, sensor_id, self.now(), self.shared.idle)?;
-        Some(sensor.stats(self.shared.limits.recent_window))
+        let slot = shard.slot(hash, sensor_id, now, self.shared.idle)?;
+        Some(slot.stats(now, self.shared.limits.recent_window))
     }
 
     /// Locks once a shard; a panic under the lock leaves nothing half done that a later append could not live with.

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use compact_str::CompactString;
 
 use super::{history::History, quota::Reservation};
@@ -85,7 +87,7 @@ impl Sensor {
         }
     }
 
-    pub(super) fn stats(&self, recent_window: usize) -> Stats {
+    pub(super) fn stats(&self, recent_window: usize, idle: Duration) -> Stats {
         let recent = self.history.newest(recent_window);
         Stats {
             count: self.summary.count,
@@ -94,6 +96,7 @@ impl Sensor {
             max: self.summary.max,
             standard_deviation: self.summary.standard_deviation(),
             last: *self.history.last().expect("a sensor holds at least one reading"),
+            idle,
             recent_mean: recent.iter().sum::<f64>() / recent.len() as f64,
             recent_count: u32::try_from(recent.len()).unwrap_or(u32::MAX),
             held: self.history.len() as u64,

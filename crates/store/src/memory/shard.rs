@@ -1,4 +1,4 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use compact_str::CompactString;
 use hashbrown::{HashTable, hash_table::Entry};
@@ -8,7 +8,7 @@ use super::{
     quota::{MemoryUse, Quota, Reservation},
     sensor::{Run, Sensor},
 };
-use crate::{Limits, Reading, Refusal, Report, detector::Rules};
+use crate::{Limits, Reading, Refusal, Report, Stats, detector::Rules};
 
 /// A place in the table: tables are half to seven eighths full, and a place has a control byte.
 const SLOT: usize = (size_of::<Slot>() + 1) * 3 / 2;
@@ -65,8 +65,12 @@ pub(super) struct Shared {
 impl Shard {
     /// The sensor, unless it is not known or has been idle too long.
     pub(super) fn get(&self, hash: u64, id: &str, now: u64, idle: u64) -> Option<&Sensor> {
+        self.slot(hash, id, now, idle).map(|slot| &*slot.sensor)
+    }
+
+    pub(super) fn slot(&self, hash: u64, id: &str, now: u64, idle: u64) -> Option<&Slot> {
         let slot = self.sensors.find(hash, |slot| slot.sensor.id == id)?;
-        (!slot.is_idle(now, idle)).then_some(&slot.sensor)
+        (!slot.is_idle(now, idle)).then_some(slot)
     }
 
     /// Stores the readings of one sensor.
@@ -145,6 +149,10 @@ impl Shared {
 }
 
 impl Slot {
+    pub(super) fn stats(&self, now: u64, recent_window: usize) -> Stats {
+        self.sensor.stats(recent_window, Duration::from_millis(now.saturating_sub(self.last_seen)))
+    }
+
     /// Counts the memory that the sensor takes now. At the limit the sensor that writes gives up its own oldest
     /// readings, so that nobody can push out what others stored; returns how many.
     fn account(&mut self, memory: &MemoryUse) -> usize {

@@ -23,7 +23,7 @@ const LEASE: Duration = Duration::from_secs(15);
 pub(super) struct Held(Mutex<Option<(Instant, u64, u64)>>);
 
 impl Held {
-    fn get(&self) -> Option<(u64, u64)> {
+    pub(super) fn get(&self) -> Option<(u64, u64)> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.filter(|(when, ..)| when.elapsed() < LEASE).map(|(_, sensors, readings)| (sensors, readings))
     }

@@ -1,6 +1,6 @@
 use redis::Value;
 
-use super::{ValkeyStore, keys::Partition, record::Record, scripts::TAIL, text};
+use super::{ValkeyStore, keys::Partition, now, record::Record, scripts::TAIL, text};
 use crate::{Page, Stats, StoreError, page_token};
 
 /// Sensors asked for in one call.
@@ -72,7 +72,7 @@ impl ValkeyStore {
         let known = names.iter().zip(answers.chunks(2)).filter_map(|(name, answer)| {
             let [Value::BulkString(record), Value::BulkString(tail)] = answer else { return None };
             let record = self.shared.alive(Record::read(record)?)?;
-            Some((name.clone(), record.stats(tail, window)))
+            Some((name.clone(), record.stats(tail, window, now())))
         });
         Ok(known.collect())
     }

@@ -165,6 +165,11 @@ impl ValkeyStore {
         }
     }
 
+    /// Whether this process holds the lease to report what the shared store holds.
+    pub(crate) fn is_reporter(&self) -> bool {
+        self.shared.held.get().is_some()
+    }
+
     /// Asks something that changes nothing.
     async fn ask(
         &self,
@@ -194,8 +199,7 @@ impl Shared {
 
     /// The clocks of this machine and of Valkey's are taken for the same here; the scripts go by Valkey's alone.
     fn alive(&self, record: Record) -> Option<Record> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        (!record.is_idle(now.as_secs_f64() * 1e3, self.idle)).then_some(record)
+        (!record.is_idle(now(), self.idle)).then_some(record)
     }
 
     fn time(&self, operation: &'static str, start: Instant) {
@@ -220,6 +224,12 @@ async fn renew(nodes: Arc<Nodes>) {
     }
     // Nobody changes them any more.
     std::future::pending::<()>().await;
+}
+
+/// Milliseconds since the epoch by this machine's clock.
+fn now() -> f64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    now.as_secs_f64() * 1e3
 }
 
 fn text(value: &Value) -> Option<&str> {

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::{Reading, Stats};
 
 /// Bytes of a stored reading.
@@ -40,8 +42,8 @@ impl Record {
         now - self.seen >= idle
     }
 
-    /// With the newest readings for the recent mean.
-    pub(super) fn stats(&self, tail: &[u8], recent_window: usize) -> Stats {
+    /// With the newest readings for the recent mean; `now` as in [`Record::is_idle`].
+    pub(super) fn stats(&self, tail: &[u8], recent_window: usize, now: f64) -> Stats {
         let skip = (tail.len() / READING).saturating_sub(usize::try_from(self.held).unwrap_or(usize::MAX));
         let recent: Vec<f64> =
             unpack(tail).skip(skip).map(|reading| reading.temperature).take(recent_window).collect();
@@ -52,6 +54,7 @@ impl Record {
             max: self.max,
             standard_deviation: (self.m2 / self.count as f64).sqrt(),
             last: self.last,
+            idle: Duration::from_secs_f64((now - self.seen).max(0.0) / 1e3),
             recent_mean: recent.iter().sum::<f64>() / recent.len() as f64,
             recent_count: u32::try_from(recent.len()).unwrap_or(u32::MAX),
             held: self.held,

@@ -33,7 +33,9 @@ pub(crate) async fn readings_come_back_in_order_of_arrival(maker: &impl Maker) {
     let expected = |temperature, sign| times.map(|at| reading(temperature, sign * at)).to_vec();
     assert_eq!(read(&store, "a", Query::default()).await, expected(1.0, 1));
     assert_eq!(read(&store, "{b}", Query::default()).await, expected(2.0, -1));
-    assert_eq!(store.stats("a").await.unwrap().unwrap().last, reading(1.0, 7));
+    let stats = store.stats("a").await.unwrap().unwrap();
+    assert_eq!(stats.last, reading(1.0, 7));
+    assert!(stats.idle < Duration::from_secs(5), "{:?}", stats.idle);
     assert_eq!(append(&store, &[]).await.stored, 0);
 }
 
