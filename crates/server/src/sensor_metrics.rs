@@ -159,13 +159,13 @@ mod tests {
 
     use super::*;
 
-    async fn store() -> Store {
+    async fn store(idle: Duration) -> Store {
         let limits = Limits {
             readings_per_sensor: 10,
             sensors: 10_000,
             readings: 100_000,
             memory: usize::MAX,
-            idle: Duration::from_millis(200),
+            idle,
             recent_window: 2,
         };
         let alerts = AlertSettings { low: None, high: None, z_score: None };
@@ -187,7 +187,7 @@ mod tests {
 
     #[tokio::test]
     async fn taken_places_are_kept_while_their_sensors_are_heard() {
-        let (store, mut places) = (store().await, places(5));
+        let (store, mut places) = (store(Duration::from_hours(1)).await, places(5));
         send(&store, 0..3).await;
         places.refresh(&store).await.unwrap();
         assert_eq!(places.taken.len(), 3);
@@ -203,7 +203,7 @@ mod tests {
 
     #[tokio::test]
     async fn silent_sensor_passes_its_place_on() {
-        let (store, mut places) = (store().await, places(1));
+        let (store, mut places) = (store(Duration::from_millis(200)).await, places(1));
         send(&store, 0..1).await;
         places.refresh(&store).await.unwrap();
         assert!(places.taken.contains_key("sensor-0"));

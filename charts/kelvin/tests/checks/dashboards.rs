@@ -25,9 +25,11 @@ fn array(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// Panels that ask for data; rows and texts do not.
+/// Panels that ask for data, those of collapsed rows included; rows and texts do not.
 fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
-    array(&dashboard["panels"]).filter(|panel| panel["type"] != "row" && panel["type"] != "text")
+    array(&dashboard["panels"])
+        .flat_map(|panel| std::iter::once(panel).chain(array(&panel["panels"])))
+        .filter(|panel| panel["type"] != "row" && panel["type"] != "text")
 }
 
 #[test]
@@ -54,7 +56,7 @@ fn they_are_told_apart_and_can_be_narrowed_down() {
         let variables: Vec<_> = array(&dashboard["templating"]["list"])
             .filter_map(|variable| variable["name"].as_str())
             .collect();
-        assert_eq!(variables, ["datasource", "namespace", "pod"], "{name}");
+        assert_eq!(variables[..4], ["datasource", "namespace", "job", "pod"], "{name}");
         let ids: BTreeSet<_> =
             array(&dashboard["panels"]).map(|panel| panel["id"].as_u64().expect("an id")).collect();
         assert_eq!(ids.len(), array(&dashboard["panels"]).count(), "{name}: two panels have the same id");
@@ -132,8 +134,14 @@ fn queries() -> Vec<String> {
     for (_, dashboard) in dashboards() {
         for target in panels(&dashboard).flat_map(|panel| array(&panel["targets"])) {
             let expr = target["expr"].as_str().expect("a query");
-            let values =
-                [("$__rate_interval", "1m"), ("$__range", "1h"), ("$namespace", "kelvin"), ("$pod", ".*")];
+            let values = [
+                ("$__rate_interval", "1m"),
+                ("$__range", "1h"),
+                ("$namespace", "kelvin"),
+                ("$job", ".*"),
+                ("$pod", ".*"),
+                ("$sensor", ".*"),
+            ];
             queries
                 .push(values.iter().fold(expr.to_owned(), |expr, (name, value)| expr.replace(name, value)));
         }
@@ -177,7 +185,7 @@ fn every_metric_of_ours_exists() {
 }
 
 /// Attributes of ours that are labels.
-const LABELS: [&str; 2] = ["kelvin_rpc", "kelvin_store"];
+const LABELS: [&str; 3] = ["kelvin_rpc", "kelvin_sensor_id", "kelvin_store"];
 
 /// Whether a metric in Prometheus is this instrument: its unit and kind are added to the name.
 fn suffixed(metric: &str, instrument: &str) -> bool {
