@@ -47,10 +47,13 @@ STEPS := $(if $(ON_KIND),cluster) namespaces cert-manager monitoring jaeger coll
 # What the images contain names them on the nodes: a new build rolls the pods, the same one does not.
 LOADED_TAG = $(shell mk/content-tag $(IMAGES))
 
+# Grafana without a login, for who reaches this machine's loopback anyway.
+PROMETHEUS_ON_KIND := --set-json 'grafana.grafana\.ini.auth\.anonymous={"enabled":true,"org_role":"Viewer"}'
+
 # $(call source,PREFIX OF THE VARIABLES): where a third-party chart comes from.
 source = $(if $(CHARTS),$(CHARTS)/$($(1)_CHART),$($(1)_CHART) --repo $($(1)_REPO) --version $($(1)_VERSION))
 # $(call chart,NAME,NAMESPACE,PREFIX): what helm has to know of its release.
-chart = $(1) $(call source,$(3)) --namespace $(2) --values k8s/$($(3)_CHART).yaml $($(3)_ARGS)
+chart = $(1) $(call source,$(3)) --namespace $(2) --values k8s/$($(3)_CHART).yaml $(if $(ON_KIND),$($(3)_ON_KIND)) $($(3)_ARGS)
 # $(call release,NAME,NAMESPACE,PREFIX,STEP): the label tells later runs that this is not somebody else's.
 release = mk/tools helm kubectl && $(if $(ON_KIND),,mk/ours "$(HELM)" "$(KUBECTL)" $(4) $(1) $(2) "$(ADOPT)" &&) \
   mk/progress "$(KUBECTL)" $(2) $(HELM) upgrade --install $(call chart,$(1),$(2),$(3)) \
