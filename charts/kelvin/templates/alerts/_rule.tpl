@@ -21,6 +21,17 @@ kind: PrometheusRule
       "annotations" $root.Values.alerts.annotations) }}
 {{- end -}}
 
+{{/* Where an alert leads: (list $ "KelvinServerDown" "kelvin-overview"). */}}
+{{- define "kelvin.alert.links" -}}
+{{- $alerts := (index . 0).Values.alerts -}}
+{{- with $alerts.runbookUrl }}
+runbook_url: {{ . }}#{{ index $ 1 | lower }}
+{{- end }}
+{{- with $alerts.grafanaUrl }}
+dashboard_url: {{ . | trimSuffix "/" }}/d/{{ index $ 2 }}
+{{- end }}
+{{- end -}}
+
 {{/* `job` of a program's metrics: (list $ "server"). */}}
 {{- define "kelvin.job" -}}
 {{ (index . 0).Release.Namespace }}/{{ include "kelvin.fullname" (index . 0) }}-{{ index . 1 }}
