@@ -1,0 +1,89 @@
+use std::{
+    env, fs, future,
+    io::{self, BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use core_affinity::CoreId;
+use kelvin_credentials::{ClientFiles, ClientTls};
+use kelvin_server::{Config, Server};
+use kelvin_telemetry::Telemetry;
+
+use crate::{Result, connection::Endpoint, files::Files, machine};
+
+/// The server in a process of its own, which ends with this value.
+pub(crate) struct Running {
+    child: Child,
+    address: String,
+    files: Files,
+}
+
+impl Running {
+    /// Starts it on a core.
+    pub(crate) fn start(history: u32, core: CoreId) -> Result<Self> {
+        let files = Files::make().map_err(|error| error.to_string())?;
+        machine::pin(core)?;
+        let mut child = Command::new(env::current_exe()?)
+            .arg("serve")
+            .arg(files.folder.path())
+            .arg(history.to_string())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut address = String::new();
+        let output = child.stdout.take().ok_or("the server has no output")?;
+        BufReader::new(output).read_line(&mut address)?;
+        Ok(Self { child, address: address.trim().to_owned(), files })
+    }
+
+    pub(crate) fn endpoint(&self) -> Result<Endpoint> {
+        let files = ClientFiles { ca: self.files.path("ca.crt"), cert: None, key: None };
+        Ok(Endpoint { address: self.address.parse()?, tls: ClientTls::load(files)?.config() })
+    }
+
+    /// Processor seconds so far.
+    pub(crate) fn cpu_time(&self) -> f64 {
+        machine::cpu_time(self.child.id()).unwrap_or_default()
+    }
+
+    /// Bytes of memory, as the kernel counts them.
+    pub(crate) fn resident(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+        kibibytes.unwrap_or_default() * 1024
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Serves until the process is killed; says on standard output where.
+pub(crate) fn serve(files: &Path, history: u32) -> Result<()> {
+    let file = |name| files.join(name).display().to_string();
+    let config = Config::from_pairs([
+        ("KELVIN_LISTEN", "127.0.0.1:0".to_owned()),
+        ("KELVIN_HEALTH_LISTEN", String::new()),
+        ("KELVIN_WORKERS", "1".to_owned()),
+        ("KELVIN_TLS_CERT", file("server.crt")),
+        ("KELVIN_TLS_KEY", file("server.key")),
+        ("KELVIN_TOKEN_FILE", file("token")),
+        ("KELVIN_MAX_SENSORS", "1000000".to_owned()),
+        ("KELVIN_MAX_READINGS", "1000000000".to_owned()),
+        ("KELVIN_MAX_READINGS_PER_SENSOR", history.to_string()),
+        ("KELVIN_STORE_MEMORY_LIMIT", "2GiB".to_owned()),
+    ])?;
+    let telemetry = Telemetry::builder("kelvin-server", env!("CARGO_PKG_VERSION")).build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let server = Server::build(config, &telemetry)?;
+        println!("{}", server.local_addr());
+        io::stdout().flush()?;
+        Ok(server.run(future::pending()).await?)
+    })
+}
