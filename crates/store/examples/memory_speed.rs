@@ -1,9 +1,14 @@
 //! How fast the memory store takes readings in and gives them back, on one core:
 //! `cargo run --release -p kelvin-store --example memory_speed`.
 
-use std::time::{Duration, Instant};
+use std::{
+    num::NonZeroU64,
+    time::{Duration, Instant},
+};
 
-use kelvin_store::{AlertSettings, Batch, Kind, Limits, Opener, Query, Reading, Report, Store};
+use kelvin_store::{
+    AggregateQuery, AlertSettings, Batch, Kind, Limits, Opener, Query, Reading, Report, Store,
+};
 use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 
 const READINGS: usize = 8_000_000;
@@ -35,6 +40,13 @@ async fn main() {
         }
     }
     print("read back, 10,000 of a sensor", count, start.elapsed());
+    let query = AggregateQuery { since: None, until: None, step: NonZeroU64::new(4000).expect("not zero") };
+    let (mut count, start) = (0, Instant::now());
+    while count < 8 * READINGS {
+        let windows = store.aggregate("sensor-0", &query).await.expect("memory is there").windows;
+        count += windows.iter().map(|window| usize::try_from(window.count).expect("few")).sum::<usize>();
+    }
+    print("summed up in windows of 4,000", count, start.elapsed());
 }
 
 async fn open(z_score: Option<f64>) -> Store {
@@ -52,10 +64,11 @@ async fn open(z_score: Option<f64>) -> Store {
     opener.open().await.expect("memory opens")
 }
 
-/// Each sensor in turn, with a little noise.
+/// Each sensor in turn, with a little noise in tenths of a degree.
 fn batches(sensors: usize, size: usize) -> Vec<Batch> {
     let count = (4 * sensors).div_ceil(size).clamp(8, 4000);
-    let mut readings = (0_i64..).map(|at| Reading { temperature: 20.0 + fastrand::f64(), timestamp: at });
+    let mut readings =
+        (0_i64..).map(|at| Reading { temperature: f64::from(fastrand::u8(200..207)) / 10.0, timestamp: at });
     let mut sensor = (0..sensors).cycle();
     let mut batch = || {
         let mut batch = Batch::default();
