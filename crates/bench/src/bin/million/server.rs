@@ -37,7 +37,7 @@ impl Running {
     }
 
     pub(crate) fn endpoint(&self) -> Result<Endpoint> {
-        let files = ClientFiles { ca: self.files.path("ca.crt"), cert: None, key: None };
+        let files = ClientFiles { ca: Some(self.files.path("ca.crt")), cert: None, key: None };
         Ok(Endpoint { address: self.address.parse()?, tls: ClientTls::load(files)?.config() })
     }
 
