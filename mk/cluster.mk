@@ -65,7 +65,7 @@ install = mk/progress "$(KUBECTL)" kelvin $(HELM) upgrade --install $(KELVIN) --
   $(if $(ON_KIND),--set image.tag=$(LOADED_TAG) --set image.pullPolicy=Never) $(1)
 NO_PODS := $(addprefix --set ,$(addsuffix .replicas=0,server $(addprefix clients.,unary client-streaming server-streaming bidi-streaming)))
 
-.PHONY: up down ui smoke scale bump cluster namespaces cert-manager monitoring jaeger collector collector-manifests \
+.PHONY: up down ui smoke scale upgrade loaded-tag bump cluster namespaces cert-manager monitoring jaeger collector collector-manifests \
   collector-version metrics-server valkey load load-cli kelvin kelvin-certificates
 
 up: ## a kind cluster with Kelvin and all that observes it (CLUSTER, CONTEXT, KIND_IMAGE, CHARTS, STORE=valkey, SKIP, ADOPT, TIMEOUT, *_ARGS)
@@ -142,6 +142,14 @@ smoke: ## check the running cluster from end to end (ARGS="--only trace")
 
 scale: $(if $(ON_KIND),load-cli) ## check what several servers promise (after `make up STORE=valkey`)
 	@$(E2E) --context $(CONTEXT) --scale $(ARGS)
+
+UPGRADE_FROM ?= c98df87
+loaded-tag:
+	@echo $(LOADED_TAG)
+
+upgrade: ## install an older revision (UPGRADE_FROM), upgrade to this one and roll back, under calls (after `make up`, on kind)
+	@mk/tools docker kind kubectl helm
+	@mk/upgrade "$(MAKE)" "$(HELM)" "$(KUBECTL)" $(CLUSTER) $(STORE) $(UPGRADE_FROM) $(E2E) --context $(CONTEXT)
 
 bump: PREFIX = $(shell echo '$(CHART)' | tr a-z- A-Z_)
 bump: ## take another version of a third-party chart: make bump CHART=jaeger [VERSION=4.11.1]

@@ -2,13 +2,14 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    error::Error as _,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Result, bail};
-use kelvin_proto::{SensorReading, SensorRequest};
+use kelvin_proto::{Ack, SensorReading, SensorRequest};
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
-use tonic::{Code, Request};
+use tonic::{Code, Request, Response, Status};
 
 use crate::{
     poll,
@@ -17,6 +18,7 @@ use crate::{
 
 const PAUSE: Duration = Duration::from_millis(40);
 const DEADLINE: Duration = Duration::from_secs(5);
+const MAX_ATTEMPTS: u32 = 3;
 /// A sensor holds more by default.
 const MAX_PER_SENSOR: u32 = 9000;
 
@@ -110,9 +112,8 @@ async fn write(mut client: Client, sensor_id: String, mut stopped: watch::Receiv
     let mut page =
         Page { sensor_id, acknowledged: Vec::new(), failures: HashMap::new(), first_failure: None };
     for number in 0..MAX_PER_SENSOR {
-        let mut request = Request::new(reading(&page.sensor_id, number));
-        request.set_timeout(DEADLINE);
-        match client.send_single_reading(request).await {
+        let request = reading(&page.sensor_id, number);
+        match send(&mut client, request).await {
             Ok(_) => page.acknowledged.push(Entry { number, at: SystemTime::now() }),
             Err(status) => {
                 *page.failures.entry(status.code()).or_default() += 1;
@@ -125,6 +126,38 @@ async fn write(mut client: Client, sensor_id: String, mut stopped: watch::Receiv
         }
     }
     page
+}
+
+/// Sends a reading; again, a few times, while the server certainly has not processed the call. gRPC calls that a
+/// transparent retry, which tonic's channel does not do.
+async fn send(client: &mut Client, reading: SensorReading) -> Result<Response<Ack>, Status> {
+    let mut attempt = 1;
+    loop {
+        let mut request = Request::new(reading.clone());
+        request.set_timeout(DEADLINE);
+        match client.send_single_reading(request).await {
+            Err(status) if attempt < MAX_ATTEMPTS && was_never_processed(&status) => attempt += 1,
+            result => return result,
+        }
+    }
+}
+
+/// True for a stream that the server refused or left out of its GOAWAY (RFC 9113, section 8.7), and for a call that
+/// hyper still had in its queue when the connection ended: it reports those alone as canceled.
+fn was_never_processed(status: &Status) -> bool {
+    let mut source = status.source();
+    while let Some(error) = source {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
+            return true;
+        }
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return error.is_remote()
+                && (refused || (error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)));
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// The temperature carries the number, exactly: both are multiples of 1/256.

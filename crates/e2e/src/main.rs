@@ -23,6 +23,9 @@ struct Args {
     /// Instead of the usual checks, what several servers on Valkey promise
     #[arg(long)]
     scale: bool,
+    /// Instead of the usual checks, that this shell command makes no call fail and loses no acknowledged reading
+    #[arg(long, value_name = "COMMAND")]
+    during: Option<String>,
 }
 
 #[tokio::main]
@@ -30,8 +33,15 @@ async fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     let cluster = Cluster::connect(args.context, args.namespace, args.release).await?;
     println!("Kelvin in {}, readings in {}", cluster.name, cluster.store);
-    let mut report = Report::new(if args.scale { "scale" } else { "smoke" }, args.only);
-    if args.scale {
+    let name = match &args.during {
+        Some(_) => "during",
+        None if args.scale => "scale",
+        None => "smoke",
+    };
+    let mut report = Report::new(name, args.only);
+    if let Some(command) = &args.during {
+        report.check(command, checks::restart::during(&cluster, command)).await;
+    } else if args.scale {
         checks::scale(&cluster, &mut report).await;
     } else {
         checks::all(&cluster, &mut report).await;

@@ -4,8 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail, ensure};
 use kube::ResourceExt as _;
+use tokio::process::Command;
 
-use super::{attempts::Attempts, calls::helm, telemetry};
+use super::{
+    attempts::Attempts,
+    calls::{helm, output},
+    telemetry,
+};
 use crate::{
     cluster::{Cluster, Store},
     ledger::Ledger,
@@ -27,6 +32,26 @@ pub async fn upgrade(cluster: &Cluster) -> Result<String> {
     telemetry::clients_progress(cluster).await?;
     attempts.all_succeeded(cluster).await?;
     Ok(format!("{} after {old}", cluster.ready_server().await?))
+}
+
+/// While a command of the caller's runs, every call succeeds and, on Valkey, nothing acknowledged is lost.
+pub async fn during(cluster: &Cluster, command: &str) -> Result<String> {
+    let attempts = Attempts::watch(cluster).await?;
+    let ledger = Ledger::begin(&Caller::new(cluster).await?, 4).await?;
+    let mut shell = Command::new("bash");
+    shell.args(["-c", command]);
+    let done = output(shell).await;
+    let outcome = ledger.close().await;
+    done?;
+    let mut outcome = outcome?;
+    let lost = outcome.lost.len();
+    if cluster.store == Store::Memory {
+        outcome.lost.clear();
+    }
+    outcome.whole()?;
+    telemetry::clients_progress(cluster).await?;
+    attempts.all_succeeded(cluster).await?;
+    Ok(format!("{} acknowledged, {lost} lost, no call failed", outcome.acknowledged))
 }
 
 /// Its pod is deleted: the clients go on with the next one. Of what was acknowledged, memory may lose what the old pod
