@@ -1,6 +1,7 @@
 //! The health port: `/livez` and `/readyz` over plain HTTP, for probes that speak no TLS.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -14,14 +15,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::timeout,
 };
 
 /// How long a peer may take over its request, and [`check`] over the whole.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
 
-/// Connections at a time. Probes come one by one; more is somebody else's doing.
+/// Concurrent connections. At the limit the oldest is closed: a probe takes milliseconds, and a limit that stopped accepting
+/// would let silent peers fail all probes.
 const MAX_CONNECTIONS: usize = 64;
 
 /// Whether this process is ready to serve; clones share one state. New ones are not.
@@ -77,17 +79,24 @@ impl Health {
 /// Answers probes on `listener` until `shutdown`.
 pub async fn serve(listener: TcpListener, health: Health, shutdown: impl Future<Output = ()>) {
     let mut connections = JoinSet::new();
+    let mut oldest_first = VecDeque::<AbortHandle>::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => return,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+            accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(answer(stream, health.clone()));
+                    oldest_first.retain(|connection| !connection.is_finished());
+                    if oldest_first.len() >= MAX_CONNECTIONS
+                        && let Some(oldest) = oldest_first.pop_front()
+                    {
+                        oldest.abort();
+                    }
+                    oldest_first.push_back(connections.spawn(answer(stream, health.clone())));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the health port cannot accept");
+                    tracing::warn!(%error, "accept failed on the health listener");
                     // Out of file descriptors, most likely: trying at once would only spin.
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }

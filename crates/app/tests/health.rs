@@ -74,3 +74,20 @@ async fn silent_peers_are_dropped_and_leave_room() {
     let answer = timeout(Duration::from_secs(10), get(address, "/readyz")).await.unwrap();
     assert_eq!(answer, "200 ok");
 }
+
+#[tokio::test]
+async fn silent_peers_without_end_leave_probes_answered() {
+    let health = Health::new();
+    health.set_ready();
+    let (address, _stop, _) = start(&health).await;
+
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        // Far below the two seconds after which silent peers time out: only closing the oldest makes room.
+        for _ in 0..64 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let answer = timeout(Duration::from_secs(1), get(address, "/readyz")).await.unwrap();
+        assert_eq!(answer, "200 ok");
+    }
+}
