@@ -22,10 +22,11 @@ use tower::{Layer as _, Service as _};
 
 use crate::{
     config::Config,
-    metrics::Metrics,
-    preface::Prefaced,
-    rpc::{Authenticate, Core, Gate, Rpc, jittered},
-    throttle::Throttle,
+    lifetime::jittered,
+    log_rate_limiter::LogRateLimiter,
+    metrics::{ConnectionRefusal, Metrics},
+    preface::PrefaceChecked,
+    rpc::{Authenticate, Authenticator, Core, Rpc},
 };
 
 /// Bytes a caller may send on one stream before we have read them: HTTP/2's default.
@@ -43,15 +44,15 @@ const SEND_BUFFER: usize = 128 * 1024;
 const KEEPALIVE_PROBES: u32 = 2;
 const KEEPALIVE_PAUSE: Duration = Duration::from_secs(10);
 
-static HANDSHAKE_LOG: Throttle = Throttle::new();
-static LIMIT_LOG: Throttle = Throttle::new();
+static HANDSHAKE_LOG: LogRateLimiter = LogRateLimiter::new();
+static LIMIT_LOG: LogRateLimiter = LogRateLimiter::new();
 
 /// What all connections of a server share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     /// Plain text if there is none.
     pub(crate) tls: Option<Arc<ServerTls>>,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) otel: ServerLayer,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) open: AtomicUsize,
@@ -62,12 +63,12 @@ pub(crate) struct Shared {
 /// Serves one connection until it ends.
 pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, core: Arc<Core>) {
     let Some(_open) = Open::count(&shared) else {
-        shared.metrics.connection_refused("limit");
-        if let Some(connections) = LIMIT_LOG.count() {
+        shared.metrics.connection_refused(ConnectionRefusal::Limit);
+        if let Some(connections) = LIMIT_LOG.record() {
             tracing::warn!(
                 connections,
                 limit = shared.config.max_connections,
-                "refused connections: too many"
+                "connections refused (KELVIN_MAX_CONNECTIONS)"
             );
         }
         return;
@@ -78,11 +79,11 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, core: Arc<Core
     match timeout(shared.config.handshake_timeout, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-            let certified = certificate.is_some_and(has_client_auth_eku);
-            begin(stream, certified, &shared, core).await;
+            let client_cert_verified = certificate.is_some_and(has_client_auth_eku);
+            begin(stream, client_cert_verified, &shared, core).await;
         }
-        Ok(Err(error)) => refuse(&shared, "handshake", &error),
-        Err(elapsed) => refuse(&shared, "handshake_timeout", &elapsed),
+        Ok(Err(error)) => refuse(&shared, ConnectionRefusal::Handshake, &error),
+        Err(elapsed) => refuse(&shared, ConnectionRefusal::HandshakeTimeout, &elapsed),
     }
 }
 
@@ -99,30 +100,31 @@ fn set_options(stream: &TcpStream, keepalive_interval: Duration) {
 }
 
 /// Waits for the first words of HTTP/2.
-async fn begin<I>(io: I, certified: bool, shared: &Shared, core: Arc<Core>)
+async fn begin<I>(io: I, client_cert_verified: bool, shared: &Shared, core: Arc<Core>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    match timeout(shared.config.handshake_timeout, Prefaced::read(io)).await {
-        Ok(Ok(io)) => http2(io, certified, shared, core).await,
-        Ok(Err(error)) => refuse(shared, "no_http2", &error),
-        Err(elapsed) => refuse(shared, "no_http2_timeout", &elapsed),
+    match timeout(shared.config.handshake_timeout, PrefaceChecked::read(io)).await {
+        Ok(Ok(io)) => http2(io, client_cert_verified, shared, core).await,
+        Ok(Err(error)) => refuse(shared, ConnectionRefusal::NoHttp2, &error),
+        Err(elapsed) => refuse(shared, ConnectionRefusal::NoHttp2Timeout, &elapsed),
     }
 }
 
-fn refuse(shared: &Shared, reason: &'static str, error: &dyn std::error::Error) {
+fn refuse(shared: &Shared, reason: ConnectionRefusal, error: &dyn std::error::Error) {
     shared.metrics.connection_refused(reason);
-    if let Some(connections) = HANDSHAKE_LOG.count() {
-        tracing::info!(connections, reason, %error, "connections ended before their first call; this is why the last one did");
+    if let Some(connections) = HANDSHAKE_LOG.record() {
+        tracing::info!(connections, reason = reason.as_str(), %error, "connections closed during handshake (reason of the last one)");
     }
 }
 
-async fn http2<I>(io: I, certified: bool, shared: &Shared, core: Arc<Core>)
+async fn http2<I>(io: I, client_cert_verified: bool, shared: &Shared, core: Arc<Core>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let gate = Arc::clone(&shared.gate);
-    let stack = shared.otel.layer(Authenticate { gate, certified, inner: Rpc::new(core) });
+    let authenticator = Arc::clone(&shared.authenticator);
+    let stack =
+        shared.otel.layer(Authenticate { authenticator, client_cert_verified, inner: Rpc::new(core) });
     let service = service_fn(move |request| stack.clone().call(request));
     let connection = builder(&shared.config).serve_connection(TokioIo::new(io), service);
     let mut connection = std::pin::pin!(connection);
@@ -144,7 +146,7 @@ where
         }
     };
     if let Err(error) = result {
-        tracing::debug!(error = kelvin_app::error_chain(&error), "a connection broke off");
+        tracing::debug!(error = kelvin_app::error_chain(&error), "connection aborted");
     }
 }
 

@@ -4,20 +4,21 @@
 //! down and then drains. Each core runs a current-thread runtime with its own listener, its own connections and its
 //! own handle on the store. The bodies of the calls are read and written many messages at a time (`wire`).
 
-mod companions;
+mod builtin_services;
 mod config;
 mod connection;
 mod error;
 mod files;
 pub mod healthcheck;
+mod lifetime;
 mod listen;
+mod log_rate_limiter;
 mod metrics;
 mod preface;
 mod rpc;
 mod sensor_metrics;
 mod server;
 mod status;
-mod throttle;
 mod validate;
 mod valkey;
 mod wire;

@@ -12,13 +12,68 @@ const TEMPERATURES: [f64; 22] = [
     30.0, 35.0, 40.0, 60.0, 100.0,
 ];
 
-/// The words that events are told apart by.
-const REASONS: [&str; 5] =
-    ["invalid_sensor_id", "invalid_temperature", "invalid_timestamp", "too_many_sensors", "store_full"];
+/// Declares the values of a metric label: a closed set, so that every series begins at 0.
+macro_rules! label_values {
+    ($(#[$meta:meta])* $name:ident { $($variant:ident = $value:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum $name { $($variant),+ }
+
+        impl $name {
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// Returns the value of the label.
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $value),+ }
+            }
+        }
+    };
+}
+
+label_values! {
+    /// Why a reading is not stored.
+    RejectReason {
+        InvalidSensorId = "invalid_sensor_id",
+        InvalidTemperature = "invalid_temperature",
+        InvalidTimestamp = "invalid_timestamp",
+        TooManySensors = "too_many_sensors",
+        StoreFull = "store_full",
+    }
+}
+
+label_values! {
+    /// A call that takes a stream of readings.
+    StreamMethod {
+        StreamSensorReadings = "SensorService/StreamSensorReadings",
+        SensorChat = "SensorService/SensorChat",
+    }
+}
+
+label_values! {
+    /// Why a call is not authenticated.
+    AuthFailure {
+        Missing = "no_token",
+        Wrong = "wrong_token",
+        Ambiguous = "ambiguous_token",
+    }
+}
+
+label_values! {
+    /// Why a connection is closed before its first call.
+    ConnectionRefusal {
+        Limit = "limit",
+        Handshake = "handshake",
+        HandshakeTimeout = "handshake_timeout",
+        NoHttp2 = "no_http2",
+        NoHttp2Timeout = "no_http2_timeout",
+    }
+}
+
 const ALERTS: [&str; 3] = ["low", "high", "outlier"];
-const STREAMS: [&str; 2] = ["SensorService/StreamSensorReadings", "SensorService/SensorChat"];
-const CALLERS: [&str; 2] = ["no_token", "wrong_token"];
-const CONNECTIONS: [&str; 5] = ["limit", "handshake", "handshake_timeout", "no_http2", "no_http2_timeout"];
+
+fn values<T: Copy>(all: &[T], as_str: impl Fn(T) -> &'static str) -> Vec<&'static str> {
+    all.iter().map(|value| as_str(*value)).collect()
+}
 
 /// Kelvin's own metrics of the server. Labels are bounded: never a sensor.
 #[derive(Debug)]
@@ -27,7 +82,7 @@ pub(crate) struct Metrics {
     rejected: Counter<u64>,
     alerts: Counter<u64>,
     temperature: BoundHistogram<f64>,
-    broken: Counter<u64>,
+    aborted: Counter<u64>,
     unauthenticated: Counter<u64>,
     connections: UpDownCounter<i64>,
     refused_connections: Counter<u64>,
@@ -53,7 +108,7 @@ impl Metrics {
                 "{reading}",
                 "Readings not stored, by reason",
                 "reason",
-                &REASONS,
+                &values(RejectReason::ALL, RejectReason::as_str),
             ),
             alerts: counter_by("kelvin.alerts", "{alert}", "Alerts begun, by kind", "kind", &ALERTS),
             temperature: meter
@@ -63,19 +118,19 @@ impl Metrics {
                 .with_boundaries(TEMPERATURES.to_vec())
                 .build()
                 .bind(&[]),
-            broken: counter_by(
+            aborted: counter_by(
                 "kelvin.streams.aborted",
                 "{stream}",
                 "Streams of readings that broke off, by call",
                 "rpc.method",
-                &STREAMS,
+                &values(StreamMethod::ALL, StreamMethod::as_str),
             ),
             unauthenticated: counter_by(
                 "kelvin.calls.unauthenticated",
                 "{call}",
                 "Calls refused, by reason",
                 "reason",
-                &CALLERS,
+                &values(AuthFailure::ALL, AuthFailure::as_str),
             ),
             connections: meter
                 .i64_up_down_counter("kelvin.connections")
@@ -87,7 +142,7 @@ impl Metrics {
                 "{connection}",
                 "Connections closed before their first call, by reason",
                 "reason",
-                &CONNECTIONS,
+                &values(ConnectionRefusal::ALL, ConnectionRefusal::as_str),
             ),
         }
     }
@@ -110,15 +165,17 @@ impl Metrics {
     }
 
     pub(crate) fn invalid(&self, invalid: Invalid) {
-        self.rejected.add(1, &[KeyValue::new("reason", invalid.label())]);
+        if let Some(reason) = invalid.reject_reason() {
+            self.rejected.add(1, &[KeyValue::new("reason", reason.as_str())]);
+        }
     }
 
-    pub(crate) fn stream_broken(&self, method: &'static str) {
-        self.broken.add(1, &[KeyValue::new("rpc.method", method)]);
+    pub(crate) fn stream_aborted(&self, method: StreamMethod) {
+        self.aborted.add(1, &[KeyValue::new("rpc.method", method.as_str())]);
     }
 
-    pub(crate) fn unauthenticated(&self, reason: &'static str) {
-        self.unauthenticated.add(1, &[KeyValue::new("reason", reason)]);
+    pub(crate) fn unauthenticated(&self, reason: AuthFailure) {
+        self.unauthenticated.add(1, &[KeyValue::new("reason", reason.as_str())]);
     }
 
     pub(crate) fn connection_opened(&self) {
@@ -129,7 +186,7 @@ impl Metrics {
         self.connections.add(-1, &[]);
     }
 
-    pub(crate) fn connection_refused(&self, reason: &'static str) {
-        self.refused_connections.add(1, &[KeyValue::new("reason", reason)]);
+    pub(crate) fn connection_refused(&self, reason: ConnectionRefusal) {
+        self.refused_connections.add(1, &[KeyValue::new("reason", reason.as_str())]);
     }
 }

@@ -11,25 +11,25 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection whose peer has begun to speak HTTP/2. hyper waits for that without a time limit.
 #[derive(Debug)]
-pub(crate) struct Prefaced<I> {
+pub(crate) struct PrefaceChecked<I> {
     io: I,
     /// What hyper has not read again yet.
     preface: &'static [u8],
 }
 
-impl<I: AsyncRead + Unpin> Prefaced<I> {
+impl<I: AsyncRead + Unpin> PrefaceChecked<I> {
     /// Waits for the preface.
     pub(crate) async fn read(mut io: I) -> io::Result<Self> {
         let mut bytes = [0; PREFACE.len()];
         io.read_exact(&mut bytes).await?;
         if bytes != PREFACE {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the peer speaks no HTTP/2"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "invalid HTTP/2 connection preface"));
         }
         Ok(Self { io, preface: PREFACE })
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Prefaced<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for PrefaceChecked<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -45,7 +45,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Prefaced<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Prefaced<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for PrefaceChecked<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, data)
     }

@@ -19,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 
 use crate::{
-    ServerError, companions,
+    ServerError, builtin_services,
     config::Config,
     connection::Shared,
     files,
     listen::listeners,
     metrics::Metrics,
-    rpc::Gate,
+    rpc::Authenticator,
     sensor_metrics, valkey,
     worker::{Running, Worker},
 };
@@ -63,7 +63,7 @@ impl Server {
 
         let shared = Arc::new(Shared {
             tls,
-            gate: Arc::new(Gate::new(tokens.clone(), Arc::clone(&metrics))),
+            authenticator: Arc::new(Authenticator::new(tokens.clone(), Arc::clone(&metrics))),
             otel: otel(telemetry),
             metrics,
             open: AtomicUsize::new(0),
@@ -89,7 +89,7 @@ impl Server {
     pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServerError> {
         let health = Health::new();
         let reporter = HealthReporter::new();
-        companions::set_serving(&reporter, false).await;
+        builtin_services::set_serving(&reporter, false).await;
         let _background = self.start_background(&health)?;
         let (address, shared) = (self.local_addr, Arc::clone(&self.shared));
         let workers = self.start_workers(&reporter)?;
@@ -100,7 +100,7 @@ impl Server {
         for (index, ready) in ready.into_iter().enumerate() {
             ready.await.unwrap_or(Err(ServerError::WorkerLost(index)))?;
         }
-        companions::set_serving(&reporter, true).await;
+        builtin_services::set_serving(&reporter, true).await;
         health.set_ready();
         let config = &shared.config;
         tracing::info!(%address, workers = done.len(), store = %config.store, mtls = %config.mtls, "serving");
@@ -118,7 +118,7 @@ impl Server {
             }
         }
         health.set_unready("draining");
-        companions::set_serving(&reporter, false).await;
+        builtin_services::set_serving(&reporter, false).await;
         tracing::info!(wait = ?config.drain_delay, limit = ?config.drain_timeout, "draining");
         sleep(config.drain_delay).await;
         drop(drain);
@@ -152,13 +152,16 @@ impl Server {
     }
 
     fn start_workers(self, reporter: &HealthReporter) -> Result<Vec<Running>, ServerError> {
-        let mut companions = vec![companions::health(reporter.clone())];
+        let max_message_size = self.shared.config.max_message_size.0;
+        let mut auxiliary_services = vec![builtin_services::health(reporter.clone(), max_message_size)];
         if self.shared.config.reflection {
-            companions.extend(companions::reflection());
+            auxiliary_services.extend(builtin_services::reflection(max_message_size));
         }
         let start = |(index, listener)| {
-            let (opener, companions, meter) = (self.opener.clone(), companions.clone(), self.meter.clone());
-            Worker { listener, opener, companions, meter, shared: Arc::clone(&self.shared) }.start(index)
+            let (opener, auxiliary_services, meter) =
+                (self.opener.clone(), auxiliary_services.clone(), self.meter.clone());
+            Worker { listener, opener, auxiliary_services, meter, shared: Arc::clone(&self.shared) }
+                .start(index)
         };
         self.listeners.into_iter().enumerate().map(start).collect()
     }

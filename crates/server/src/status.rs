@@ -6,7 +6,7 @@ use kelvin_store::{Refusal, StoreError};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{rpc::Ending, validate::Invalid};
+use crate::{lifetime::EndReason, validate::Invalid};
 
 /// When to try again where the store cannot be reached.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -16,7 +16,7 @@ const DOMAIN: &str = "kelvin";
 
 /// Where in a stream a reading is that ends it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct ReadingPosition {
     /// Counted from 0.
     pub(crate) index: u64,
     /// Readings of the call that are stored.
@@ -31,7 +31,7 @@ pub(crate) fn invalid(invalid: Invalid) -> Status {
 }
 
 /// A field of a message within a stream is wrong.
-pub(crate) fn invalid_in_stream(invalid: Invalid, at: Place) -> Status {
+pub(crate) fn invalid_in_stream(invalid: Invalid, at: ReadingPosition) -> Status {
     let text = invalid.to_string();
     let mut details = ErrorDetails::with_bad_request_violation(invalid.field(), &text);
     details.set_error_info("INVALID_READING", DOMAIN, at.metadata());
@@ -46,7 +46,7 @@ pub(crate) fn refused(refusal: Refusal) -> Status {
 }
 
 /// The store is full for a reading within a stream.
-pub(crate) fn refused_in_stream(refusal: Refusal, at: Place) -> Status {
+pub(crate) fn refused_in_stream(refusal: Refusal, at: ReadingPosition) -> Status {
     let text = refusal_text(refusal);
     let mut details = ErrorDetails::with_quota_failure_violation(refusal.label(), text);
     details.set_error_info("REFUSED_READING", DOMAIN, at.metadata());
@@ -56,7 +56,7 @@ pub(crate) fn refused_in_stream(refusal: Refusal, at: Place) -> Status {
 /// Why a valid reading is not stored.
 pub(crate) fn refusal_text(refusal: Refusal) -> &'static str {
     match refusal {
-        Refusal::TooManySensors => "as many sensors as are allowed are held already",
+        Refusal::TooManySensors => "sensor limit reached (KELVIN_MAX_SENSORS)",
         Refusal::Full => "as many readings as are allowed are held already, none of them of this sensor",
     }
 }
@@ -70,7 +70,7 @@ pub(crate) fn store_error(error: &StoreError, stored: Option<u64>) -> Status {
                 details.set_error_info("STORE_UNAVAILABLE", DOMAIN, stored_metadata(stored));
             }
             let text = match stored {
-                Some(stored) => format!("{error}; {}", so_far(stored)),
+                Some(stored) => format!("{error}; {}", stored_summary(stored)),
                 None => error.to_string(),
             };
             Status::with_error_details(Code::Unavailable, text, details)
@@ -88,19 +88,26 @@ pub(crate) fn store_error(error: &StoreError, stored: Option<u64>) -> Status {
 }
 
 /// The call was ended from outside after `stored` readings, where it stores any.
-pub(crate) fn ended(ending: Ending, stored: Option<u64>) -> Status {
-    let (code, reason) = match ending {
-        Ending::Deadline => (Code::DeadlineExceeded, "the deadline of the call has passed"),
-        Ending::Age => (Code::Unavailable, "the call has reached its age limit, go on in a new one"),
-        Ending::Drain => (Code::Unavailable, "the server is shutting down"),
+pub(crate) fn ended(reason: EndReason, stored: Option<u64>) -> Status {
+    let (code, text) = match reason {
+        EndReason::Deadline => (Code::DeadlineExceeded, "the deadline of the call has passed"),
+        EndReason::Age => (Code::Unavailable, "the call has reached its age limit, go on in a new one"),
+        EndReason::Drain => (Code::Unavailable, "the server is shutting down"),
     };
     match stored {
         Some(stored) => {
             let details = ErrorDetails::with_error_info("CALL_ENDED", DOMAIN, stored_metadata(stored));
-            Status::with_error_details(code, format!("{reason}; {}", so_far(stored)), details)
+            Status::with_error_details(code, format!("{text}; {}", stored_summary(stored)), details)
         }
-        None => Status::new(code, reason),
+        None => Status::new(code, text),
     }
+}
+
+/// Returns the status of a call whose handler panicked.
+pub(crate) fn panicked() -> Status {
+    // The panic itself is in the log already.
+    tracing::error!("handler panicked; its call ends INTERNAL");
+    Status::internal("internal error; see the server log")
 }
 
 /// How many readings of a call are stored, for programs: the rest can be sent again.
@@ -112,28 +119,28 @@ fn stored_metadata(stored: u64) -> HashMap<String, String> {
 pub(crate) fn with_stored(status: &Status, stored: u64) -> Status {
     Status::with_metadata(
         status.code(),
-        format!("{}; {}", status.message(), so_far(stored)),
+        format!("{}; {}", status.message(), stored_summary(stored)),
         status.metadata().clone(),
     )
 }
 
 /// Says how many readings of a call are stored.
-pub(crate) fn so_far(stored: u64) -> String {
+pub(crate) fn stored_summary(stored: u64) -> String {
     match stored {
         1 => "1 reading of this call is stored".to_owned(),
         stored => format!("{stored} readings of this call are stored"),
     }
 }
 
-impl Place {
+impl ReadingPosition {
     fn metadata(self) -> HashMap<String, String> {
         let pairs = [("index", self.index), ("stored", self.stored)];
         pairs.map(|(name, value)| (name.to_owned(), value.to_string())).into()
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ReadingPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "reading {} is not stored ({})", self.index, so_far(self.stored))
+        write!(f, "reading {} is not stored ({})", self.index, stored_summary(self.stored))
     }
 }

@@ -3,11 +3,17 @@ use std::{fmt, time::Duration};
 use kelvin_app::unix_now;
 use kelvin_store::Reading;
 
+use crate::metrics::RejectReason;
+
 /// Bytes of the longest sensor id.
 pub(crate) const MAX_SENSOR_ID: usize = 128;
 
 /// Degrees Celsius of 0 K (SI Brochure, 9th edition, 2.3.1): nothing is colder.
 const ABSOLUTE_ZERO: f64 = -273.15;
+
+/// Degrees Celsius that no sensor reaches: pyrometers and thermocouples end near 3,500 °C, the Sun's surface is 5,500 °C.
+/// The bound keeps sums, and sums of squares of 2^63 readings, far below the largest `f64`.
+pub(crate) const MAX_TEMPERATURE: f64 = 1e6;
 
 /// What is wrong with a reading or a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -15,8 +21,9 @@ pub(crate) enum Invalid {
     EmptySensorId,
     LongSensorId(usize),
     NotFinite(f64),
-    TooCold(f64),
-    Future { timestamp: i64, latest: i64 },
+    BelowAbsoluteZero(f64),
+    AboveMaximum(f64),
+    TimestampInFuture { timestamp: i64, latest: i64 },
     ShortStep(i64),
 }
 
@@ -31,9 +38,11 @@ pub(crate) fn check_reading(sensor_id: &str, reading: Reading, latest: i64) -> R
     if !temperature.is_finite() {
         Err(Invalid::NotFinite(temperature))
     } else if temperature < ABSOLUTE_ZERO {
-        Err(Invalid::TooCold(temperature))
+        Err(Invalid::BelowAbsoluteZero(temperature))
+    } else if temperature > MAX_TEMPERATURE {
+        Err(Invalid::AboveMaximum(temperature))
     } else if timestamp > latest {
-        Err(Invalid::Future { timestamp, latest })
+        Err(Invalid::TimestampInFuture { timestamp, latest })
     } else {
         Ok(())
     }
@@ -52,19 +61,21 @@ impl Invalid {
     pub(crate) fn field(self) -> &'static str {
         match self {
             Self::EmptySensorId | Self::LongSensorId(_) => "sensor_id",
-            Self::NotFinite(_) | Self::TooCold(_) => "temperature",
-            Self::Future { .. } => "timestamp",
+            Self::NotFinite(_) | Self::BelowAbsoluteZero(_) | Self::AboveMaximum(_) => "temperature",
+            Self::TimestampInFuture { .. } => "timestamp",
             Self::ShortStep(_) => "step",
         }
     }
 
-    /// A word for a metric label.
-    pub(crate) fn label(self) -> &'static str {
+    /// Returns the reason to count a rejected reading under; none for a field of a query.
+    pub(crate) fn reject_reason(self) -> Option<RejectReason> {
         match self {
-            Self::EmptySensorId | Self::LongSensorId(_) => "invalid_sensor_id",
-            Self::NotFinite(_) | Self::TooCold(_) => "invalid_temperature",
-            Self::Future { .. } => "invalid_timestamp",
-            Self::ShortStep(_) => "invalid_step",
+            Self::EmptySensorId | Self::LongSensorId(_) => Some(RejectReason::InvalidSensorId),
+            Self::NotFinite(_) | Self::BelowAbsoluteZero(_) | Self::AboveMaximum(_) => {
+                Some(RejectReason::InvalidTemperature)
+            }
+            Self::TimestampInFuture { .. } => Some(RejectReason::InvalidTimestamp),
+            Self::ShortStep(_) => None,
         }
     }
 }
@@ -77,11 +88,14 @@ impl fmt::Display for Invalid {
                 write!(f, "sensor_id is {length} bytes long, at most {MAX_SENSOR_ID} are allowed")
             }
             Self::NotFinite(temperature) => write!(f, "temperature must be a number, not {temperature}"),
-            Self::TooCold(temperature) => {
+            Self::BelowAbsoluteZero(temperature) => {
                 write!(f, "temperature {temperature} °C is below absolute zero ({ABSOLUTE_ZERO} °C)")
             }
             Self::ShortStep(step) => write!(f, "step {step} is too short, it must be at least 1 second"),
-            Self::Future { timestamp, latest } => {
+            Self::AboveMaximum(temperature) => {
+                write!(f, "temperature {temperature} °C is above the maximum ({MAX_TEMPERATURE} °C)")
+            }
+            Self::TimestampInFuture { timestamp, latest } => {
                 write!(
                     f,
                     "timestamp {timestamp} is too far ahead: the latest taken now is {latest} (Unix seconds)"
@@ -101,7 +115,8 @@ mod tests {
             check_reading(id, Reading { temperature, timestamp }, 1000).map_err(Invalid::field)
         };
         assert_eq!(check("a", -273.15, 1000), Ok(()));
-        assert_eq!(check(&"a".repeat(128), f64::MAX, i64::MIN), Ok(()));
+        assert_eq!(check(&"a".repeat(128), MAX_TEMPERATURE, i64::MIN), Ok(()));
+        assert_eq!(check("a", MAX_TEMPERATURE.next_up(), 1), Err("temperature"));
         assert_eq!(check("", 1.0, 1), Err("sensor_id"));
         assert_eq!(check(&"ä".repeat(65), 1.0, 1), Err("sensor_id"));
         assert_eq!(check("a", -273.16, 1), Err("temperature"));

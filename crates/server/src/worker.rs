@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     ServerError,
     connection::{self, Shared},
-    rpc::{Companion, Core},
+    rpc::{AuxiliaryService, Core},
 };
 
 /// How long to wait when a connection cannot be accepted, most likely for want of file descriptors.
@@ -25,7 +25,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Worker {
     pub(crate) listener: TcpListener,
     pub(crate) opener: Opener,
-    pub(crate) companions: Vec<Companion>,
+    pub(crate) auxiliary_services: Vec<AuxiliaryService>,
     pub(crate) meter: Meter,
     pub(crate) shared: Arc<Shared>,
 }
@@ -90,7 +90,7 @@ impl Worker {
     }
 
     async fn open(self) -> Result<(TokioListener, Arc<Core>), ServerError> {
-        let Self { listener, opener, companions, shared, .. } = self;
+        let Self { listener, opener, auxiliary_services, shared, .. } = self;
         let core = Core {
             store: opener.open().await?,
             metrics: Arc::clone(&shared.metrics),
@@ -98,7 +98,7 @@ impl Worker {
             max_clock_skew: shared.config.max_clock_skew,
             max_stream_age: shared.config.max_stream_age,
             drain: shared.drain.child_token(),
-            companions,
+            auxiliary_services,
         };
         Ok((TokioListener::from_std(listener).map_err(ServerError::Worker)?, Arc::new(core)))
     }

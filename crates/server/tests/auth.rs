@@ -122,3 +122,15 @@ async fn tokens_and_certificates_change_without_a_failed_call() {
     .await;
     client(channel, "the-new-one").send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
 }
+
+#[tokio::test]
+async fn two_authorization_headers_are_unauthenticated() {
+    let server = TestServer::start(&[]).await;
+    let mut request = Request::new(reading("cellar", 20.0, 1));
+    for value in [TOKEN, "another"] {
+        request.metadata_mut().append("authorization", value.parse().unwrap());
+    }
+    let status =
+        SensorServiceClient::new(server.connect().await).send_single_reading(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+}

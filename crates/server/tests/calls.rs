@@ -179,9 +179,9 @@ async fn what_overflows_is_told() {
     let server = TestServer::start(&limits).await;
     let mut client = server.client().await;
     let ack = client.stream_sensor_readings(iter(readings("cellar", 150))).await.unwrap().into_inner();
-    assert_eq!(ack.message, "stored 150 readings; 50 older went to make room");
+    assert_eq!(ack.message, "stored 150 readings; 50 older readings evicted");
     let ack = client.send_single_reading(reading("cellar", 1.0, 150)).await.unwrap().into_inner();
-    assert_eq!(ack.message, "stored; 1 older went to make room");
+    assert_eq!(ack.message, "stored; 1 older reading evicted");
 
     let status = client.send_single_reading(reading("attic", 1.0, 1)).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);

@@ -93,8 +93,10 @@ async fn what_cannot_be_read_is_refused_in_plain_words() {
     }
     assert_eq!(grpc(channel.clone(), "SensorService/Unknown", vec![]).await.0, Code::Unimplemented);
     assert_eq!(grpc(channel.clone(), "Other/Unknown", vec![]).await.0, Code::Unimplemented);
-    let (status, _) = post(channel, UNARY, "application/json", vec![]).await;
-    assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    for content_type in ["application/json", "application/grpc-web", "application/grpcx"] {
+        let (status, _) = post(channel.clone(), UNARY, content_type, vec![]).await;
+        assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");
+    }
 }
 
 #[tokio::test]

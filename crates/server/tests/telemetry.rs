@@ -138,7 +138,7 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
         ]);
         assert_eq!(of("kelvin.readings.rejected", "reason"), rejected);
         assert_eq!(of("kelvin.alerts", "kind"), counts([("high", 1), ("low", 0), ("outlier", 0)]));
-        let unauthenticated = counts([("no_token", 0), ("wrong_token", 1)]);
+        let unauthenticated = counts([("no_token", 0), ("wrong_token", 1), ("ambiguous_token", 0)]);
         assert_eq!(of("kelvin.calls.unauthenticated", "reason"), unauthenticated);
         assert_eq!(of("kelvin.connections.refused", "reason").len(), 5);
         assert_eq!(of("kelvin.streams.aborted", "rpc.method").len(), 2);

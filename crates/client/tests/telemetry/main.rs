@@ -150,7 +150,7 @@ fn readings_stored_are_readings_acknowledged(seen: &Seen) {
 /// The server's log line on the stream that broke off carries the ids of that call, and its span says so too.
 fn what_is_logged_in_a_call_has_its_ids(seen: &Seen, trace_id: &[u8]) {
     let record =
-        seen.log(SERVER, "a stream broke off; what is stored stays").expect("a line on the broken stream");
+        seen.log(SERVER, "stream aborted; stored readings are kept").expect("a line on the broken stream");
     assert_eq!(record.trace_id, trace_id);
     let span = seen
         .spans_of(SERVER, "Recv.SensorService.StreamSensorReadings")

@@ -6,11 +6,12 @@ use kelvin_store::{Aggregate, AggregateQuery, MAX_WINDOWS, StoreError, Window};
 use prost::Message as _;
 use tonic::{Status, metadata::MetadataValue};
 
-use super::{get_sensor_readings::MISSED, lifetime::Lifetime, service::Core, single};
+use super::{core::Core, get_sensor_readings::MISSED, single};
 use crate::{
+    lifetime::Lifetime,
     status,
     validate::{Invalid, check_sensor_id},
-    wire::{Outgoing, Reply, RequestBody, stream, trailers},
+    wire::{Reply, RequestBody, ResponseWriter, stream, trailers},
 };
 
 /// Bytes of a window at most: six tags, two varints and four doubles.
@@ -23,7 +24,7 @@ pub(super) async fn aggregate_sensor_readings(
     mut lifetime: Lifetime,
 ) -> Result<Reply, Status> {
     let aggregate = lifetime.limit(aggregate(&core, body)).await;
-    let Aggregate { windows, evicted } = aggregate.map_err(|ending| status::ended(ending, None))??;
+    let Aggregate { windows, evicted } = aggregate.map_err(|reason| status::ended(reason, None))??;
     Ok(stream(|out| send(out, lifetime, windows, evicted)))
 }
 
@@ -49,16 +50,21 @@ fn query(request: &AggregateRequest) -> Result<AggregateQuery, Status> {
     Ok(AggregateQuery { since, until, step })
 }
 
-async fn send(mut out: Outgoing, mut lifetime: Lifetime, windows: Vec<Window>, evicted: u64) -> HeaderMap {
+async fn send(
+    mut out: ResponseWriter,
+    mut lifetime: Lifetime,
+    windows: Vec<Window>,
+    evicted: u64,
+) -> HeaderMap {
     let written = lifetime.limit(async {
         for window in &windows {
-            out.room(MAX_LENGTH).await.put(&to_proto(window));
+            out.reserve(MAX_LENGTH).await.put(&to_proto(window));
         }
         out.flush().await;
     });
     let mut status = match written.await {
         Ok(()) => Status::ok(""),
-        Err(ending) => status::ended(ending, None),
+        Err(reason) => status::ended(reason, None),
     };
     if evicted > 0 {
         status.metadata_mut().insert(MISSED, MetadataValue::from(evicted));

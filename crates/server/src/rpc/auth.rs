@@ -12,8 +12,8 @@ use tonic::Status;
 use tower::Service;
 
 use crate::{
-    metrics::Metrics,
-    throttle::Throttle,
+    log_rate_limiter::LogRateLimiter,
+    metrics::{AuthFailure, Metrics},
     wire::{BoxFuture, Reply, failure},
 };
 
@@ -22,33 +22,43 @@ const EXEMPT: &str = "/grpc.health.v1.Health/";
 
 /// Decides who may call.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct Authenticator {
     tokens: Option<Arc<Tokens>>,
     metrics: Arc<Metrics>,
-    log: Throttle,
+    log: LogRateLimiter,
 }
 
-impl Gate {
+impl Authenticator {
     pub(crate) fn new(tokens: Option<Arc<Tokens>>, metrics: Arc<Metrics>) -> Self {
-        Self { tokens, metrics, log: Throttle::new() }
+        Self { tokens, metrics, log: LogRateLimiter::new() }
     }
 
-    /// A token that is sent has to be right, even beside a certificate: a wrong one is a mistake to be told of.
-    fn check(&self, headers: &HeaderMap, certified: bool) -> Result<(), Status> {
-        let reason = match (&self.tokens, headers.get(AUTHORIZATION)) {
-            (Some(tokens), Some(token)) if tokens.authenticate(token.as_bytes()).is_ok() => return Ok(()),
-            (Some(_), Some(_)) => "wrong_token",
-            _ if certified => return Ok(()),
-            _ => "no_token",
+    /// A token that is sent must be accepted, even beside a certificate: a wrong one is a mistake to report. Two
+    /// `authorization` headers are ambiguous, because proxies differ in which of them they check.
+    fn check(&self, headers: &HeaderMap, client_cert_verified: bool) -> Result<(), Status> {
+        let mut sent = headers.get_all(AUTHORIZATION).iter();
+        let reason = match (&self.tokens, sent.next(), sent.next()) {
+            (_, Some(_), Some(_)) => AuthFailure::Ambiguous,
+            (Some(tokens), Some(token), None) if tokens.authenticate(token.as_bytes()).is_ok() => {
+                return Ok(());
+            }
+            (Some(_), Some(_), None) => AuthFailure::Wrong,
+            _ if client_cert_verified => return Ok(()),
+            _ => AuthFailure::Missing,
         };
         self.metrics.unauthenticated(reason);
-        if let Some(calls) = self.log.count() {
-            tracing::warn!(calls, reason, "refused calls that did not authenticate");
+        if let Some(calls) = self.log.record() {
+            tracing::warn!(calls, reason = reason.as_str(), "unauthenticated calls refused");
         }
         Err(Status::unauthenticated(match (reason, &self.tokens) {
-            ("wrong_token", _) => "the token in the authorization metadata is not one of this server's",
-            (_, Some(_)) => "send a token in the authorization metadata, bare or behind `Bearer `",
-            (_, None) => "show a client certificate whose extended key usage says `client auth`",
+            (AuthFailure::Ambiguous, _) => "more than one authorization metadata entry; send one",
+            (AuthFailure::Wrong, _) => "the token in the authorization metadata is not one of this server's",
+            (AuthFailure::Missing, Some(_)) => {
+                "send a token in the authorization metadata, bare or behind `Bearer `"
+            }
+            (AuthFailure::Missing, None) => {
+                "send a client certificate with the clientAuth extended key usage"
+            }
         }))
     }
 }
@@ -56,9 +66,9 @@ impl Gate {
 /// Lets the calls of one connection through that may be made.
 #[derive(Debug, Clone)]
 pub(crate) struct Authenticate<S> {
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) authenticator: Arc<Authenticator>,
     /// The peer showed a certificate that authenticates it.
-    pub(crate) certified: bool,
+    pub(crate) client_cert_verified: bool,
     pub(crate) inner: S,
 }
 
@@ -83,7 +93,7 @@ where
         let checked = if request.uri().path().starts_with(EXEMPT) {
             Ok(())
         } else {
-            self.gate.check(request.headers(), self.certified)
+            self.authenticator.check(request.headers(), self.client_cert_verified)
         };
         match checked {
             Ok(()) => self.inner.call(request),

@@ -6,15 +6,12 @@ use kelvin_store::{Query, Reader, Reading, StoreError};
 use prost::Message as _;
 use tonic::{Status, metadata::MetadataValue};
 
-use super::{
-    lifetime::{Ending, Lifetime},
-    service::Core,
-    single,
-};
+use super::{core::Core, single};
 use crate::{
+    lifetime::{EndReason, Lifetime},
     status,
     validate::check_sensor_id,
-    wire::{Outgoing, ReadingStart, Reply, RequestBody, stream, trailers},
+    wire::{ReadingPrefix, Reply, RequestBody, ResponseWriter, stream, trailers},
 };
 
 /// Trailer that says how many readings went to make room before this call came to them.
@@ -29,26 +26,26 @@ pub(super) async fn get_sensor_readings(
     let request = lifetime
         .limit(single(body, core.max_message_size, |message| SensorRequest::decode(message)))
         .await
-        .map_err(|ending| status::ended(ending, None))??;
+        .map_err(|reason| status::ended(reason, None))??;
     let SensorRequest { sensor_id, since, until, limit, follow } = request;
     check_sensor_id(&sensor_id).map_err(status::invalid)?;
     let query = Query { since, until, limit, follow };
     let reader =
         core.store.read(&sensor_id, query).await.map_err(|error| status::store_error(&error, None))?;
-    let transfer = Transfer { start: ReadingStart::new(&sensor_id), reader, lifetime, follow };
+    let transfer = Transfer { start: ReadingPrefix::new(&sensor_id), reader, lifetime, follow };
     Ok(stream(|out| transfer.run(out)))
 }
 
 /// A sensor's readings on their way to a caller.
 struct Transfer {
-    start: ReadingStart,
+    start: ReadingPrefix,
     reader: Reader,
     lifetime: Lifetime,
     follow: bool,
 }
 
 impl Transfer {
-    async fn run(mut self, mut out: Outgoing) -> HeaderMap {
+    async fn run(mut self, mut out: ResponseWriter) -> HeaderMap {
         let mut status = match self.copy(&mut out).await {
             Ok(()) => Status::ok(""),
             Err(status) => status,
@@ -61,7 +58,7 @@ impl Transfer {
         trailers(&status)
     }
 
-    async fn copy(&mut self, out: &mut Outgoing) -> Result<(), Status> {
+    async fn copy(&mut self, out: &mut ResponseWriter) -> Result<(), Status> {
         let mut chunk = Vec::new();
         let length = self.start.max_length();
         loop {
@@ -69,11 +66,11 @@ impl Transfer {
             let more = match self.next(&mut chunk, out).await {
                 Ok(more) => more.map_err(|error| status::store_error(&error, None))?,
                 // Nobody waits for the end of a call that follows, so this is one like any other.
-                Err(Ending::Age | Ending::Drain) if self.follow => return Ok(()),
-                Err(ending) => return Err(status::ended(ending, None)),
+                Err(EndReason::Age | EndReason::Drain) if self.follow => return Ok(()),
+                Err(reason) => return Err(status::ended(reason, None)),
             };
             for reading in &chunk {
-                out.room(length).await.put_reading(&self.start, *reading);
+                out.reserve(length).await.put_reading(&self.start, *reading);
             }
             if !more {
                 return Ok(());
@@ -85,12 +82,12 @@ impl Transfer {
     async fn next(
         &mut self,
         chunk: &mut Vec<Reading>,
-        out: &mut Outgoing,
-    ) -> Result<Result<bool, StoreError>, Ending> {
+        out: &mut ResponseWriter,
+    ) -> Result<Result<bool, StoreError>, EndReason> {
         let mut next = std::pin::pin!(self.reader.next(chunk));
         poll_fn(|cx| {
-            if let Poll::Ready(ending) = self.lifetime.poll_ended(cx) {
-                return Poll::Ready(Err(ending));
+            if let Poll::Ready(reason) = self.lifetime.poll_ended(cx) {
+                return Poll::Ready(Err(reason));
             }
             let polled = next.as_mut().poll(cx);
             if polled.is_pending() {

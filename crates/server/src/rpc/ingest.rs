@@ -9,19 +9,15 @@ use std::{
 use kelvin_store::Batch;
 use tonic::{Status, codegen::StdError};
 
-use super::{
-    cut_off,
-    lifetime::{Ending, Lifetime},
-    malformed,
-    service::Core,
-};
+use super::{core::Core, malformed, truncated_message};
 use crate::{
+    lifetime::{EndReason, Lifetime},
     validate::{Invalid, check_reading, latest_timestamp},
     wire::{DecodeError, Deframer, FrameError, RequestBody, read_reading},
 };
 
 /// Readings after which a batch is handed on although more are there.
-const ENOUGH: usize = 2048;
+const MAX_BATCH: usize = 2048;
 
 /// Takes readings from a stream.
 #[derive(Debug)]
@@ -39,13 +35,13 @@ pub(super) struct Ingest<B> {
 /// What an invalid reading means for its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnInvalid {
-    Stop,
-    GoOn,
+    Abort,
+    Skip,
 }
 
 /// Why no more readings come.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(super) enum StreamEnd {
     /// The caller has sent all.
     Complete,
     Invalid(Invalid),
@@ -53,7 +49,7 @@ pub(super) enum Stop {
     Unreadable(Status),
     /// The connection or the stream broke off.
     Broken(StdError),
-    Ended(Ending),
+    Ended(EndReason),
 }
 
 impl<B: RequestBody> Ingest<B> {
@@ -64,15 +60,19 @@ impl<B: RequestBody> Ingest<B> {
 
     /// Waits for readings and takes all that are there. After a stop nothing more comes, but what came before it
     /// is in the batch.
-    pub(super) async fn gather(&mut self, core: &Core, mut before_waiting: impl FnMut()) -> Option<Stop> {
+    pub(super) async fn read_batch(
+        &mut self,
+        core: &Core,
+        mut before_waiting: impl FnMut(),
+    ) -> Option<StreamEnd> {
         self.batch.clear();
         self.invalid.clear();
         poll_fn(|cx| {
-            if let Poll::Ready(ending) = self.lifetime.poll_ended(cx) {
-                return Poll::Ready(Some(Stop::Ended(ending)));
+            if let Poll::Ready(reason) = self.lifetime.poll_ended(cx) {
+                return Poll::Ready(Some(StreamEnd::Ended(reason)));
             }
             let latest = latest_timestamp(core.max_clock_skew);
-            match self.take_frames(latest, cx) {
+            match self.read_frames(latest, cx) {
                 Poll::Ready(stop) => Poll::Ready(Some(stop)),
                 Poll::Pending if self.batch.is_empty() && self.invalid.is_empty() => {
                     before_waiting();
@@ -85,35 +85,35 @@ impl<B: RequestBody> Ingest<B> {
     }
 
     /// Takes what is there; pending when that is all or enough.
-    fn take_frames(&mut self, latest: i64, cx: &mut Context<'_>) -> Poll<Stop> {
-        while self.batch.len() + self.invalid.len() < ENOUGH {
+    fn read_frames(&mut self, latest: i64, cx: &mut Context<'_>) -> Poll<StreamEnd> {
+        while self.batch.len() + self.invalid.len() < MAX_BATCH {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Some(data) = frame.data_ref()
-                        && let Err(stop) = self.take(data, latest)
+                        && let Err(stop) = self.push(data, latest)
                     {
                         return Poll::Ready(stop);
                     }
                 }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Stop::Broken(error.into())),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(StreamEnd::Broken(error.into())),
                 Poll::Ready(None) if self.deframer.is_between_messages() => {
-                    return Poll::Ready(Stop::Complete);
+                    return Poll::Ready(StreamEnd::Complete);
                 }
-                Poll::Ready(None) => return Poll::Ready(Stop::Unreadable(cut_off())),
+                Poll::Ready(None) => return Poll::Ready(StreamEnd::Unreadable(truncated_message())),
             }
         }
         Poll::Pending
     }
 
-    fn take(&mut self, data: &[u8], latest: i64) -> Result<(), Stop> {
+    fn push(&mut self, data: &[u8], latest: i64) -> Result<(), StreamEnd> {
         let Self { deframer, batch, invalid, on_invalid, .. } = self;
         deframer.feed(data, |message| {
             read_reading(message, |sensor_id, reading| {
                 match (check_reading(sensor_id, reading, latest), *on_invalid) {
                     (Ok(()), _) => batch.push(sensor_id, reading),
-                    (Err(wrong), OnInvalid::GoOn) => invalid.push((batch.len(), wrong)),
-                    (Err(wrong), OnInvalid::Stop) => return Err(Stop::Invalid(wrong)),
+                    (Err(wrong), OnInvalid::Skip) => invalid.push((batch.len(), wrong)),
+                    (Err(wrong), OnInvalid::Abort) => return Err(StreamEnd::Invalid(wrong)),
                 }
                 Ok(())
             })?
@@ -121,13 +121,13 @@ impl<B: RequestBody> Ingest<B> {
     }
 }
 
-impl From<FrameError> for Stop {
+impl From<FrameError> for StreamEnd {
     fn from(error: FrameError) -> Self {
         Self::Unreadable(error.into())
     }
 }
 
-impl From<DecodeError> for Stop {
+impl From<DecodeError> for StreamEnd {
     fn from(error: DecodeError) -> Self {
         Self::Unreadable(malformed(&error))
     }

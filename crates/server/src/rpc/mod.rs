@@ -2,19 +2,19 @@
 
 mod aggregate_sensor_readings;
 mod auth;
+mod core;
 mod get_sensor_readings;
 mod ingest;
-mod lifetime;
-mod progress;
 mod send_single_reading;
 mod sensor_chat;
 mod sensors;
 mod service;
 mod stream_sensor_readings;
+mod stream_tally;
 
-pub(crate) use auth::{Authenticate, Gate};
-pub(crate) use lifetime::{Bounded, Ending, jittered};
-pub(crate) use service::{Companion, Core, Rpc, panicked};
+pub(crate) use auth::{Authenticate, Authenticator};
+pub(crate) use core::{AuxiliaryService, Core};
+pub(crate) use service::Rpc;
 
 use std::{future::poll_fn, pin::Pin};
 
@@ -37,22 +37,22 @@ async fn single<B: RequestBody, T>(
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         deframer.feed(&data, |message| {
             if only.is_some() {
-                return Err(Status::internal("this call takes one message, and there is a second"));
+                return Err(Status::internal("unary call received more than one message"));
             }
             only = Some(read(message).map_err(|error| malformed(&error))?);
             Ok(())
         })?;
     }
     if !deframer.is_between_messages() {
-        return Err(cut_off());
+        return Err(truncated_message());
     }
-    only.ok_or_else(|| Status::internal("this call takes one message, and there is none"))
+    only.ok_or_else(|| Status::internal("unary call received no message"))
 }
 
 fn malformed(error: &DecodeError) -> Status {
     Status::internal(format!("a message is not of this call's type: {error}"))
 }
 
-fn cut_off() -> Status {
+fn truncated_message() -> Status {
     Status::internal("the request ends in the middle of a message")
 }

@@ -6,21 +6,22 @@ use kelvin_store::{Batch, Outcome, Report};
 use tonic::Status;
 
 use super::{
-    ingest::{Ingest, OnInvalid, Stop},
-    lifetime::{Ending, Lifetime},
-    progress::Progress,
-    service::Core,
+    core::Core,
+    ingest::{Ingest, OnInvalid, StreamEnd},
+    stream_tally::StreamTally,
 };
 use crate::{
+    lifetime::{EndReason, Lifetime},
+    metrics::StreamMethod,
     status::refusal_text,
     validate::Invalid,
-    wire::{Outgoing, Reply, RequestBody, stream, trailers},
+    wire::{Reply, RequestBody, ResponseWriter, stream, trailers},
 };
 
 /// Bytes that are enough for any answer: the longest text is that of an alert.
 const LONGEST: usize = 512;
 
-/// Answers each reading, while more arrive.
+/// Responder each reading, while more arrive.
 pub(super) fn sensor_chat(core: Arc<Core>, body: impl RequestBody, lifetime: Lifetime) -> Reply {
     stream(async |mut out| {
         let status = converse(core, body, lifetime, &mut out).await;
@@ -29,42 +30,47 @@ pub(super) fn sensor_chat(core: Arc<Core>, body: impl RequestBody, lifetime: Lif
     })
 }
 
-async fn converse(core: Arc<Core>, body: impl RequestBody, lifetime: Lifetime, out: &mut Outgoing) -> Status {
-    let mut progress = Progress::new(Arc::clone(&core), "SensorService/SensorChat");
-    let mut ingest = Ingest::new(&core, body, lifetime, OnInvalid::GoOn);
+async fn converse(
+    core: Arc<Core>,
+    body: impl RequestBody,
+    lifetime: Lifetime,
+    out: &mut ResponseWriter,
+) -> Status {
+    let mut tally = StreamTally::new(Arc::clone(&core), StreamMethod::SensorChat);
+    let mut ingest = Ingest::new(&core, body, lifetime, OnInvalid::Skip);
     loop {
-        let stop = ingest.gather(&core, || _ = out.try_flush()).await;
-        let accepted = progress.stored;
-        if let Err(status) = progress.append(&ingest.batch).await {
+        let stop = ingest.read_batch(&core, || _ = out.try_flush()).await;
+        let accepted = tally.stored;
+        if let Err(status) = tally.append(&ingest.batch).await {
             return status;
         }
         for (_, invalid) in &ingest.invalid {
             core.metrics.invalid(*invalid);
         }
-        let mut answers = Answers { out, server_time: unix_now(), accepted };
-        answers.give(&ingest.batch, &ingest.invalid, &progress.report).await;
+        let mut responder = Responder { out, server_time: unix_now(), accepted };
+        responder.acknowledge(&ingest.batch, &ingest.invalid, &tally.report).await;
         match stop {
             None => {}
             // An age limit is nothing to be sorry for: what is answered is stored, the rest belongs into a new chat.
-            Some(stop @ Stop::Ended(Ending::Age | Ending::Drain)) => {
-                progress.stopped(stop);
+            Some(stop @ StreamEnd::Ended(EndReason::Age | EndReason::Drain)) => {
+                tally.stopped(stop);
                 return Status::ok("");
             }
-            Some(stop) => return progress.stopped(stop),
+            Some(stop) => return tally.stopped(stop),
         }
     }
 }
 
 /// Writes one answer for each reading.
-struct Answers<'a> {
-    out: &'a mut Outgoing,
+struct Responder<'a> {
+    out: &'a mut ResponseWriter,
     server_time: i64,
     accepted: u64,
 }
 
-impl Answers<'_> {
+impl Responder<'_> {
     /// In the order of the readings.
-    async fn give(&mut self, batch: &Batch, invalid: &[(usize, Invalid)], report: &Report) {
+    async fn acknowledge(&mut self, batch: &Batch, invalid: &[(usize, Invalid)], report: &Report) {
         let uneventful = report.refused.is_empty() && report.alerts.is_empty();
         let mut invalid = invalid.iter().peekable();
         for index in 0..batch.len() {
@@ -74,14 +80,14 @@ impl Answers<'_> {
             match if uneventful { Outcome::Stored(None) } else { report.outcome(index) } {
                 Outcome::Stored(None) => {
                     self.accepted += 1;
-                    self.out.room(LONGEST).await.put_stored(self.server_time, self.accepted);
+                    self.out.reserve(LONGEST).await.put_stored_ack(self.server_time, self.accepted);
                 }
                 Outcome::Stored(Some(alert)) => {
                     self.accepted += 1;
-                    self.say(Severity::Alert, alert.to_string()).await;
+                    self.send(Severity::Alert, alert.to_string()).await;
                 }
                 Outcome::Refused(refusal) => {
-                    self.say(Severity::Rejected, refusal_text(refusal).to_owned()).await;
+                    self.send(Severity::Rejected, refusal_text(refusal).to_owned()).await;
                 }
             }
         }
@@ -91,12 +97,12 @@ impl Answers<'_> {
     }
 
     async fn reject(&mut self, invalid: Invalid) {
-        self.say(Severity::Rejected, invalid.to_string()).await;
+        self.send(Severity::Rejected, invalid.to_string()).await;
     }
 
-    async fn say(&mut self, severity: Severity, message: String) {
+    async fn send(&mut self, severity: Severity, message: String) {
         let (server_time, accepted) = (self.server_time, Some(self.accepted));
         let answer = ServerMessage { message, server_time, severity: Some(severity.into()), accepted };
-        self.out.room(LONGEST).await.put(&answer);
+        self.out.reserve(LONGEST).await.put(&answer);
     }
 }

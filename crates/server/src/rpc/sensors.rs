@@ -7,7 +7,7 @@ use kelvin_store::Stats;
 use prost::Message as _;
 use tonic::Status;
 
-use super::{service::Core, single};
+use super::{core::Core, single};
 use crate::{
     status,
     validate::check_sensor_id,

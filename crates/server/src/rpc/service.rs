@@ -3,63 +3,27 @@ use std::{
     panic::AssertUnwindSafe,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use futures_util::FutureExt as _;
-use http::{HeaderMap, Request, Response, StatusCode, header::CONTENT_TYPE};
-use kelvin_store::{Batch, Report, Store, StoreError};
-use tokio_util::sync::CancellationToken;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use tonic::Status;
 use tower::{Service, util::BoxCloneSyncService};
 
 use super::{
     aggregate_sensor_readings::aggregate_sensor_readings,
+    core::Core,
     get_sensor_readings::get_sensor_readings,
-    lifetime::{Bounded, Lifetime},
     send_single_reading::send_single_reading,
     sensor_chat::sensor_chat,
     sensors::{get_sensor_stats, list_sensors},
     stream_sensor_readings::stream_sensor_readings,
 };
 use crate::{
-    metrics::Metrics,
-    status,
-    wire::{BoxFuture, Reply, ReplyBody, RequestBody, failure},
+    lifetime::Lifetime,
+    status::{self, panicked},
+    wire::{BoxFuture, Reply, ReplyBody, RequestBody, UntilEnded, failure},
 };
-
-/// What the calls on one runtime share.
-#[derive(Debug)]
-pub(crate) struct Core {
-    pub(crate) store: Store,
-    pub(crate) metrics: Arc<Metrics>,
-    /// Bytes of the longest message taken.
-    pub(crate) max_message_size: usize,
-    pub(crate) max_clock_skew: Duration,
-    pub(crate) max_stream_age: Duration,
-    /// Cancelled when streams have to end.
-    pub(crate) drain: CancellationToken,
-    /// Services beside `SensorService`.
-    pub(crate) companions: Vec<Companion>,
-}
-
-/// A service that a library provides, such as health.
-#[derive(Debug, Clone)]
-pub(crate) struct Companion {
-    /// `/package.Service/`
-    pub(crate) prefix: &'static str,
-    pub(crate) service:
-        BoxCloneSyncService<Request<tonic::body::Body>, Response<tonic::body::Body>, Infallible>,
-}
-
-impl Core {
-    /// Stores a batch and counts what came of it.
-    pub(super) async fn append(&self, batch: &Batch, report: &mut Report) -> Result<(), StoreError> {
-        let result = self.store.append(batch, report).await;
-        self.metrics.appended(batch, report);
-        result
-    }
-}
 
 /// Routes calls to their handlers.
 #[derive(Debug, Clone)]
@@ -83,10 +47,11 @@ impl<B: RequestBody> Service<Request<B>> for Rpc {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        if request.method() != Method::POST {
+            return no_grpc(StatusCode::METHOD_NOT_ALLOWED);
+        }
         if !is_grpc(request.headers()) {
-            let mut reply = Response::new(ReplyBody::default());
-            *reply.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            return Box::pin(std::future::ready(Ok(reply)));
+            return no_grpc(StatusCode::UNSUPPORTED_MEDIA_TYPE);
         }
         let core = Arc::clone(&self.core);
         let age = core.max_stream_age;
@@ -122,9 +87,10 @@ impl<B: RequestBody> Service<Request<B>> for Rpc {
                 let lifetime = short();
                 run(limited(lifetime, list_sensors(core, request.into_body())))
             }
-            path => match core.companions.iter().find(|companion| path.starts_with(companion.prefix)) {
-                Some(companion) => {
-                    let (lifetime, service) = (stream(), companion.service.clone());
+            path => match core.auxiliary_services.iter().find(|auxiliary| path.starts_with(auxiliary.prefix))
+            {
+                Some(auxiliary) => {
+                    let (lifetime, service) = (stream(), auxiliary.service.clone());
                     run(async { ask(service, request, lifetime?).await })
                 }
                 None => run(std::future::ready(Err(Status::unimplemented("this server has no such method")))),
@@ -133,15 +99,16 @@ impl<B: RequestBody> Service<Request<B>> for Rpc {
     }
 }
 
-/// What a call ends with whose handler panicked.
-pub(crate) fn panicked() -> Status {
-    // The panic itself is in the log already.
-    tracing::error!("a handler panicked; its call ends INTERNAL");
-    Status::internal("an error in the server; its log says more")
+/// `application/grpc`, alone or with a subtype or a parameter. `application/grpc-web` is another protocol.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let rest = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+fn no_grpc(status: StatusCode) -> BoxFuture<Result<Reply, Infallible>> {
+    let mut reply = Response::new(ReplyBody::default());
+    *reply.status_mut() = status;
+    Box::pin(std::future::ready(Ok(reply)))
 }
 
 fn run<F>(call: F) -> BoxFuture<Result<Reply, Infallible>>
@@ -158,7 +125,7 @@ async fn limited(
     lifetime: Result<Lifetime, Status>,
     call: impl Future<Output = Result<Reply, Status>>,
 ) -> Result<Reply, Status> {
-    lifetime?.limit(call).await.unwrap_or_else(|ending| Err(status::ended(ending, None)))
+    lifetime?.limit(call).await.unwrap_or_else(|reason| Err(status::ended(reason, None)))
 }
 
 async fn ask<B: RequestBody>(
@@ -167,9 +134,9 @@ async fn ask<B: RequestBody>(
     mut lifetime: Lifetime,
 ) -> Result<Reply, Status> {
     match lifetime.limit(service.call(request.map(tonic::body::Body::new))).await {
-        Ok(Ok(reply)) => Ok(reply.map(|body| ReplyBody::Tonic(Bounded::new(body, lifetime)))),
+        Ok(Ok(reply)) => Ok(reply.map(|body| ReplyBody::Tonic(UntilEnded::new(body, lifetime)))),
         Ok(Err(never)) => match never {},
-        Err(ending) => Err(status::ended(ending, None)),
+        Err(reason) => Err(status::ended(reason, None)),
     }
 }
 

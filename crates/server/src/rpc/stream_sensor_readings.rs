@@ -3,12 +3,15 @@ use std::sync::Arc;
 use tonic::Status;
 
 use super::{
-    ingest::{Ingest, OnInvalid, Stop},
-    lifetime::Lifetime,
-    progress::Progress,
-    service::Core,
+    core::Core,
+    ingest::{Ingest, OnInvalid, StreamEnd},
+    stream_tally::StreamTally,
 };
-use crate::wire::{Reply, RequestBody, message};
+use crate::{
+    lifetime::Lifetime,
+    metrics::StreamMethod,
+    wire::{Reply, RequestBody, message},
+};
 
 /// Stores each reading as it arrives and answers with how many.
 pub(super) async fn stream_sensor_readings(
@@ -16,18 +19,18 @@ pub(super) async fn stream_sensor_readings(
     body: impl RequestBody,
     lifetime: Lifetime,
 ) -> Result<Reply, Status> {
-    let mut progress = Progress::new(Arc::clone(&core), "SensorService/StreamSensorReadings");
-    let mut ingest = Ingest::new(&core, body, lifetime, OnInvalid::Stop);
+    let mut tally = StreamTally::new(Arc::clone(&core), StreamMethod::StreamSensorReadings);
+    let mut ingest = Ingest::new(&core, body, lifetime, OnInvalid::Abort);
     loop {
-        let stop = ingest.gather(&core, || ()).await;
-        progress.append(&ingest.batch).await?;
-        if let Some(status) = progress.refused(&ingest.batch) {
+        let stop = ingest.read_batch(&core, || ()).await;
+        tally.append(&ingest.batch).await?;
+        if let Some(status) = tally.refused(&ingest.batch) {
             return Err(status);
         }
         match stop {
             None => {}
-            Some(Stop::Complete) => return Ok(message(&progress.ack())),
-            Some(stop) => return Err(progress.stopped(stop)),
+            Some(StreamEnd::Complete) => return Ok(message(&tally.ack())),
+            Some(stop) => return Err(tally.stopped(stop)),
         }
     }
 }

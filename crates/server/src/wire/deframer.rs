@@ -96,9 +96,7 @@ impl From<FrameError> for Status {
             FrameError::TooLong { length, limit } => Self::resource_exhausted(format!(
                 "a message of {length} bytes is longer than the limit of {limit}"
             )),
-            FrameError::Flag(flag) => {
-                Self::internal(format!("{flag} is no compressed flag: this is not gRPC"))
-            }
+            FrameError::Flag(flag) => Self::internal(format!("invalid compression flag {flag}")),
         }
     }
 }

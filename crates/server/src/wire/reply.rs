@@ -10,7 +10,10 @@ use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
 use http_body::{Body, Frame};
 use tonic::Status;
 
-use super::outgoing::{Outgoing, Slot, put};
+use super::{
+    UntilEnded,
+    response_writer::{FrameSlot, ResponseWriter, put},
+};
 
 /// A future that is sent to the task of its call.
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -33,10 +36,10 @@ impl<B> RequestBody for B where
 pub(crate) enum ReplyBody {
     /// At most one message, then trailers; a failure before the first message has its status in the headers.
     Single { message: Option<Bytes>, trailers: Option<HeaderMap> },
-    /// What a handler writes to its [`Outgoing`], then the trailers it ends with.
-    Stream { handler: Option<BoxFuture<HeaderMap>>, slot: Slot, trailers: Option<HeaderMap> },
+    /// What a handler writes to its [`ResponseWriter`], then the trailers it ends with.
+    Stream { handler: Option<BoxFuture<HeaderMap>>, slot: FrameSlot, trailers: Option<HeaderMap> },
     /// Of a service that tonic provides.
-    Tonic(crate::rpc::Bounded<tonic::body::Body>),
+    Tonic(UntilEnded<tonic::body::Body>),
 }
 
 /// A reply of one message and OK.
@@ -61,12 +64,12 @@ pub(crate) fn failure(status: Status) -> Reply {
 }
 
 /// A reply of the messages that `handler` writes and the trailers it returns.
-pub(crate) fn stream<F>(handler: impl FnOnce(Outgoing) -> F) -> Reply
+pub(crate) fn stream<F>(handler: impl FnOnce(ResponseWriter) -> F) -> Reply
 where
     F: Future<Output = HeaderMap> + Send + 'static,
 {
-    let slot = Slot::default();
-    let handler: BoxFuture<HeaderMap> = Box::pin(handler(Outgoing::new(slot.clone())));
+    let slot = FrameSlot::default();
+    let handler: BoxFuture<HeaderMap> = Box::pin(handler(ResponseWriter::new(slot.clone())));
     reply(ReplyBody::Stream { handler: Some(handler), slot, trailers: None })
 }
 
@@ -116,7 +119,7 @@ impl Body for ReplyBody {
                         Ok(Poll::Pending) => {}
                         Ok(Poll::Ready(end)) => (*handler, *trailers) = (None, Some(end)),
                         Err(_) => {
-                            (*handler, *trailers) = (None, Some(super::trailers(&crate::rpc::panicked())));
+                            (*handler, *trailers) = (None, Some(super::trailers(&crate::status::panicked())));
                         }
                     }
                 }
@@ -154,7 +157,7 @@ mod tests {
     #[tokio::test]
     async fn a_handler_that_panics_ends_its_stream_with_a_status() {
         let mut body = stream(async |mut out| {
-            out.room(10).await.put_stored(1, 1);
+            out.reserve(10).await.put_stored_ack(1, 1);
             out.flush().await;
             panic!("a mistake in a handler");
         })
@@ -171,7 +174,7 @@ mod tests {
         let counter = std::sync::Arc::clone(&written);
         let mut body = stream(async move |mut out| {
             for _ in 0..3 {
-                out.room(10).await.put_stored(1, 1);
+                out.reserve(10).await.put_stored_ack(1, 1);
                 out.flush().await;
                 counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             }

@@ -15,24 +15,24 @@ use super::PREFIX;
 const FRAME: usize = 16 * 1024 - 9;
 
 /// A frame on its way from a handler to its response body.
-pub(super) type Slot = Arc<Mutex<Option<Bytes>>>;
+pub(super) type FrameSlot = Arc<Mutex<Option<Bytes>>>;
 
 /// What a handler writes its response messages to. One frame waits to be sent and one is being filled: a slow
 /// reader holds up the handler.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
-    slot: Slot,
+pub(crate) struct ResponseWriter {
+    slot: FrameSlot,
     buffer: Vec<u8>,
     last_length: usize,
 }
 
-impl Outgoing {
-    pub(super) fn new(slot: Slot) -> Self {
+impl ResponseWriter {
+    pub(super) fn new(slot: FrameSlot) -> Self {
         Self { slot, buffer: Vec::new(), last_length: 0 }
     }
 
     /// Room for a message of at most `length` bytes, as soon as there is some.
-    pub(crate) async fn room(&mut self, length: usize) -> MessageWriter<'_> {
+    pub(crate) async fn reserve(&mut self, length: usize) -> MessageWriter<'_> {
         if self.buffer.len() + PREFIX + length > FRAME {
             self.flush().await;
         }
@@ -74,7 +74,7 @@ impl MessageWriter<'_> {
         put(self.buffer, message);
     }
 
-    pub(crate) fn put_reading(self, of: &ReadingStart, reading: Reading) {
+    pub(crate) fn put_reading(self, of: &ReadingPrefix, reading: Reading) {
         let start = self.buffer.len();
         self.buffer.extend_from_slice(&of.start);
         self.buffer.extend_from_slice(&reading.temperature.to_le_bytes());
@@ -84,7 +84,7 @@ impl MessageWriter<'_> {
     }
 
     /// The answer to a reading that is stored and calls for no alert.
-    pub(crate) fn put_stored(self, server_time: i64, accepted: u64) {
+    pub(crate) fn put_stored_ack(self, server_time: i64, accepted: u64) {
         const TEXT: &[u8] = b"\x0a\x06stored\x10";
         const SEVERITY: &[u8] = &[3 << 3, Severity::Status as u8, 4 << 3];
         let start = self.buffer.len();
@@ -99,12 +99,12 @@ impl MessageWriter<'_> {
 
 /// What all readings of one sensor begin with when they are written.
 #[derive(Debug)]
-pub(crate) struct ReadingStart {
+pub(crate) struct ReadingPrefix {
     /// Prefix, sensor id and the temperature's tag.
     start: Vec<u8>,
 }
 
-impl ReadingStart {
+impl ReadingPrefix {
     pub(crate) fn new(sensor_id: &str) -> Self {
         let mut start = vec![0; PREFIX];
         prost::encoding::string::encode(1, &sensor_id.to_owned(), &mut start);
@@ -149,7 +149,7 @@ mod tests {
         fn readings_are_written_as_prost_reads_them(
             sensor_id in ".{0,140}", temperature in any::<f64>(), timestamp in any::<i64>(),
         ) {
-            let writer = ReadingStart::new(&sensor_id);
+            let writer = ReadingPrefix::new(&sensor_id);
             let mut buffer = Vec::new();
             MessageWriter { buffer: &mut buffer }.put_reading(&writer, Reading { temperature, timestamp });
             prop_assert!(buffer.len() <= writer.max_length());
@@ -159,7 +159,7 @@ mod tests {
         #[test]
         fn the_everyday_answer_is_written_as_prost_reads_it(server_time in any::<i64>(), accepted in any::<u64>()) {
             let mut buffer = Vec::new();
-            MessageWriter { buffer: &mut buffer }.put_stored(server_time, accepted);
+            MessageWriter { buffer: &mut buffer }.put_stored_ack(server_time, accepted);
             let severity = Some(Severity::Status.into());
             let expected =
                 ServerMessage { message: "stored".into(), server_time, severity, accepted: Some(accepted) };

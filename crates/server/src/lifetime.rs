@@ -7,18 +7,14 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
-use crate::{status, wire::trailers};
-
 /// What ended a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum EndReason {
     /// The caller's deadline.
     Deadline,
     /// The server's limit for the age of calls.
@@ -40,7 +36,7 @@ pub(crate) struct Lifetime {
 #[derive(Debug)]
 struct Armed {
     sleep: Pin<Box<Sleep>>,
-    by: Ending,
+    by: EndReason,
     drained: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
@@ -55,8 +51,9 @@ impl Lifetime {
             None => None,
             Some(value) => {
                 let timeout = value.to_str().ok().and_then(read_timeout);
+                // The caller's mistake: INTERNAL would count against the server's error budget.
                 let timeout =
-                    timeout.ok_or_else(|| Status::internal("the grpc-timeout header is malformed"))?;
+                    timeout.ok_or_else(|| Status::invalid_argument("malformed grpc-timeout header"))?;
                 Instant::now().checked_add(timeout)
             }
         };
@@ -64,7 +61,7 @@ impl Lifetime {
     }
 
     /// Ready when the call has to end.
-    pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+    pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<EndReason> {
         let armed = match &mut self.armed {
             Some(armed) => armed,
             empty => empty.insert(Box::pin(Armed::new(self.deadline, self.max_age, self.drain.take()))),
@@ -73,13 +70,13 @@ impl Lifetime {
         if let Some(drained) = &mut armed.drained
             && drained.as_mut().poll(cx).is_ready()
         {
-            return Poll::Ready(Ending::Drain);
+            return Poll::Ready(EndReason::Drain);
         }
         armed.sleep.as_mut().poll(cx).map(|()| armed.by)
     }
 
     /// Runs `work` until it is done or the call has to end.
-    pub(crate) async fn limit<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Ending> {
+    pub(crate) async fn limit<T>(&mut self, work: impl Future<Output = T>) -> Result<T, EndReason> {
         let mut work = std::pin::pin!(work);
         poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Ready(done) => Poll::Ready(Ok(done)),
@@ -93,8 +90,8 @@ impl Armed {
     fn new(deadline: Option<Instant>, max_age: Duration, drain: Option<CancellationToken>) -> Self {
         let end = Instant::now() + jittered(max_age);
         let (at, by) = match deadline {
-            Some(deadline) if deadline < end => (deadline, Ending::Deadline),
-            _ => (end, Ending::Age),
+            Some(deadline) if deadline < end => (deadline, EndReason::Deadline),
+            _ => (end, EndReason::Age),
         };
         let drained = drain.map(|drain| Box::pin(drain.cancelled_owned()));
         Self { sleep: Box::pin(sleep_until(at)), by, drained }
@@ -121,42 +118,6 @@ fn read_timeout(text: &str) -> Option<Duration> {
         "u" => Some(Duration::from_micros(number)),
         "n" => Some(Duration::from_nanos(number)),
         _ => None,
-    }
-}
-
-/// A response body that ends with a status when its call has to end.
-#[derive(Debug)]
-pub(crate) struct Bounded<B> {
-    body: Option<B>,
-    lifetime: Lifetime,
-}
-
-impl<B> Bounded<B> {
-    pub(crate) fn new(body: B, lifetime: Lifetime) -> Self {
-        Self { body: Some(body), lifetime }
-    }
-}
-
-impl<B: Body<Data = Bytes, Error = Status> + Unpin> Body for Bounded<B> {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
-            return Poll::Ready(frame);
-        }
-        self.lifetime.poll_ended(cx).map(|ending| {
-            self.body = None;
-            Some(Ok(Frame::trailers(trailers(&status::ended(ending, None)))))
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 }
 

@@ -6,17 +6,21 @@ use kelvin_store::{Batch, Report};
 use opentelemetry::Context;
 use tonic::Status;
 
-use super::{ingest::Stop, lifetime::Ending, service::Core};
-use crate::status::{self, Place, so_far};
+use super::{core::Core, ingest::StreamEnd};
+use crate::{
+    lifetime::EndReason,
+    metrics::StreamMethod,
+    status::{self, ReadingPosition, stored_summary},
+};
 
-/// How far a stream of readings has come. One that breaks off is counted and logged.
+/// Tallies a stream of readings. Drop counts and logs a stream that was aborted.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct StreamTally {
     core: Arc<Core>,
-    method: &'static str,
+    method: StreamMethod,
     /// Of the call, for the log line.
     context: Context,
-    told: bool,
+    logged: bool,
     /// Valid readings received.
     received: u64,
     pub(super) stored: u64,
@@ -26,13 +30,13 @@ pub(super) struct Progress {
     pub(super) report: Report,
 }
 
-impl Progress {
-    pub(super) fn new(core: Arc<Core>, method: &'static str) -> Self {
+impl StreamTally {
+    pub(super) fn new(core: Arc<Core>, method: StreamMethod) -> Self {
         Self {
             core,
             method,
             context: Context::current(),
-            told: false,
+            logged: false,
             received: 0,
             stored: 0,
             evicted: 0,
@@ -52,7 +56,7 @@ impl Progress {
         self.evicted += self.report.evicted as u64;
         self.alerts += self.report.alerts.iter().filter(|(_, alert)| alert.began).count() as u64;
         if let Err(error) = result {
-            self.told = true;
+            self.logged = true;
             return Err(status::store_error(&error, Some(self.stored)));
         }
         self.received += batch.len() as u64;
@@ -62,17 +66,17 @@ impl Progress {
     /// The status for a batch of which not all is stored.
     pub(super) fn refused(&mut self, batch: &Batch) -> Option<Status> {
         let (index, refusal) = *self.report.refused.first()?;
-        self.told = true;
+        self.logged = true;
         let index = self.received - (batch.len() - index) as u64;
-        Some(status::refused_in_stream(refusal, Place { index, stored: self.stored }))
+        Some(status::refused_in_stream(refusal, ReadingPosition { index, stored: self.stored }))
     }
 
     /// The answer to a complete stream.
     pub(super) fn ack(&mut self) -> Ack {
-        self.told = true;
+        self.logged = true;
         let mut message = format!("stored {}", counted(self.stored, "reading"));
         if self.evicted > 0 {
-            let _ = write!(message, "; {} older went to make room", self.evicted);
+            let _ = write!(message, "; {} evicted", counted(self.evicted, "older reading"));
         }
         if self.alerts > 0 {
             let _ = write!(message, "; {} began", counted(self.alerts, "alert"));
@@ -81,32 +85,35 @@ impl Progress {
     }
 
     /// The status for a stream that ends by `stop`.
-    pub(super) fn stopped(&mut self, stop: Stop) -> Status {
-        self.told = !matches!(stop, Stop::Broken(_) | Stop::Ended(Ending::Deadline));
+    pub(super) fn stopped(&mut self, stop: StreamEnd) -> Status {
+        self.logged = !matches!(stop, StreamEnd::Broken(_) | StreamEnd::Ended(EndReason::Deadline));
         match stop {
-            Stop::Complete => Status::ok(""),
-            Stop::Invalid(invalid) => {
+            StreamEnd::Complete => Status::ok(""),
+            StreamEnd::Invalid(invalid) => {
                 self.core.metrics.invalid(invalid);
-                status::invalid_in_stream(invalid, Place { index: self.received, stored: self.stored })
+                status::invalid_in_stream(
+                    invalid,
+                    ReadingPosition { index: self.received, stored: self.stored },
+                )
             }
-            Stop::Unreadable(status) => status::with_stored(&status, self.stored),
-            Stop::Broken(error) => {
-                Status::cancelled(format!("the stream broke off: {error}; {}", so_far(self.stored)))
+            StreamEnd::Unreadable(status) => status::with_stored(&status, self.stored),
+            StreamEnd::Broken(error) => {
+                Status::cancelled(format!("the stream broke off: {error}; {}", stored_summary(self.stored)))
             }
-            Stop::Ended(ending) => status::ended(ending, Some(self.stored)),
+            StreamEnd::Ended(reason) => status::ended(reason, Some(self.stored)),
         }
     }
 }
 
-impl Drop for Progress {
+impl Drop for StreamTally {
     fn drop(&mut self) {
-        if !self.told {
+        if !self.logged {
             let _current = self.context.clone().attach();
-            self.core.metrics.stream_broken(self.method);
+            self.core.metrics.stream_aborted(self.method);
             tracing::info!(
-                method = self.method,
+                method = self.method.as_str(),
                 stored = self.stored,
-                "a stream broke off; what is stored stays"
+                "stream aborted; stored readings are kept"
             );
         }
     }

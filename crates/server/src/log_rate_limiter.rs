@@ -5,20 +5,20 @@ use kelvin_app::unix_now;
 /// Seconds between two log lines.
 const INTERVAL: i64 = 10;
 
-/// Keeps what others can cause at will from filling the log.
+/// Limits log lines about events that a peer can cause at will.
 #[derive(Debug)]
-pub(crate) struct Throttle {
+pub(crate) struct LogRateLimiter {
     count: AtomicU64,
     last: AtomicI64,
 }
 
-impl Throttle {
+impl LogRateLimiter {
     pub(crate) const fn new() -> Self {
         Self { count: AtomicU64::new(0), last: AtomicI64::new(i64::MIN) }
     }
 
-    /// Counts one more; now and then it is time for a line, and this is how many it is about.
-    pub(crate) fn count(&self) -> Option<u64> {
+    /// Counts one event. Returns how many a log line due now covers.
+    pub(crate) fn record(&self) -> Option<u64> {
         self.count.fetch_add(1, Ordering::Relaxed);
         let now = unix_now();
         let last = self.last.load(Ordering::Relaxed);

@@ -1,0 +1,41 @@
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use kelvin_store::{Batch, Report, Store, StoreError};
+use tokio_util::sync::CancellationToken;
+use tower::util::BoxCloneSyncService;
+
+use crate::metrics::Metrics;
+
+/// What the calls on one runtime share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) store: Store,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Bytes of the longest message taken.
+    pub(crate) max_message_size: usize,
+    pub(crate) max_clock_skew: Duration,
+    pub(crate) max_stream_age: Duration,
+    /// Cancelled when streams have to end.
+    pub(crate) drain: CancellationToken,
+    /// Services beside `SensorService`.
+    pub(crate) auxiliary_services: Vec<AuxiliaryService>,
+}
+
+/// A service that a library provides, such as health.
+#[derive(Debug, Clone)]
+pub(crate) struct AuxiliaryService {
+    /// `/package.Service/`
+    pub(crate) prefix: &'static str,
+    pub(crate) service:
+        BoxCloneSyncService<Request<tonic::body::Body>, Response<tonic::body::Body>, Infallible>,
+}
+
+impl Core {
+    /// Stores a batch and counts what came of it.
+    pub(super) async fn append(&self, batch: &Batch, report: &mut Report) -> Result<(), StoreError> {
+        let result = self.store.append(batch, report).await;
+        self.metrics.appended(batch, report);
+        result
+    }
+}
