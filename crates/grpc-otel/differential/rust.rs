@@ -162,7 +162,7 @@ fn retrying(
         async move {
             let (head, body) = request.into_parts();
             let body = Full::new(body.collect().await?.to_bytes());
-            attempts.oneshot(http::Request::from_parts(head, body)).await
+            Ok::<_, BoxError>(attempts.oneshot(http::Request::from_parts(head, body)).await?)
         }
     });
     ServiceBuilder::new().layer(otel.client_call_layer(target)).service(buffered)
@@ -171,13 +171,13 @@ fn retrying(
 #[derive(Clone)]
 struct WhileUnavailable;
 
-impl<B> retry::Policy<http::Request<Full<Bytes>>, http::Response<B>, BoxError> for WhileUnavailable {
+impl<B, E> retry::Policy<http::Request<Full<Bytes>>, http::Response<B>, E> for WhileUnavailable {
     type Future = tokio::time::Sleep;
 
     fn retry(
         &mut self,
         _: &mut http::Request<Full<Bytes>>,
-        result: &mut Result<http::Response<B>, BoxError>,
+        result: &mut Result<http::Response<B>, E>,
     ) -> Option<Self::Future> {
         let status = Status::from_header_map(result.as_ref().ok()?.headers())?;
         (status.code() == tonic::Code::Unavailable).then(|| tokio::time::sleep(Duration::from_millis(10)))

@@ -56,7 +56,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         async move {
             let (head, body) = request.into_parts();
             let body = Full::new(body.collect().await?.to_bytes());
-            attempts.oneshot(http::Request::from_parts(head, body)).await
+            Ok::<_, BoxError>(attempts.oneshot(http::Request::from_parts(head, body)).await?)
         }
     });
     let channel = ServiceBuilder::new().layer(otel.client_call_layer(&target)).service(buffered);
@@ -73,13 +73,13 @@ struct Unavailable {
     left: u32,
 }
 
-impl<B> Policy<http::Request<Full<Bytes>>, http::Response<B>, BoxError> for Unavailable {
+impl<B, E> Policy<http::Request<Full<Bytes>>, http::Response<B>, E> for Unavailable {
     type Future = tokio::time::Sleep;
 
     fn retry(
         &mut self,
         _: &mut http::Request<Full<Bytes>>,
-        result: &mut Result<http::Response<B>, BoxError>,
+        result: &mut Result<http::Response<B>, E>,
     ) -> Option<Self::Future> {
         let status = Status::from_header_map(result.as_ref().ok()?.headers())?;
         if status.code() != Code::Unavailable {

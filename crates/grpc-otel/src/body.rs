@@ -86,6 +86,13 @@ impl<B: Body> ResponseBody<B> {
     }
 }
 
+/// An empty body of no call, which tonic's generated `with_interceptor` asks for.
+impl<B: Body + Default> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::new(B::default(), Guard::new(None), StatusCode::OK)
+    }
+}
+
 impl<B> Body for ResponseBody<B>
 where
     B: Body,
@@ -115,7 +122,7 @@ where
             Poll::Ready(None) => this.guard.end_by_http(*this.http),
             Poll::Ready(Some(Err(_))) | Poll::Pending => {}
         }
-        polled.map_err(|error| this.guard.end_by_error(error.into()))
+        polled.map_err(|error| this.guard.end_by_error::<BoxError>(error.into()))
     }
 
     fn is_end_stream(&self) -> bool {

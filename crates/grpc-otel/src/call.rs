@@ -1,6 +1,7 @@
 //! One RPC, or one attempt at it, from its start to its end.
 
 use std::{
+    fmt::Display,
     io::IoSlice,
     sync::{
         Arc,
@@ -15,9 +16,7 @@ use tonic::Code;
 
 #[cfg(feature = "trace")]
 use crate::trace::{CallSpan, Current};
-use crate::{
-    BoxError, client::Attempts, clock::Instant, frame::FrameParser, recorder::Recorder, status, timeout,
-};
+use crate::{client::Attempts, clock::Instant, frame::FrameParser, recorder::Recorder, status, timeout};
 
 /// Timers fire this much apart on the two sides of a call and still mean the same deadline.
 const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
@@ -144,7 +143,7 @@ impl Guard {
     }
 
     /// Ends the call by an error of the service or the body; the error is handed on.
-    pub(crate) fn end_by_error(&mut self, error: BoxError) -> BoxError {
+    pub(crate) fn end_by_error<E: Display + 'static>(&mut self, error: E) -> E {
         let Some(call) = self.0.take() else { return error };
         let (code, message, error) = status::from_error(error);
         call.end(code, &Reason::Text(&message));

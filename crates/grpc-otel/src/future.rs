@@ -1,6 +1,7 @@
 //! The response on its way.
 
 use std::{
+    fmt::Display,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -9,7 +10,7 @@ use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::{BoxError, ResponseBody, call::Guard};
+use crate::{ResponseBody, call::Guard};
 
 pin_project! {
     /// The future of a response. Dropped before the response is there, the call is CANCELLED, or
@@ -31,9 +32,9 @@ impl<F, B, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
     B: Body,
-    E: Into<BoxError>,
+    E: Display + 'static,
 {
-    type Output = Result<Response<ResponseBody<B>>, BoxError>;
+    type Output = Result<Response<ResponseBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -49,7 +50,7 @@ where
                 let http = response.status();
                 Ok(response.map(|body| ResponseBody::new(body, guard, http)))
             }
-            Err(error) => Err(guard.end_by_error(error.into())),
+            Err(error) => Err(guard.end_by_error(error)),
         })
     }
 }

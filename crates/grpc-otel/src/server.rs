@@ -1,20 +1,23 @@
 //! The server's layer.
 
 use std::{
+    fmt::Display,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use http::{Request, Response};
 use http_body::Body;
+use tonic::server::NamedService;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    BoxError, Methods, RequestBody, ResponseBody, ResponseFuture,
+    Methods, RequestBody, ResponseBody, ResponseFuture,
     builder::Shared,
     call::{Call, Guard},
     clock::Instant,
+    headers,
     recorder::Recorders,
 };
 
@@ -43,22 +46,28 @@ pub struct ServerService<S> {
     recorders: Arc<Recorders>,
 }
 
+/// So that one service with the layer goes where tonic's own go.
+impl<S: NamedService> NamedService for ServerService<S> {
+    const NAME: &'static str = S::NAME;
+}
+
 impl<S, B, R> Service<Request<B>> for ServerService<S>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
-    S::Error: Into<BoxError>,
+    S::Error: Display + 'static,
     R: Body,
 {
     type Response = Response<ResponseBody<R>>;
-    type Error = BoxError;
+    type Error = S::Error;
     type Future = ResponseFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let call = self.recorders.enabled.then(|| start(&self.recorders, &request));
+        let recorded = self.recorders.enabled && headers::are_grpc(request.headers());
+        let call = recorded.then(|| start(&self.recorders, &request));
         let guard = Guard::new(call.clone());
         let response = {
             #[cfg(feature = "trace")]

@@ -1,5 +1,7 @@
 //! How an RPC ended: its code, from trailers, headers, errors or the HTTP status.
 
+use std::{any::Any, fmt::Display};
+
 use http::{HeaderMap, HeaderName, StatusCode};
 use tonic::{Code, Status, TimeoutExpired};
 
@@ -54,11 +56,74 @@ pub(crate) fn from_http(status: StatusCode) -> Code {
     }
 }
 
+/// The code and message of an error, and the error to hand on, of the type it has.
+///
+/// No trait is common to boxed errors and others, so the type is looked at: of those that are known the status is the one
+/// tonic makes of them, all others are UNKNOWN.
+pub(crate) fn from_error<E: Display + 'static>(error: E) -> (Code, String, E) {
+    let mut slot = Some(error);
+    let any: &mut dyn Any = &mut slot;
+    let known = if let Some(boxed) = any.downcast_mut::<Option<BoxError>>() {
+        replaced(boxed, from_boxed)
+    } else if let Some(status) = any.downcast_mut::<Option<Status>>() {
+        replaced(status, |status| (status.code(), status.message().to_owned(), status))
+    } else {
+        from_transport(any)
+    };
+    let error = slot.expect("put back by each of them");
+    let (code, message) = known.unwrap_or_else(|| (Code::Unknown, error.to_string()));
+    (code, message, error)
+}
+
+/// Reads an error by taking it out of its place and putting it back.
+fn replaced<E>(slot: &mut Option<E>, read: impl FnOnce(E) -> (Code, String, E)) -> Option<(Code, String)> {
+    let (code, message, error) = read(slot.take()?);
+    *slot = Some(error);
+    Some((code, message))
+}
+
+/// The errors of tonic's channel.
+#[cfg(feature = "transport")]
+fn from_transport(any: &mut dyn Any) -> Option<(Code, String)> {
+    replaced(any.downcast_mut::<Option<tonic::transport::Error>>()?, |error| {
+        // tonic reads only errors that it may keep: it gets a share, which is back when its status is dropped.
+        let shared = std::sync::Arc::new(error);
+        let (code, message, share) = from_boxed(Box::new(Shared(shared.clone())));
+        drop(share);
+        let error = std::sync::Arc::into_inner(shared).expect("the other share is dropped");
+        (code, message, error)
+    })
+}
+
+#[cfg(not(feature = "transport"))]
+fn from_transport(_: &mut dyn Any) -> Option<(Code, String)> {
+    None
+}
+
+/// An error whose owner wants it back.
+#[cfg(feature = "transport")]
+#[derive(Debug)]
+struct Shared(std::sync::Arc<tonic::transport::Error>);
+
+#[cfg(feature = "transport")]
+impl Display for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(feature = "transport")]
+impl std::error::Error for Shared {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
 /// The status tonic makes of an error, and the error to hand on.
 ///
 /// tonic answers an expired time limit with CANCELLED; by gRPC's definition it is
 /// `DEADLINE_EXCEEDED`, and so it is recorded.
-pub(crate) fn from_error(error: BoxError) -> (Code, String, BoxError) {
+fn from_boxed(error: BoxError) -> (Code, String, BoxError) {
     let expired = sources(&*error).any(<dyn std::error::Error>::is::<TimeoutExpired>);
     match Status::try_from_error(error) {
         Ok(status) => {

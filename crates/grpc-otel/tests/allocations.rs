@@ -64,6 +64,8 @@ where
 {
     let mut call = || {
         let mut request = Request::new(Messages(frames, frame));
+        let grpc = HeaderValue::from_static("application/grpc");
+        request.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
         *request.uri_mut() = http::Uri::from_static("http://localhost/pkg.Service/Method");
         let before = Region::new(ALLOCATOR);
         let response = pin!(service.call(request));

@@ -125,9 +125,13 @@ impl Channel {
 /// One type for all that can be called, with a status for whatever goes wrong.
 fn boxed<S, B>(service: S) -> Service
 where
-    S: tower::Service<Request<Body>, Response = Response<B>, Error = BoxError, Future: Send + 'static>,
+    S: tower::Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>, Future: Send + 'static>,
     S: Clone + Send + Sync + 'static,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    Service::new(service.map_response(|response| response.map(Body::new)).map_err(Status::from_error))
+    Service::new(
+        service
+            .map_response(|response| response.map(Body::new))
+            .map_err(|error| Status::from_error(error.into())),
+    )
 }

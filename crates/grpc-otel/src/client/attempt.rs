@@ -1,6 +1,7 @@
 //! Attempts at calls, as the channel sees them.
 
 use std::{
+    fmt::Display,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -49,17 +50,17 @@ pub struct ClientAttempt<S> {
 impl<S, B, R> Service<Request<B>> for ClientAttempt<S>
 where
     S: Service<Request<tonic::body::Body>, Response = Response<R>>,
-    S::Error: Into<BoxError>,
+    S::Error: Display + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
     R: Body,
 {
     type Response = Response<ResponseBody<R>>;
-    type Error = BoxError;
+    type Error = S::Error;
     type Future = ResponseFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {

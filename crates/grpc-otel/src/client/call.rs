@@ -1,6 +1,7 @@
 //! Calls as the application sees them, whatever number of attempts they take.
 
 use std::{
+    fmt::Display,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -12,7 +13,7 @@ use tower_service::Service;
 
 use super::Attempts;
 use crate::{
-    BoxError, ResponseBody, ResponseFuture,
+    ResponseBody, ResponseFuture,
     builder::Shared,
     call::{Call, Guard},
     clock::Instant,
@@ -55,15 +56,15 @@ pub struct ClientCall<S> {
 impl<S, B, R> Service<Request<B>> for ClientCall<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    S::Error: Into<BoxError>,
+    S::Error: Display + 'static,
     R: Body,
 {
     type Response = Response<ResponseBody<R>>;
-    type Error = BoxError;
+    type Error = S::Error;
     type Future = ResponseFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {

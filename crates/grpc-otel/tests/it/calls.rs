@@ -167,7 +167,8 @@ async fn a_response_without_a_status_is_told_by_http() {
             response.body(Full::new(Bytes::from_static(body.as_bytes())))
         });
         let layered = server.builder().build().server_layer(Methods::new()).layer(proxy);
-        let mut response = layered.oneshot(http::Request::new(tonic::body::Body::empty())).await.unwrap();
+        let request = http::Request::builder().header(http::header::CONTENT_TYPE, "application/grpc");
+        let mut response = layered.oneshot(request.body(tonic::body::Body::empty()).unwrap()).await.unwrap();
         // As HTTP's libraries do, nobody asks for what `is_end_stream` has ruled out.
         for _ in 0..frames {
             response.frame().await.unwrap().unwrap();

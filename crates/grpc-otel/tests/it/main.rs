@@ -12,5 +12,6 @@ mod greeter;
 mod observed;
 mod retries;
 mod spans;
+mod stacks;
 mod support;
 mod table;

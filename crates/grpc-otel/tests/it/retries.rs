@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use grpc_otel::BoxError;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use tonic::{Status, body::Body};
@@ -21,13 +22,13 @@ use crate::{
 #[derive(Clone)]
 struct Unavailable(u32);
 
-impl<B> Policy<Request<Full<Bytes>>, Response<B>, grpc_otel::BoxError> for Unavailable {
+impl<B, E> Policy<Request<Full<Bytes>>, Response<B>, E> for Unavailable {
     type Future = tokio::time::Sleep;
 
     fn retry(
         &mut self,
         _: &mut Request<Full<Bytes>>,
-        result: &mut Result<Response<B>, grpc_otel::BoxError>,
+        result: &mut Result<Response<B>, E>,
     ) -> Option<Self::Future> {
         let status = Status::from_header_map(result.as_ref().ok()?.headers())?;
         self.0 = self.0.checked_sub(u32::from(status.code() == tonic::Code::Unavailable))?;
@@ -53,7 +54,7 @@ async fn attempts_are_told_from_calls() {
         async move {
             let (head, body) = request.into_parts();
             let body = Full::new(body.collect().await?.to_bytes());
-            channel.oneshot(Request::from_parts(head, body)).await
+            Ok::<_, BoxError>(channel.oneshot(Request::from_parts(head, body)).await?)
         }
     });
     let mut greeter =
