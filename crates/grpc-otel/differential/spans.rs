@@ -38,7 +38,7 @@ struct Difference<'a> {
 
 type Rule = (fn(&Difference<'_>) -> bool, &'static str);
 
-const EXPLAINED: [Rule; 7] = [
+const EXPLAINED: [Rule; 6] = [
     (
         |of| of.span == "Recv.other" && of.theirs.is_empty(),
         "A72 ends the span when the stream is closed; grpc-go begins that of an unregistered method and never ends it",
@@ -50,12 +50,6 @@ const EXPLAINED: [Rule; 7] = [
                 && known.iter().any(|known| of.part.starts_with(&format!("attribute {known}")))
         },
         "OpenTelemetry's conventions for gRPC, which A72 leaves room for; grpc-go has A72's attributes alone",
-    ),
-    (
-        |of| {
-            of.span.starts_with("Attempt.") && (of.part, of.ours, of.theirs) == ("kind", "client", "internal")
-        },
-        "A72 names no kinds; by OpenTelemetry's SpanKind a span with a remote child is no internal one",
     ),
     (
         |of| {

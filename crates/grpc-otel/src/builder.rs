@@ -9,14 +9,19 @@ use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 #[cfg(feature = "trace")]
 use opentelemetry::{
     propagation::TextMapPropagator,
-    trace::{Tracer, TracerProvider, noop::NoopTracerProvider},
+    trace::{SpanKind, Tracer, TracerProvider, noop::NoopTracerProvider},
 };
 
 #[cfg(feature = "metrics")]
 use crate::metrics::{DurationMetrics, Metrics};
 #[cfg(feature = "trace")]
 use crate::trace::{MessageEvents, Propagator, SpanErrors, Tracing};
-use crate::{ClientAttemptLayer, ClientCallLayer, ClientLayer, Methods, ServerLayer, target::Target};
+use crate::{
+    ClientAttemptLayer, ClientCallLayer, ClientLayer, Methods, ServerLayer, names::Semconv, target::Target,
+};
+
+/// Decides by `package.Service/Method`.
+type Filter = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// Makes layers that record the calls of servers and channels.
 ///
@@ -29,6 +34,8 @@ pub struct GrpcOtel {
 /// What all layers of one [`GrpcOtel`] use.
 #[derive(Default)]
 pub(crate) struct Shared {
+    pub(crate) semconv: Semconv,
+    pub(crate) filter: Option<Filter>,
     #[cfg(feature = "metrics")]
     pub(crate) metrics: Metrics,
     #[cfg(feature = "trace")]
@@ -36,6 +43,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Whether calls of this method are recorded.
+    pub(crate) fn records(&self, method: &str) -> bool {
+        self.enabled() && self.filter.as_ref().is_none_or(|filter| filter(method))
+    }
+
     /// Whether anything is recorded or handed on at all.
     pub(crate) fn enabled(&self) -> bool {
         #[cfg(feature = "metrics")]
@@ -139,8 +151,7 @@ impl Builder {
     }
 
     /// How a server's spans learn the peer's address. By default from tonic's `TcpConnectInfo`
-    /// (feature `transport`); under TLS by tonic from `TlsConnectInfo<TcpConnectInfo>`, which is to
-    /// be asked for here.
+    /// (feature `transport`), which is there under TLS too.
     #[cfg(feature = "trace")]
     pub fn peer_address(mut self, peer: fn(&http::Extensions) -> Option<std::net::SocketAddr>) -> Self {
         self.0.tracing.peer = peer;
@@ -154,6 +165,50 @@ impl Builder {
     #[cfg(feature = "tracing")]
     pub fn tracing_spans(mut self, enter: bool) -> Self {
         self.0.tracing.bridge = enter;
+        self
+    }
+
+    /// Which methods are recorded: those this says `true` of. All are by default. It is asked once for each
+    /// `package.Service/Method`, and once for `other`, which stands for all that are not registered. Calls of the rest
+    /// pass untouched: no metrics, no spans, and no trace context.
+    ///
+    /// ```
+    /// # use grpc_otel::GrpcOtel;
+    /// GrpcOtel::builder().filter(|method| !method.starts_with("grpc.health.v1.Health/"));
+    /// ```
+    pub fn filter(mut self, records: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.0.filter = Some(Box::new(records));
+        self
+    }
+
+    /// Which version of OpenTelemetry's conventions names the attributes: the released one by default.
+    pub fn semconv(mut self, semconv: Semconv) -> Self {
+        self.0.semconv = semconv;
+        self
+    }
+
+    /// The kind of the spans of attempts: INTERNAL by default, as in all other implementations of A72, so that a call has
+    /// one CLIENT span. With CLIENT the server's span has a parent of that kind, which service graphs pair by.
+    #[cfg(feature = "trace")]
+    pub fn attempt_span_kind(mut self, kind: SpanKind) -> Self {
+        self.0.tracing.attempt_kind = kind;
+        self
+    }
+
+    /// Whether callers are strangers to a server: its spans then begin traces of their own, with a link to the caller's
+    /// span in place of a parent, so that nobody outside decides what is sampled. Their baggage is not read.
+    #[cfg(feature = "trace")]
+    pub fn public_endpoint(self, public: bool) -> Self {
+        self.public_endpoint_if(move |_, _| public)
+    }
+
+    /// The same, decided for each request by its headers and extensions.
+    #[cfg(feature = "trace")]
+    pub fn public_endpoint_if(
+        mut self,
+        public: impl Fn(&http::HeaderMap, &http::Extensions) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.0.tracing.public = Some(Box::new(public));
         self
     }
 

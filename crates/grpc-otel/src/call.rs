@@ -172,10 +172,19 @@ pub(crate) enum Reason<'a> {
 }
 
 impl Call {
+    /// Counts the call, in its context: exemplars name the span that is current.
+    pub(crate) fn begun(self) -> Arc<Self> {
+        #[cfg(feature = "metrics")]
+        {
+            #[cfg(feature = "trace")]
+            let _current = self.span.attach_recorded();
+            self.recorder.metrics.started();
+        }
+        Arc::new(self)
+    }
+
     /// A call began then, with these headers; what it knows of attempts and its span are to be added.
     pub(crate) fn new(recorder: Arc<Recorder>, started: Instant, headers: &HeaderMap) -> Self {
-        #[cfg(feature = "metrics")]
-        recorder.metrics.started();
         Self {
             recorder,
             started,
@@ -192,11 +201,15 @@ impl Call {
     fn end(&self, code: Code, reason: &Reason<'_>) {
         let ended = Instant::now();
         let duration = ended - self.started;
+        #[cfg(feature = "trace")]
+        let current = self.span.attach_recorded();
         if let Some(attempts) = &self.attempts {
             attempts.ended(self, duration);
         }
         #[cfg(feature = "metrics")]
         self.recorder.metrics.ended(code, duration, &self.request, &self.response);
+        #[cfg(feature = "trace")]
+        drop(current);
         #[cfg(feature = "trace")]
         self.span.end(self, ended, code, reason);
     }

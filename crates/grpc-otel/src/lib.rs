@@ -70,6 +70,7 @@ pub use future::ResponseFuture;
 pub use methods::{DescriptorError, Methods};
 #[cfg(feature = "metrics")]
 pub use metrics::DurationMetrics;
+pub use names::Semconv;
 pub use server::{ServerLayer, ServerService};
 pub use status::name as status_name;
 #[cfg(feature = "grpc-trace-bin")]

@@ -12,10 +12,29 @@ pub(crate) const RPC_OTHER: &str = "_OTHER";
 
 pub(crate) const RPC_SYSTEM_NAME: &str = "rpc.system.name";
 pub(crate) const RPC_METHOD: &str = "rpc.method";
-pub(crate) const RPC_STATUS_CODE: &str = "rpc.status_code";
 pub(crate) const ERROR_TYPE: &str = "error.type";
 pub(crate) const SERVER_ADDRESS: &str = "server.address";
 pub(crate) const SERVER_PORT: &str = "server.port";
+
+/// A version of OpenTelemetry's semantic conventions for RPCs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Semconv {
+    /// As released, up to version 1.44: the code is `rpc.response.status_code`.
+    #[default]
+    Released,
+    /// As agreed for the release after: the code is `rpc.status_code`.
+    Next,
+}
+
+impl Semconv {
+    pub(crate) fn status_code(self) -> &'static str {
+        match self {
+            Self::Released => "rpc.response.status_code",
+            Self::Next => "rpc.status_code",
+        }
+    }
+}
 
 /// The name as a string of the whole process, kept once: attributes and span names made of it
 /// are then copied without allocation. Only registered methods and targets come here.

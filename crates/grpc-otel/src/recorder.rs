@@ -37,6 +37,8 @@ impl Side {
 /// Records calls of one method on one side.
 pub(crate) struct Recorder {
     pub(crate) side: Side,
+    /// Whether its calls are recorded at all.
+    pub(crate) enabled: bool,
     /// Whether a handler may still be at work when its response has begun.
     #[cfg(feature = "trace")]
     pub(crate) streams: bool,
@@ -54,7 +56,7 @@ pub(crate) struct Recorders {
     target: Option<Target>,
     shared: Arc<Shared>,
     /// Whether anything is recorded or handed on at all.
-    pub(crate) enabled: bool,
+    enabled: bool,
     unregistered: Methods,
     /// Sorted by length, then by bytes: mostly lengths are compared.
     known: Box<[(Box<str>, Arc<Recorder>)]>,
@@ -71,6 +73,12 @@ impl Recorders {
             methods.names.iter().map(|(name, streams)| (path(name), this.recorder(name, *streams))).collect();
         known.sort_unstable_by(|(a, _), (b, _)| by_length(a, b));
         this.known = known;
+        if this.enabled && this.known.is_empty() && methods.unregistered.is_none() {
+            tracing::warn!(
+                "server layer has no methods, every call is recorded as `other`: \
+                 give `server_layer` the file descriptor set of your services"
+            );
+        }
         this.unregistered = methods;
         this
     }
@@ -89,7 +97,11 @@ impl Recorders {
     }
 
     /// The recorder of the method a server is asked for.
-    pub(crate) fn of_path(&self, path: &str) -> Arc<Recorder> {
+    pub(crate) fn of_path(&self, path: &str) -> Option<Arc<Recorder>> {
+        self.enabled.then(|| self.find(path)).filter(|recorder| recorder.enabled)
+    }
+
+    fn find(&self, path: &str) -> Arc<Recorder> {
         if let Ok(place) = self.known.binary_search_by(|(known, _)| by_length(known, path)) {
             return self.known[place].1.clone();
         }
@@ -100,13 +112,17 @@ impl Recorders {
     }
 
     /// The recorder of the method a client calls: registered if it comes from generated code.
-    pub(crate) fn of_request<B>(&self, request: &http::Request<B>) -> Arc<Recorder> {
-        match request.extensions().get::<GrpcMethod<'static>>() {
+    pub(crate) fn of_request<B>(&self, request: &http::Request<B>) -> Option<Arc<Recorder>> {
+        if !self.enabled {
+            return None;
+        }
+        let recorder = match request.extensions().get::<GrpcMethod<'static>>() {
             Some(method) => {
                 self.met(request.uri().path(), || format!("{}/{}", method.service(), method.method()))
             }
             None => self.other.clone(),
-        }
+        };
+        recorder.enabled.then_some(recorder)
     }
 
     fn met(&self, path: &str, name: impl FnOnce() -> String) -> Arc<Recorder> {
@@ -132,14 +148,15 @@ impl Recorder {
         let method = intern(method);
         Self {
             side,
+            enabled: shared.records(method),
             #[cfg(feature = "trace")]
             streams: streams && side == Side::Server,
             #[cfg(feature = "trace")]
             shared: shared.clone(),
             #[cfg(feature = "metrics")]
-            metrics: crate::metrics::MethodMetrics::new(&shared.metrics, side, target, method),
+            metrics: crate::metrics::MethodMetrics::new(shared, side, target, method),
             #[cfg(feature = "trace")]
-            span: crate::trace::SpanTemplate::new(side, target, method),
+            span: crate::trace::SpanTemplate::new(shared.tracing.kind(side), side, target, method),
         }
     }
 }

@@ -66,8 +66,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let recorded = self.recorders.enabled && headers::are_grpc(request.headers());
-        let call = recorded.then(|| start(&self.recorders, &request));
+        let call = start(&self.recorders, &request);
         let guard = Guard::new(call.clone());
         let response = {
             #[cfg(feature = "trace")]
@@ -78,12 +77,14 @@ where
     }
 }
 
-fn start<B>(recorders: &Recorders, request: &Request<B>) -> Arc<Call> {
+fn start<B>(recorders: &Recorders, request: &Request<B>) -> Option<Arc<Call>> {
+    let recorder =
+        recorders.of_path(request.uri().path()).filter(|_| headers::are_grpc(request.headers()))?;
     let started = Instant::now();
-    let recorder = recorders.of_path(request.uri().path());
-    Arc::new(Call {
+    let call = Call {
         #[cfg(feature = "trace")]
         span: recorder.shared.tracing.server_span(&recorder.span, started, request),
         ..Call::new(recorder, started, request.headers())
-    })
+    };
+    Some(call.begun())
 }

@@ -43,7 +43,7 @@ fn everybody_says_who_they_are(seen: &Seen) {
 fn every_call_of_the_server_has_its_caller(seen: &Seen) {
     let callers: BTreeMap<_, _> = seen
         .spans()
-        .filter(|(_, span)| span.kind() == SpanKind::Client)
+        .filter(|(_, span)| span.kind() != SpanKind::Server)
         .map(|(service, span)| ((&span.trace_id, &span.span_id), (service, span)))
         .collect();
     for (method, rpc) in RPCS.map(|(rpc, method)| (method, rpc)) {
@@ -53,8 +53,10 @@ fn every_call_of_the_server_has_its_caller(seen: &Seen) {
         for span in received {
             assert_eq!(span.kind(), SpanKind::Server);
             let (service, attempt) = callers[&(&span.trace_id, &span.parent_span_id)];
+            assert_eq!(attempt.kind(), SpanKind::Internal);
             assert_eq!(attempt.name, format!("Attempt.SensorService.{method}"));
             let (caller, call) = callers[&(&attempt.trace_id, &attempt.parent_span_id)];
+            assert_eq!(call.kind(), SpanKind::Client);
             assert_eq!((caller, call.name.as_str()), (service, &*format!("Sent.SensorService.{method}")));
             assert!(call.parent_span_id.is_empty(), "calls of clients begin traces");
             assert!(call.start_time_unix_nano <= attempt.start_time_unix_nano);

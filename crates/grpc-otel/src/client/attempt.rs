@@ -64,7 +64,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let call = self.recorders.enabled.then(|| start(&self.recorders, &mut request));
+        let call = start(&self.recorders, &mut request);
         let guard = Guard::new(call.clone());
         let request = request.map(|body| tonic::body::Body::new(RequestBody::new(body, call)));
         let response = self.inner.call(request);
@@ -72,9 +72,9 @@ where
     }
 }
 
-fn start<B>(recorders: &Recorders, request: &mut Request<B>) -> Arc<Call> {
+fn start<B>(recorders: &Recorders, request: &mut Request<B>) -> Option<Arc<Call>> {
+    let recorder = recorders.of_request(request)?;
     let started = Instant::now();
-    let recorder = recorders.of_request(request);
     let mut call = Call::new(recorder, started, request.headers());
     call.attempts = request.extensions_mut().remove::<Arc<Attempts>>();
     let previous = call.attempts.as_ref().map_or(0, |attempts| attempts.begin(started));
@@ -86,5 +86,5 @@ fn start<B>(recorders: &Recorders, request: &mut Request<B>) -> Arc<Call> {
         call.span =
             recorder.shared.tracing.attempt_span(&recorder.span, started, previous, request.headers_mut());
     }
-    Arc::new(call)
+    Some(call.begun())
 }

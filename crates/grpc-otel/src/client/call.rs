@@ -68,8 +68,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let enabled = self.layer.recorders.enabled;
-        let guard = Guard::new(enabled.then(|| self.layer.start(&mut request)));
+        let guard = Guard::new(self.layer.start(&mut request));
         let response = {
             #[cfg(feature = "trace")]
             let _current = guard.attach();
@@ -80,18 +79,19 @@ where
 }
 
 impl ClientCallLayer {
-    fn start<B>(&self, request: &mut Request<B>) -> Arc<Call> {
+    fn start<B>(&self, request: &mut Request<B>) -> Option<Arc<Call>> {
+        let recorder = self.recorders.of_request(request)?;
         let started = Instant::now();
-        let recorder = self.recorders.of_request(request);
         let attempts = self.retries.then(Arc::<Attempts>::default);
         if let Some(attempts) = &attempts {
             request.extensions_mut().insert(attempts.clone());
         }
-        Arc::new(Call {
+        let call = Call {
             attempts,
             #[cfg(feature = "trace")]
             span: recorder.shared.tracing.call_span(&recorder.span, started),
             ..Call::new(recorder, started, request.headers())
-        })
+        };
+        Some(call.begun())
     }
 }

@@ -16,11 +16,9 @@ use self::{
     series::{Distribution, Sum},
 };
 use crate::{
+    builder::Shared,
     call::Flow,
-    names::{
-        ERROR_TYPE, OTHER, RPC_METHOD, RPC_OTHER, RPC_STATUS_CODE, RPC_SYSTEM_NAME, SERVER_ADDRESS,
-        SERVER_PORT,
-    },
+    names::{ERROR_TYPE, OTHER, RPC_METHOD, RPC_OTHER, RPC_SYSTEM_NAME, SERVER_ADDRESS, SERVER_PORT},
     recorder::Side,
     status::{self, CODES},
     target::Target,
@@ -75,6 +73,8 @@ struct Series {
     grpc: Vec<KeyValue>,
     /// The same in OpenTelemetry's names.
     rpc: Vec<KeyValue>,
+    /// What they call the code.
+    rpc_code: &'static str,
     started: OnceLock<Sum>,
     ended: [OnceLock<Ended>; CODES],
 }
@@ -88,12 +88,13 @@ struct Ended {
 }
 
 impl MethodMetrics {
-    pub(crate) fn new(metrics: &Metrics, side: Side, target: Option<Target>, method: &'static str) -> Self {
-        Self(metrics.instruments(side).map(|instruments| Series {
+    pub(crate) fn new(shared: &Shared, side: Side, target: Option<Target>, method: &'static str) -> Self {
+        Self(shared.metrics.instruments(side).map(|instruments| Series {
             instruments,
             side,
             grpc: grpc_attributes(target, method),
             rpc: rpc_attributes(target, method),
+            rpc_code: shared.semconv.status_code(),
             started: OnceLock::new(),
             ended: [const { OnceLock::new() }; CODES],
         }))
@@ -144,7 +145,7 @@ impl Series {
         let mut grpc = self.grpc.clone();
         grpc.push(KeyValue::new("grpc.status", name));
         let mut rpc = self.rpc.clone();
-        rpc.push(KeyValue::new(RPC_STATUS_CODE, name));
+        rpc.push(KeyValue::new(self.rpc_code, name));
         if status::is_error(self.side, code) {
             rpc.push(KeyValue::new(ERROR_TYPE, name));
         }

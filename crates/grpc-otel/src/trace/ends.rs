@@ -8,10 +8,19 @@ use std::{
     thread::LocalKey,
 };
 
-use http::Request;
+use http::{Request, uri::Authority};
 use opentelemetry::KeyValue;
 
 use crate::names::{SERVER_ADDRESS, SERVER_PORT};
+
+/// So many bytes of a value that a caller chose come into an attribute: headers may have thousands.
+const MAX_VALUE: usize = 256;
+
+/// The beginning of a value that a caller chose.
+pub(super) fn cut(value: &str) -> &str {
+    let end = (0..=value.len().min(MAX_VALUE)).rev().find(|end| value.is_char_boundary(*end));
+    &value[..end.unwrap_or_default()]
+}
 
 /// Sets what a request says of its way here.
 pub(super) fn of_request<B>(
@@ -25,17 +34,24 @@ pub(super) fn of_request<B>(
     }
     if let Some(authority) = request.uri().authority() {
         let (host, port) =
-            memoized(&SERVER, authority.as_str(), || (authority.host().into(), authority.port_u16()));
+            memoized(&SERVER, authority.as_str(), || (cut(host(authority)).into(), authority.port_u16()));
         set(KeyValue::new(SERVER_ADDRESS, host));
         if let Some(port) = port {
             set(KeyValue::new(SERVER_PORT, i64::from(port)));
         }
     }
     if let Some(peer) = peer(request.extensions()) {
-        let address = memoized(&PEER, &peer.ip(), || peer.ip().to_string().into());
+        // A socket for both versions has IPv4's addresses mapped into IPv6.
+        let address = memoized(&PEER, &peer.ip(), || peer.ip().to_canonical().to_string().into());
         set(KeyValue::new("network.peer.address", address));
         set(KeyValue::new("network.peer.port", i64::from(peer.port())));
     }
+}
+
+/// The host without the brackets that an IPv6 address has in a URI.
+fn host(authority: &Authority) -> &str {
+    let host = authority.host();
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 type Last<K, V> = RefCell<Option<(K, V)>>;

@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
     Context,
     propagation::{Extractor, Injector, TextMapPropagator},
+    trace::{SpanContext, TraceContextExt as _},
 };
 
 use crate::headers::find;
@@ -24,6 +25,14 @@ impl Propagator {
     pub(super) fn extract(&self, headers: &HeaderMap) -> Option<Context> {
         let present = self.fields.is_empty() || headers.keys().any(|name| self.fields.contains(name));
         present.then(|| self.inner.extract(&Incoming(headers, &self.fields)))
+    }
+
+    /// The span that a stranger names as the cause of a request; neither its baggage nor the current context counts.
+    pub(super) fn extract_cause(&self, headers: &HeaderMap) -> Option<SpanContext> {
+        let context = self
+            .inner
+            .extract_with_context(&Context::new(), &WithoutBaggage(Incoming(headers, &self.fields)));
+        Some(context.span().span_context().clone()).filter(SpanContext::is_valid)
     }
 
     /// Sends a context, or the current one, with a request.
@@ -52,6 +61,19 @@ impl Extractor for Incoming<'_> {
     fn get_all(&self, key: &str) -> Option<Vec<&str>> {
         let values: Vec<_> = self.0.get_all(key).iter().filter_map(|value| value.to_str().ok()).collect();
         (!values.is_empty()).then_some(values)
+    }
+}
+
+/// The same but for baggage.
+struct WithoutBaggage<'a>(Incoming<'a>);
+
+impl Extractor for WithoutBaggage<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        if key.eq_ignore_ascii_case("baggage") { None } else { self.0.get(key) }
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().into_iter().filter(|key| *key != "baggage").collect()
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
 use http::{HeaderMap, Request};
 use opentelemetry::{
     Context, KeyValue,
-    trace::{Span as _, SpanBuilder, SpanKind, TraceContextExt, Tracer},
+    trace::{Link, Span as _, SpanBuilder, SpanContext, SpanKind, TraceContextExt, Tracer},
 };
 
 #[cfg(feature = "grpc-trace-bin")]
@@ -33,12 +33,17 @@ use crate::{
     target::Target,
 };
 
+type Public = Box<dyn Fn(&HeaderMap, &http::Extensions) -> bool + Send + Sync>;
+
 /// Where spans go.
 pub(crate) struct Tracing {
     pub(crate) tracer: Option<Box<dyn StartSpan>>,
     pub(crate) propagator: Option<Propagator>,
     pub(crate) events: MessageEvents,
     pub(crate) server_errors: SpanErrors,
+    pub(crate) attempt_kind: SpanKind,
+    /// Whether the caller of such a request is a stranger.
+    pub(crate) public: Option<Public>,
     pub(crate) peer: fn(&http::Extensions) -> Option<SocketAddr>,
     #[cfg(feature = "tracing")]
     pub(crate) bridge: bool,
@@ -51,6 +56,8 @@ impl Default for Tracing {
             propagator: None,
             events: MessageEvents::default(),
             server_errors: SpanErrors::default(),
+            attempt_kind: SpanKind::Internal,
+            public: None,
             peer: ends::tonic_peer,
             #[cfg(feature = "tracing")]
             bridge: false,
@@ -73,6 +80,7 @@ pub(crate) trait StartSpan: Send + Sync {
         template: &SpanTemplate,
         began: Beginning,
         parent: &Context,
+        cause: Option<SpanContext>,
         describe: &Describe<'_>,
     ) -> CallSpan;
 }
@@ -87,6 +95,7 @@ where
         template: &SpanTemplate,
         began: Beginning,
         parent: &Context,
+        cause: Option<SpanContext>,
         describe: &Describe<'_>,
     ) -> CallSpan {
         let mut builder = SpanBuilder::from_name(template.name)
@@ -95,6 +104,7 @@ where
         if template.sampled.load(Relaxed) {
             builder.attributes = Some(Vec::with_capacity(ATTRIBUTES));
         }
+        builder.links = cause.map(|cause| vec![Link::with_context(cause)]);
         let mut span = self.build_with_context(builder, parent);
         let recording = span.is_recording();
         template.sampled.store(recording, Relaxed);
@@ -124,13 +134,12 @@ pub(crate) struct SpanTemplate {
 }
 
 impl SpanTemplate {
-    pub(crate) fn new(side: Side, target: Option<Target>, method: &'static str) -> Self {
+    pub(crate) fn new(kind: SpanKind, side: Side, target: Option<Target>, method: &'static str) -> Self {
         let prefix = match side {
             Side::Server => "Recv",
             Side::Call => "Sent",
             Side::Attempt => "Attempt",
         };
-        let kind = if side == Side::Server { SpanKind::Server } else { SpanKind::Client };
         let registered = method != OTHER;
         let mut attributes = vec![
             KeyValue::new(RPC_SYSTEM_NAME, "grpc"),
@@ -158,6 +167,14 @@ impl Tracing {
         self.tracer.is_some() || self.propagator.is_some()
     }
 
+    pub(crate) fn kind(&self, side: Side) -> SpanKind {
+        match side {
+            Side::Server => SpanKind::Server,
+            Side::Call => SpanKind::Client,
+            Side::Attempt => self.attempt_kind.clone(),
+        }
+    }
+
     /// The span of a server's call, in the context that came with it.
     pub(crate) fn server_span<B>(
         &self,
@@ -179,21 +196,30 @@ impl Tracing {
         started: Instant,
         request: &Request<B>,
     ) -> CallSpan {
-        let parent = self.propagator.as_ref().and_then(|propagator| propagator.extract(request.headers()));
+        let stranger =
+            self.public.as_ref().is_some_and(|public| public(request.headers(), request.extensions()));
+        let propagator = self.propagator.as_ref();
+        let parent = if stranger {
+            Some(Context::new())
+        } else {
+            propagator.and_then(|propagator| propagator.extract(request.headers()))
+        };
         let Some(tracer) = &self.tracer else {
             return parent.map_or_else(CallSpan::none, |parent| CallSpan::new(parent, None));
         };
         let describe = |set: &mut dyn FnMut(KeyValue)| {
             ends::of_request(request, self.peer, set);
             if !template.registered {
-                let name = request.uri().path().trim_start_matches('/').to_owned();
-                set(KeyValue::new("rpc.method_original", name));
+                let name = ends::cut(request.uri().path().trim_start_matches('/'));
+                set(KeyValue::new("rpc.method_original", name.to_owned()));
             }
         };
         let began = Beginning::at(started);
+        let cause = propagator.filter(|_| stranger);
+        let cause = cause.and_then(|propagator| propagator.extract_cause(request.headers()));
         match &parent {
-            Some(parent) => tracer.start(template, began, parent, &describe),
-            None => Context::map_current(|parent| tracer.start(template, began, parent, &describe)),
+            Some(parent) => tracer.start(template, began, parent, cause, &describe),
+            None => Context::map_current(|parent| tracer.start(template, began, parent, cause, &describe)),
         }
     }
 
@@ -201,7 +227,7 @@ impl Tracing {
     pub(crate) fn call_span(&self, template: &SpanTemplate, started: Instant) -> CallSpan {
         let Some(tracer) = &self.tracer else { return CallSpan::none() };
         let began = Beginning::at(started);
-        Context::map_current(|parent| tracer.start(template, began, parent, &|_| ()))
+        Context::map_current(|parent| tracer.start(template, began, parent, None, &|_| ()))
     }
 
     /// The span of a client's attempt, whose context goes into the metadata.
@@ -221,7 +247,7 @@ impl Tracing {
                     set(KeyValue::new("transparent-retry", false));
                 };
                 let began = Beginning::at(started);
-                Context::map_current(|parent| tracer.start(template, began, parent, &describe))
+                Context::map_current(|parent| tracer.start(template, began, parent, None, &describe))
             }
         };
         if let Some(propagator) = &self.propagator {

@@ -14,7 +14,7 @@ use crate::{
     call::{Call, Flow, Reason},
     clock::{Beginning, Instant},
     frame::Message,
-    names::{ERROR_TYPE, RPC_STATUS_CODE},
+    names::ERROR_TYPE,
     recorder::{Recorder, Side},
     status,
 };
@@ -97,6 +97,12 @@ impl CallSpan {
         })
     }
 
+    /// The same for measurements, which only care for spans that are recorded.
+    pub(crate) fn attach_recorded(&self) -> Option<ContextGuard> {
+        self.began?;
+        Some(self.context.clone().attach())
+    }
+
     /// Which messages are to be told, if any are. Those of a client's call are events of its attempts.
     pub(crate) fn message_events(&self, recorder: &Recorder) -> Option<MessageEvents> {
         let events = recorder.shared.tracing.events;
@@ -151,7 +157,7 @@ impl CallSpan {
         };
         // All at once, as the span is behind a lock.
         let attributes = [
-            Some(KeyValue::new(RPC_STATUS_CODE, name)),
+            Some(KeyValue::new(call.recorder.shared.semconv.status_code(), name)),
             error.then(|| KeyValue::new(ERROR_TYPE, name)),
             unrecorded("grpc_otel.outbound.unrecorded", outbound),
             unrecorded("grpc_otel.inbound.unrecorded", inbound),

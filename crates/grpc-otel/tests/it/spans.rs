@@ -41,14 +41,14 @@ async fn a_call_is_one_trace_of_three_spans() {
     assert_eq!(attempt.parent_span_id, sent.span_context.span_id());
     assert_eq!(received.parent_span_id, attempt.span_context.span_id());
     assert_eq!(received.span_context.trace_id(), sent.span_context.trace_id());
-    assert_eq!([&sent.span_kind, &attempt.span_kind], [&SpanKind::Client; 2]);
+    assert_eq!([&sent.span_kind, &attempt.span_kind], [&SpanKind::Client, &SpanKind::Internal]);
     assert_eq!(received.span_kind, SpanKind::Server);
 
     for span in [sent, attempt, received] {
         assert_eq!(span.status, Status::Ok);
         assert_eq!(attribute(span, "rpc.system.name").as_deref(), Some("grpc"));
         assert_eq!(attribute(span, "rpc.method").as_deref(), Some("helloworld.Greeter/SayHello"));
-        assert_eq!(attribute(span, "rpc.status_code").as_deref(), Some("OK"));
+        assert_eq!(attribute(span, "rpc.response.status_code").as_deref(), Some("OK"));
         assert_eq!(attribute(span, "error.type"), None);
     }
     for span in [sent, attempt] {
@@ -91,7 +91,7 @@ async fn errors_carry_code_and_message() {
     greeter.say_hello(hello("fail 5 no such ünit, 100 %")).await.unwrap_err();
     for span in server.spans().iter().chain(&caller.spans()) {
         assert_eq!(span.status, Status::error("NOT_FOUND, no such ünit, 100 %"), "{}", span.name);
-        assert_eq!(attribute(span, "rpc.status_code").as_deref(), Some("NOT_FOUND"));
+        assert_eq!(attribute(span, "rpc.response.status_code").as_deref(), Some("NOT_FOUND"));
         assert_eq!(attribute(span, "error.type").as_deref(), Some("NOT_FOUND"));
     }
 }

@@ -47,14 +47,14 @@ const RPC_SERVER: (&str, &str, &str, &[&str], &str) = (
     "rpc.server.call.duration",
     "histogram",
     "s",
-    &["rpc.method", "rpc.status_code", "rpc.system.name"],
+    &["rpc.method", "rpc.response.status_code", "rpc.system.name"],
     RPC,
 );
 const RPC_CLIENT: (&str, &str, &str, &[&str], &str) = (
     "rpc.client.call.duration",
     "histogram",
     "s",
-    &["rpc.method", "rpc.status_code", "rpc.system.name", "server.address", "server.port"],
+    &["rpc.method", "rpc.response.status_code", "rpc.system.name", "server.address", "server.port"],
     RPC,
 );
 

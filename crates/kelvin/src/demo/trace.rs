@@ -64,6 +64,8 @@ impl Trace {
             name: format!("{lead}{}", span.name),
             side: match span.span_kind {
                 SpanKind::Client => "client",
+                // The kind of an attempt says nothing of its side.
+                SpanKind::Internal if span.name.starts_with("Attempt.") => "client",
                 SpanKind::Server => "server",
                 _ => "",
             },
@@ -133,8 +135,8 @@ pub(super) mod tests {
         let mut trace = Trace::default();
         for span in [
             span("Recv.S.M", SpanKind::Server, 4, 3, (7, 9)),
-            span("Attempt.S.M", SpanKind::Client, 2, 1, (1, 4)),
-            span("Attempt.S.M", SpanKind::Client, 3, 1, (5, 10)),
+            span("Attempt.S.M", SpanKind::Internal, 2, 1, (1, 4)),
+            span("Attempt.S.M", SpanKind::Internal, 3, 1, (5, 10)),
             span("Sent.S.M", SpanKind::Client, 1, 0, (0, 11)),
         ] {
             trace.push(span);
