@@ -1,7 +1,8 @@
 .PHONY: bench
 
-bench: ## Kelvin against a bare tonic service, on two cores (ARGS="--only get --check")
-	cargo run --release --locked -p kelvin-bench -- $(ARGS)
+bench: ## Kelvin against tuned tonic, bare h2 and grpc-go, on two cores (BASE=COMMIT ARGS="--only get --check")
+	cargo build --release --locked -p kelvin-server -p kelvin-bench --bin kelvin-server --bin kelvin-bench
+	mk/bench '$(BASE)' $(ARGS)
 
 .PHONY: bench-valkey
 

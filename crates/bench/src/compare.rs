@@ -1,9 +1,9 @@
-//! Rounds of both servers, one right after the other, and their medians.
+//! Rounds in which every peer has its turn, and their medians.
 
-use std::{error::Error, process, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, error::Error, process, sync::Arc, time::Duration};
 
 use kelvin_credentials::{ClientFiles, ClientTls};
-use kelvin_load::{Options, Target, Tls};
+use kelvin_load::{Options, Progress, Target, Tls};
 use kelvin_proto::CallType;
 use serde::Serialize;
 
@@ -11,146 +11,166 @@ use crate::{
     cases::Case,
     files::{Files, TOKEN},
     machine,
-    peer::{Peer, Running},
+    peer::{Peer, Programs, Running},
     sink,
 };
 
+/// A round in which the server was busy for less of its core says nothing about its limit.
+const MIN_BUSY: f64 = 0.8;
+/// How often such a round is repeated before it is reported as it is.
+const REPEATS: usize = 4;
+
 /// One run of one server.
-#[derive(Debug, Clone, Copy)]
-struct Sample {
-    rate: f64,
-    /// How busy the load was, of its one core.
-    load: f64,
-    /// How busy the server was, of its one core.
-    server: f64,
-    failures: u64,
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Sample {
+    /// Server CPU per operation in microseconds.
+    pub cpu_us: f64,
+    /// Operations per second.
+    pub rate: f64,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    /// Share of its core that the server used.
+    pub server_busy: f64,
+    /// Share of its core that the load generator used.
+    pub load_busy: f64,
+    /// Resident memory of the server at the end, in MiB.
+    pub resident_mib: f64,
+    pub failures: u64,
 }
 
 /// What came of a [`Case`].
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
     pub name: &'static str,
-    /// Medians; calls a second for unary, readings a second for the others.
-    pub kelvin: f64,
-    pub bare: f64,
-    /// The median of the ratios of the rounds.
-    pub ratio: f64,
     pub goal: f64,
-    /// The least and the greatest ratio of a round.
-    pub range: (f64, f64),
-    /// The median of the ratios by second of the servers' processor time: what other work on the machine takes does
-    /// not count, nor does a load that cannot keep up.
-    pub ratio_by_processor: f64,
-    /// How busy the server's core and the load's core were while Kelvin and the bare service served; medians.
-    pub kelvin_busy: (f64, f64),
-    pub bare_busy: (f64, f64),
-    /// Calls that failed, Kelvin's and the bare service's.
-    pub failures: (u64, u64),
+    /// Medians by peer.
+    pub peers: BTreeMap<String, Sample>,
+    /// Other peers' CPU per operation divided by Kelvin's: median, least and greatest of the rounds.
+    pub ratios: BTreeMap<String, (f64, f64, f64)>,
 }
 
 impl Comparison {
+    /// Whether Kelvin's ratio to tuned tonic reaches the goal without a failed call.
     pub(crate) fn reached(&self) -> bool {
-        self.ratio >= self.goal && self.failures.0 == 0
+        let ratio = self.ratios.get(&Peer::Tonic.name()).is_none_or(|ratio| ratio.0 >= self.goal);
+        ratio && self.peers.get(&Peer::Kelvin.name()).is_none_or(|sample| sample.failures == 0)
     }
 }
 
 pub(crate) struct Bench {
+    pub programs: Programs,
+    pub peers: Vec<Peer>,
+    pub rounds: usize,
+    pub duration: Duration,
     files: Files,
     tls: Arc<ClientTls>,
     telemetry: String,
     server_core: core_affinity::CoreId,
-    pub rounds: usize,
-    pub warm_up: Duration,
-    pub duration: Duration,
 }
 
 impl Bench {
-    /// Settles this process on the load's core.
-    pub(crate) fn new(rounds: usize, warm_up: Duration, duration: Duration) -> Result<Self, Box<dyn Error>> {
+    /// Pins this process to the load generator's core.
+    pub(crate) fn new(
+        programs: Programs,
+        peers: Vec<Peer>,
+        rounds: usize,
+        duration: Duration,
+    ) -> Result<Self, Box<dyn Error>> {
         let (server_core, load_core) = machine::two_cores()?;
         machine::pin(load_core)?;
         let files = Files::make()?;
         let tls = ClientTls::load(ClientFiles { ca: Some(files.path("ca.crt")), ..ClientFiles::default() })?;
         let telemetry = format!("http://{}", sink::start()?);
-        Ok(Self { files, tls, telemetry, server_core, rounds, warm_up, duration })
+        Ok(Self { programs, peers, rounds, duration, files, tls, telemetry, server_core })
     }
 
-    pub(crate) fn compare(
-        &self,
-        case: &Case,
-        mut told: impl FnMut(&str),
-    ) -> Result<Comparison, Box<dyn Error>> {
-        let (mut kelvin, mut bare) = (Vec::new(), Vec::new());
-        for round in 0..self.rounds {
-            let mut order = Peer::BOTH;
-            if round % 2 == 1 {
-                order.reverse();
-            }
-            for peer in order {
-                let sample = self.measure(case, peer)?;
-                told(&format!(
-                    "{} {}/{} {peer:?}: {:.0}/s (server {:.0} %, load {:.0} %)",
+    pub(crate) fn compare(&self, case: &Case) -> Result<Comparison, Box<dyn Error>> {
+        let unary = case.call_type == CallType::Unary;
+        let mut order: Vec<_> =
+            self.peers.iter().copied().filter(|peer| unary || *peer != Peer::H2).collect();
+        let mut samples = BTreeMap::<Peer, Vec<Sample>>::new();
+        for round in 1..=self.rounds {
+            for &peer in &order {
+                let sample = self.busy_sample(case, peer)?;
+                eprintln!(
+                    "{} {round}/{} {}: {:.3} µs CPU, {:.0}/s (server {:.0} %, load {:.0} %)",
                     case.name,
-                    round + 1,
                     self.rounds,
+                    peer.name(),
+                    sample.cpu_us,
                     sample.rate,
-                    sample.server * 100.0,
-                    sample.load * 100.0,
-                ));
-                if peer == Peer::Kelvin { &mut kelvin } else { &mut bare }.push(sample);
+                    sample.server_busy * 100.0,
+                    sample.load_busy * 100.0,
+                );
+                samples.entry(peer).or_default().push(sample);
             }
+            order.rotate_left(1);
         }
-        let ratios = |of: fn(&Sample) -> f64| -> Vec<_> {
-            kelvin.iter().zip(&bare).map(|(kelvin, bare)| of(kelvin) / of(bare)).collect()
-        };
-        let by_processor = ratios(|sample| sample.rate / sample.server);
-        let ratios = ratios(|sample| sample.rate);
-        let of = |samples: &[Sample], pick: fn(&Sample) -> f64| median(samples.iter().map(pick));
-        let busy =
-            |samples: &[Sample]| (of(samples, |sample| sample.server), of(samples, |sample| sample.load));
-        let failures = |samples: &[Sample]| samples.iter().map(|sample| sample.failures).sum();
-        Ok(Comparison {
-            name: case.name,
-            kelvin: of(&kelvin, |sample| sample.rate),
-            bare: of(&bare, |sample| sample.rate),
-            ratio: median(ratios.iter().copied()),
-            goal: case.goal,
-            range: (
-                ratios.iter().copied().fold(f64::INFINITY, f64::min),
-                ratios.iter().copied().fold(0.0, f64::max),
-            ),
-            ratio_by_processor: median(by_processor.into_iter()),
-            kelvin_busy: busy(&kelvin),
-            bare_busy: busy(&bare),
-            failures: (failures(&kelvin), failures(&bare)),
-        })
+        let ratios = samples
+            .iter()
+            .filter(|(peer, _)| **peer != Peer::Kelvin)
+            .filter_map(|(peer, other)| Some((peer.name(), ratio(samples.get(&Peer::Kelvin)?, other))))
+            .collect();
+        let peers = samples.iter().map(|(peer, samples)| (peer.name(), Sample::median(samples))).collect();
+        Ok(Comparison { name: case.name, goal: case.goal, peers, ratios })
+    }
+
+    /// Repeats a round in which something else kept the server from its core.
+    fn busy_sample(&self, case: &Case, peer: Peer) -> Result<Sample, Box<dyn Error>> {
+        let mut sample = self.measure(case, peer)?;
+        for _ in 0..REPEATS {
+            if sample.server_busy >= MIN_BUSY {
+                break;
+            }
+            eprintln!(
+                "{} {}: server busy for {:.0} % only; repeated",
+                case.name,
+                peer.name(),
+                sample.server_busy * 100.0
+            );
+            sample = self.measure(case, peer)?;
+        }
+        Ok(sample)
     }
 
     fn measure(&self, case: &Case, peer: Peer) -> Result<Sample, Box<dyn Error>> {
-        let server = Running::start(peer, self.server_core, &self.files, &self.telemetry)?;
+        let server = Running::start(peer, &self.programs, self.server_core, &self.files, &self.telemetry)?;
         let mut options = Options::new(self.target(&server)?, vec![CallType::Unary]);
-        (options.warm_up, options.duration) = (self.warm_up, self.duration);
+        options.warm_up = Duration::from_secs(1);
+        // The generator reports once a second, the last time before the end.
+        options.duration = self.duration + Duration::from_millis(200);
         case.shape(&mut options);
 
-        // Processor time from the end of the warm-up to the last look during the measurement.
-        let look = || Some((server.cpu_time()?, machine::cpu_time(process::id())?));
+        let look = |progress: &Progress| {
+            let operations = case.operations(progress.calls, progress.readings);
+            let times = (server.cpu_time()?, machine::cpu_time(process::id())?);
+            Some((operations, times, std::time::Instant::now()))
+        };
         let (mut first, mut last) = (None, None);
         let report = kelvin_load::run(&options, |progress| {
-            let seen = look().map(|times| (times, std::time::Instant::now()));
-            *if progress.warm_up { &mut first } else { &mut last } = seen;
-        })?;
-        let (server_busy, load_busy) = match (first, last) {
-            (Some(((server, load), start)), Some(((server_end, load_end), end))) => {
-                let wall = (end - start).as_secs_f64();
-                ((server_end - server) / wall, (load_end - load) / wall)
+            if !progress.warm_up {
+                let seen = look(progress);
+                if first.is_none() { first = seen } else { last = seen }
             }
-            _ => (f64::NAN, f64::NAN),
+        })?;
+        let (
+            Some((operations, (server_cpu, load_cpu), start)),
+            Some((operations_end, (server_end, load_end), end)),
+        ) = (first, last)
+        else {
+            return Err("a round must last at least 2 s, on Linux".into());
         };
-        let figures = report.rpc.get(case.kind.key()).ok_or("no call ended")?;
+        let wall = (end - start).as_secs_f64();
+        let operations = (operations_end - operations) as f64;
+        let figures = report.rpc.get(case.call_type.key()).ok_or("no call ended")?;
         Ok(Sample {
-            rate: case.rate(figures),
-            load: load_busy,
-            server: server_busy,
+            cpu_us: (server_end - server_cpu) / operations * 1e6,
+            rate: operations / wall,
+            p50_ms: figures.p50_ms,
+            p99_ms: figures.p99_ms,
+            server_busy: (server_end - server_cpu) / wall,
+            load_busy: (load_end - load_cpu) / wall,
+            resident_mib: server.resident().unwrap_or_default() as f64 / f64::from(1 << 20),
             failures: figures.errors.values().map(|failures| failures.count).sum(),
         })
     }
@@ -162,6 +182,31 @@ impl Bench {
             token: Some(TOKEN.parse()?),
         })
     }
+}
+
+impl Sample {
+    fn median(samples: &[Self]) -> Self {
+        let of = |pick: fn(&Self) -> f64| median(samples.iter().map(pick));
+        Self {
+            cpu_us: of(|sample| sample.cpu_us),
+            rate: of(|sample| sample.rate),
+            p50_ms: of(|sample| sample.p50_ms),
+            p99_ms: of(|sample| sample.p99_ms),
+            server_busy: of(|sample| sample.server_busy),
+            load_busy: of(|sample| sample.load_busy),
+            resident_mib: of(|sample| sample.resident_mib),
+            failures: samples.iter().map(|sample| sample.failures).sum(),
+        }
+    }
+}
+
+/// Median, least and greatest of the rounds' ratios.
+fn ratio(kelvin: &[Sample], other: &[Sample]) -> (f64, f64, f64) {
+    let ratios: Vec<_> =
+        kelvin.iter().zip(other).map(|(kelvin, other)| other.cpu_us / kelvin.cpu_us).collect();
+    let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    let greatest = ratios.iter().copied().fold(0.0, f64::max);
+    (median(ratios.into_iter()), least, greatest)
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
@@ -176,7 +221,7 @@ mod tests {
     use super::median;
 
     #[test]
-    fn medians() {
+    fn median_of_even_count_is_the_midpoint() {
         for (values, middle) in
             [(vec![3.0, 1.0, 2.0], 2.0), (vec![4.0, 1.0, 2.0, 3.0], 2.5), (vec![7.0], 7.0)]
         {

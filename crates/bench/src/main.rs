@@ -1,25 +1,23 @@
-//! What is measured, and the peers it is measured against.
-//!
-//! Kelvin against a bare tonic service of the same contract, both over TLS, each server on one core and the load on
-//! another, in rounds that alternate. Ratios of one run can be compared with those of another; figures cannot.
+//! Kelvin against its strongest peers, in one run and interleaved: the server on one core, the load generator on the
+//! other, TLS everywhere. The criterion is server CPU per operation, which other work on the machine and a slow load
+//! generator disturb least. Ratios of one run can be compared with those of another; absolute figures cannot.
 
-mod bare;
 mod cases;
 mod compare;
 mod files;
-mod kelvin;
 mod machine;
 mod peer;
+mod peers;
 mod report;
 mod sink;
 
-use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
+use std::{env, error::Error, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
 use cases::CASES;
 use compare::Bench;
-use peer::Peer;
+use peer::{Peer, Programs};
 use report::Table;
 
 #[global_allocator]
@@ -28,16 +26,29 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(about, version)]
 struct Arguments {
-    /// Only what has this in its name: unary, client-streaming, client-streaming-1 (one message a frame), chat, get
+    /// Only loads whose name contains this: unary, client-streaming, client-streaming-1 (one message a frame), chat,
+    /// chat-1, get
     #[arg(long, default_value = "")]
     only: String,
-    /// Rounds of each server and call
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Peers to measure, separated by commas; all that are available by default
+    #[arg(long, value_enum, value_delimiter = ',')]
+    peers: Vec<Peer>,
+    /// Rounds, in each of which every peer has a turn
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Seconds of each run that are measured
-    #[arg(long, default_value_t = 3)]
+    /// Seconds of a turn, after one second of warm-up
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(2..))]
     seconds: u64,
-    /// One JSON object instead of the table
+    /// The kelvin-server of this commit; beside this program by default
+    #[arg(long)]
+    kelvin: Option<PathBuf>,
+    /// The kelvin-server of an older commit
+    #[arg(long)]
+    base: Option<PathBuf>,
+    /// The grpc-go peer
+    #[arg(long)]
+    go: Option<PathBuf>,
+    /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
     /// Fail when a goal is not reached
@@ -50,21 +61,38 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     #[command(hide = true)]
-    Serve { peer: Peer, core: usize, files: PathBuf },
+    Serve { peer: Peer, address: SocketAddr, files: PathBuf },
+    #[command(hide = true)]
+    Pinned {
+        core: usize,
+        program: PathBuf,
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments = Arguments::parse();
-    if let Some(Command::Serve { peer, core, files }) = arguments.command {
-        peer::serve(peer, core, &files)?;
-        return Ok(ExitCode::SUCCESS);
+    match arguments.command {
+        Some(Command::Serve { peer, address, files }) => {
+            peer::serve(peer, address, &files)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Pinned { core, program, arguments }) => {
+            return Err(peer::pinned(core, &program, &arguments).into());
+        }
+        None => {}
     }
-    let seconds = Duration::from_secs(arguments.seconds);
-    let bench = Bench::new(arguments.rounds as usize, Duration::from_secs(1), seconds)?;
+    let beside = env::current_exe()?.with_file_name("kelvin-server");
+    let programs =
+        Programs { kelvin: arguments.kelvin.unwrap_or(beside), base: arguments.base, go: arguments.go };
+    let peers = if arguments.peers.is_empty() { Peer::available(&programs) } else { arguments.peers };
+    let bench =
+        Bench::new(programs, peers, arguments.rounds as usize, Duration::from_secs(arguments.seconds))?;
     let comparisons = CASES
         .iter()
         .filter(|case| case.name.contains(&arguments.only))
-        .map(|case| bench.compare(case, |line| eprintln!("{line}")))
+        .map(|case| bench.compare(case))
         .collect::<Result<Vec<_>, _>>()?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&comparisons)?);

@@ -1,58 +1,139 @@
-//! A server in a process of its own, on a core of its own.
+//! The servers that are measured, each in a process of its own on a core of its own.
 
 use std::{
     env,
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    net::SocketAddr,
-    path::Path,
+    ffi::OsString,
+    fs,
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 
 use clap::ValueEnum;
 use core_affinity::CoreId;
-use tokio::{net::TcpListener, runtime::Builder};
+use kelvin_testing::free_port;
 
-use crate::{bare, cases::READINGS_PER_SENSOR, files::Files, kelvin, machine};
+use crate::{cases::READINGS_PER_SENSOR, files::Files, machine, peers};
 
-/// Who is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// How long a server may take to listen.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A server to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Peer {
+    /// `kelvin-server` of this commit: tokens, metrics, one call in ten traced and exported.
     Kelvin,
-    Bare,
+    /// `kelvin-server` of an older commit (`--base`).
+    Base,
+    /// tonic's generated service without its router, a sharded store, nothing else.
+    Tonic,
+    /// A bare h2 echo: the floor for unary calls.
+    H2,
+    /// grpc-go (`--go`).
+    Go,
+    /// grpc-go with its official OpenTelemetry plugin (`--go`).
+    GoOtel,
+}
+
+/// The programs that are not part of this one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Programs {
+    pub(crate) kelvin: PathBuf,
+    pub(crate) base: Option<PathBuf>,
+    pub(crate) go: Option<PathBuf>,
+}
+
+/// A running server, killed when dropped.
+pub(crate) struct Running {
+    child: Child,
+    pub(crate) address: SocketAddr,
 }
 
 impl Peer {
-    pub(crate) const BOTH: [Self; 2] = [Self::Kelvin, Self::Bare];
-}
+    /// Returns the peers whose programs are there.
+    pub(crate) fn available(programs: &Programs) -> Vec<Self> {
+        let there = |peer: &Self| match peer {
+            Self::Base => programs.base.is_some(),
+            Self::Go | Self::GoOtel => programs.go.is_some(),
+            _ => true,
+        };
+        Self::value_variants().iter().copied().filter(there).collect()
+    }
 
-/// A running server; it ends when this is dropped.
-pub(crate) struct Running {
-    child: Child,
-    pub address: SocketAddr,
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().expect("no peer is hidden").get_name().to_owned()
+    }
 }
 
 impl Running {
-    /// Starts this program again as a server.
-    pub(crate) fn start(peer: Peer, core: CoreId, files: &Files, telemetry: &str) -> io::Result<Self> {
-        let name = peer.to_possible_value().expect("no peer is hidden");
-        let mut child = Command::new(env::current_exe()?)
-            .args(["serve", name.get_name(), &core.id.to_string()])
-            .arg(files.folder.path())
+    /// Starts `peer` on `core` and waits until it accepts connections.
+    pub(crate) fn start(
+        peer: Peer,
+        programs: &Programs,
+        core: CoreId,
+        files: &Files,
+        telemetry: &str,
+    ) -> io::Result<Self> {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let this = env::current_exe()?;
+        let folder = files.folder.path().display().to_string();
+        let (program, arguments): (&Path, Vec<String>) = match peer {
+            Peer::Kelvin => (&programs.kelvin, vec![]),
+            Peer::Base => (programs.base.as_deref().unwrap_or(Path::new("")), vec![]),
+            Peer::Tonic | Peer::H2 => (&this, vec!["serve".into(), peer.name(), address.to_string(), folder]),
+            Peer::Go | Peer::GoOtel => {
+                let otel = (peer == Peer::GoOtel).then(|| "-otel".into());
+                let fixed = ["-address".into(), address.to_string(), "-files".into(), folder];
+                (programs.go.as_deref().unwrap_or(Path::new("")), otel.into_iter().chain(fixed).collect())
+            }
+        };
+        let child = Command::new(&this)
+            .args([OsString::from("pinned"), core.id.to_string().into(), program.into()])
+            .arg("--")
+            .args(arguments)
+            .envs(kelvin_settings(address, files))
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", telemetry)
+            .env("OTEL_LOGS_EXPORTER", "none")
             .env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
             .env("OTEL_TRACES_SAMPLER_ARG", "0.1")
+            .env("RUST_LOG", "error")
+            .env("GOMAXPROCS", "1")
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
             .spawn()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("it is a pipe")).read_line(&mut line)?;
-        let address = line.trim().parse().map_err(|_| io::Error::other(format!("{name:?} did not start")))?;
-        Ok(Self { child, address })
+        let mut running = Self { child, address };
+        running.wait(peer)?;
+        Ok(running)
     }
 
+    fn wait(&mut self, peer: Peer) -> io::Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while TcpStream::connect(self.address).is_err() {
+            let ended = self.child.try_wait()?;
+            if ended.is_some() || Instant::now() > deadline {
+                return Err(io::Error::other(format!(
+                    "{peer:?} did not start (make bench builds the servers)"
+                )));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Returns the CPU time used so far, in seconds.
     pub(crate) fn cpu_time(&self) -> Option<f64> {
         machine::cpu_time(self.child.id())
+    }
+
+    /// Returns the resident memory in bytes; `None` where there is no `/proc`.
+    pub(crate) fn resident(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib << 10)
     }
 }
 
@@ -64,30 +145,39 @@ impl Drop for Running {
     }
 }
 
-/// What the other process does: says where it listens and serves until its standard input closes.
-pub(crate) fn serve(peer: Peer, core: usize, files: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    machine::pin(CoreId { id: core })?;
-    thread::spawn(|| {
-        // Nothing ever comes; it ends when the parent does.
-        let _ = io::stdin().read(&mut [0]);
-        std::process::exit(0);
-    });
-    match peer {
-        Peer::Kelvin => kelvin::serve(files, say),
-        Peer::Bare => Builder::new_current_thread().enable_all().build()?.block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
-            say(listener.local_addr()?)?;
-            let service = bare::service(READINGS_PER_SENSOR);
-            Ok(bare::server(files)?
-                .add_service(service)
-                .serve_with_incoming(bare::incoming(listener))
-                .await?)
-        }),
+/// Settings that all releases of `kelvin-server` understand.
+fn kelvin_settings(address: SocketAddr, files: &Files) -> [(&'static str, String); 7] {
+    let file = |name| files.path(name).display().to_string();
+    [
+        ("KELVIN_LISTEN", address.to_string()),
+        ("KELVIN_HEALTH_LISTEN", String::new()),
+        ("KELVIN_WORKERS", "1".to_owned()),
+        ("KELVIN_TLS_CERT", file("server.crt")),
+        ("KELVIN_TLS_KEY", file("server.key")),
+        ("KELVIN_TOKEN_FILE", file("token")),
+        ("KELVIN_MAX_READINGS_PER_SENSOR", READINGS_PER_SENSOR.to_string()),
+    ]
+}
+
+/// Pins this process to a core, then becomes `program`. Returns only if that fails.
+pub(crate) fn pinned(core: usize, program: &Path, arguments: &[String]) -> io::Error {
+    match machine::pin(CoreId { id: core }) {
+        Ok(()) => Command::new(program).args(arguments).exec(),
+        Err(error) => error,
     }
 }
 
-fn say(address: SocketAddr) -> io::Result<()> {
-    let mut out = io::stdout();
-    writeln!(out, "{address}")?;
-    out.flush()
+/// Serves one of the peers that are part of this program until standard input closes.
+pub(crate) fn serve(peer: Peer, address: SocketAddr, files: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    thread::spawn(|| {
+        // Nothing is ever sent; the pipe closes when the parent ends.
+        let _ = io::stdin().read(&mut [0]);
+        std::process::exit(0);
+    });
+    io::stdout().flush()?;
+    match peer {
+        Peer::Tonic => peers::tonic::serve(address, files),
+        Peer::H2 => peers::h2::serve(address, files),
+        _ => Err(format!("{peer:?} is a program of its own").into()),
+    }
 }

@@ -1,34 +1,44 @@
 use std::fmt::{self, Display};
 
-use crate::compare::Comparison;
+use crate::{compare::Comparison, peer::Peer};
 
-/// Both servers side by side, as text.
+/// All peers side by side, as text.
 pub(crate) struct Table<'a>(pub &'a [Comparison]);
 
 impl Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names =
-            ["Kelvin", "bare tonic", "ratio", "(of rounds)", "per CPU", "goal", "server busy", "load busy"];
-        let [kelvin, bare, ratio, rounds, cpu, goal, server, load] = names;
         writeln!(
             f,
-            "{:<19} {kelvin:>12} {bare:>12} {ratio:>6} {rounds:>13} {cpu:>8} {goal:>5} {server:>14} {load:>14}",
-            "per second"
+            "{:<19} {:<8} {:>9} {:>20} {:>12} {:>8} {:>8} {:>7} {:>6} {:>8}",
+            "", "", "CPU µs/op", "ratio to Kelvin", "op/s", "p50 ms", "p99 ms", "server", "load", "MiB"
         )?;
-        for row in self.0 {
-            let rounds = format!("{:.2} to {:.2}", row.range.0, row.range.1);
-            let busy = |kelvin: f64, bare: f64| format!("{:.0} %, {:.0} %", kelvin * 100.0, bare * 100.0);
-            let server = busy(row.kelvin_busy.0, row.bare_busy.0);
-            let load = busy(row.kelvin_busy.1, row.bare_busy.1);
-            let Comparison { name, kelvin, bare, ratio, ratio_by_processor, goal, .. } = row;
-            let verdict = if row.reached() { "" } else { "  not reached" };
-            writeln!(
-                f,
-                "{name:<19} {kelvin:>12.0} {bare:>12.0} {ratio:>6.2} {rounds:>13} {ratio_by_processor:>8.2} {goal:>5.1} \
-                 {server:>14} {load:>14}{verdict}",
-            )?;
-            if row.failures != (0, 0) {
-                writeln!(f, "{:<19} {} failed calls, bare {}", "", row.failures.0, row.failures.1)?;
+        for comparison in self.0 {
+            for (name, sample) in &comparison.peers {
+                let ratio =
+                    comparison.ratios.get(name).map_or_else(String::new, |(median, least, greatest)| {
+                        format!("{median:.2} ({least:.2}-{greatest:.2})")
+                    });
+                let percent = |share: f64| format!("{:.0} %", share * 100.0);
+                write!(
+                    f,
+                    "{:<19} {name:<8} {:>9.3} {ratio:>20} {:>12.0} {:>8.3} {:>8.3} {:>7} {:>6} {:>8.1}",
+                    comparison.name,
+                    sample.cpu_us,
+                    sample.rate,
+                    sample.p50_ms,
+                    sample.p99_ms,
+                    percent(sample.server_busy),
+                    percent(sample.load_busy),
+                    sample.resident_mib,
+                )?;
+                if sample.failures > 0 {
+                    write!(f, "  {} failed calls", sample.failures)?;
+                }
+                if *name == Peer::Tonic.name() && comparison.ratios.contains_key(name) {
+                    let verdict = if comparison.reached() { "reached" } else { "NOT reached" };
+                    write!(f, "  goal {:.2} {verdict}", comparison.goal)?;
+                }
+                writeln!(f)?;
             }
         }
         Ok(())
