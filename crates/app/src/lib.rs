@@ -2,15 +2,17 @@
 //!
 //! A binary declares its settings with [`settings!`] and leaves the rest of `main` to [`Program`].
 
-mod counted;
 pub mod health;
 pub mod listen;
+mod output;
+mod pluralize;
 mod program;
 pub mod settings;
 pub mod signal;
 mod time;
 
-pub use counted::counted;
+pub use output::{print, report, try_print};
+pub use pluralize::pluralize;
 pub use program::{BoxError, Command, EXIT_USAGE, Program, error_chain, exit_code};
 pub use settings::{Bytes, Parse, Setting, Settings, SettingsError};
 pub use time::unix_now;

@@ -1,13 +1,11 @@
 //! What `main` does in every binary: arguments, settings, a runtime, the exit code.
 
-use std::{
-    env,
-    error::Error,
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{env, error::Error, process::ExitCode};
 
-use crate::settings::{Settings, SettingsError, help};
+use crate::{
+    output::{print, report},
+    settings::{Settings, SettingsError, help},
+};
 
 /// Wrong settings or arguments (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
@@ -24,7 +22,7 @@ pub struct Command {
     pub about: &'static str,
 }
 
-/// A program that is told everything by its environment.
+/// A program that is configured entirely by environment variables.
 ///
 /// ```no_run
 /// # kelvin_app::settings! { /// Settings.
@@ -67,7 +65,7 @@ impl Program {
         match self.start(run) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("{}: {}", self.name, error_chain(&*error));
+                report(&format!("{}: {}", self.name, error_chain(&*error)));
                 exit_code(&*error).into()
             }
         }
@@ -77,9 +75,11 @@ impl Program {
         &self,
         run: impl AsyncFnOnce(S, Option<&'static str>) -> Result<(), BoxError>,
     ) -> Result<(), BoxError> {
-        let command = match self.arguments(env::args().skip(1))? {
-            Arguments::Help => return print(&self.help(S::SETTINGS)),
-            Arguments::Version => return print(&format!("{} {}\n", self.name, self.version)),
+        let command = match self
+            .arguments(env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()))?
+        {
+            Arguments::Help => return Ok(print(&self.help(S::SETTINGS))?),
+            Arguments::Version => return Ok(print(&format!("{} {}\n", self.name, self.version))?),
             Arguments::Run(command) => command,
         };
         let settings = S::from_env()?;
@@ -117,11 +117,6 @@ impl Program {
         }
         text + "\nSettings are environment variables, here with their defaults:\n" + &help(settings)
     }
-}
-
-/// Unlike `print!`, this does not panic where the reader has gone, as in `--help | head -1`.
-fn print(text: &str) -> Result<(), BoxError> {
-    Ok(io::stdout().write_all(text.as_bytes())?)
 }
 
 enum Arguments {

@@ -58,7 +58,8 @@ async fn check_says_what_the_port_says() {
 
     drop(stop);
     served.await.unwrap();
-    assert!(health::check(address).await.is_err());
+    let error = health::check(address).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
 #[tokio::test]

@@ -40,8 +40,8 @@ fn every_wrong_setting_is_told_at_once_and_exits_64() {
     assert_eq!((code, out.as_str()), (Some(64), ""));
     assert_eq!(
         err,
-        "program: wrong settings (see --help)\n  KELVIN_WORD: \"\" is not a text of at least one character\n  \
-         KELVIN_DRAIN: \"soon\" is not a duration such as 250ms, 10s, 5m or 24h\n  \
+        "program: invalid configuration (see --help)\n  KELVIN_WORD: must not be empty\n  \
+         KELVIN_DRAIN: \"soon\" is not a duration such as 250ms, 10s, 5m or 24h, at most 36500d\n  \
          KELVIN_DRIAN: unknown setting, ignored\n"
     );
 }
@@ -63,7 +63,7 @@ fn an_error_exits_1() {
 
 #[test]
 fn a_signal_ends_it_in_good_order() {
-    for signal in ["-TERM", "-INT"] {
+    for signal in ["-TERM", "-INT", "-HUP", "-QUIT"] {
         let (mut child, mut lines) = start(program().env("KELVIN_WORD", "ready"));
         send(&child, signal);
         assert_eq!(lines.next().unwrap().unwrap(), "ending");
@@ -72,8 +72,32 @@ fn a_signal_ends_it_in_good_order() {
 }
 
 #[test]
+fn sighup_ignored_by_the_parent_stays_ignored() {
+    let script = "trap '' HUP; exec \"$0\"";
+    let mut shell = Command::new("sh");
+    shell.env_clear().args(["-c", script]).arg(program().get_program());
+    let (mut child, mut lines) = start(&mut shell);
+    send(&child, "-HUP");
+    send(&child, "-TERM");
+    assert_eq!(lines.next().unwrap().unwrap(), "ending");
+    assert_eq!(child.wait().unwrap().code(), Some(0), "one signal counted, not two");
+}
+
+#[test]
+fn help_into_a_closed_pipe_or_a_full_disk_does_not_panic() {
+    let mut child = program().arg("--help").stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (code, _, err) = output(program().arg("--help").stdout(full).stderr(Stdio::piped()));
+    assert_eq!(code, Some(1));
+    assert!(err.starts_with("program: cannot write to standard output: No space left"), "{err}");
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
-    for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
+    for (signal, code) in [("-TERM", 143), ("-INT", 130), ("-HUP", 129), ("-QUIT", 131)] {
         let (mut child, mut lines) = start(program().env("KELVIN_DRAIN", "1h"));
         send(&child, "-TERM");
         assert_eq!(lines.next().unwrap().unwrap(), "ending");

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use kelvin_app::{Bytes, Parse, Setting, SettingsError};
 use proptest::prelude::*;
 
-kelvin_app::words! {
+kelvin_app::keyword_enum! {
     /// How much.
     pub enum Amount {
         /// None of it.
@@ -41,6 +41,7 @@ kelvin_app::settings! {
         pub server: http::Uri = "https://localhost:50051",
     }
     check = check;
+    renamed = { "KELVIN_FLOOR" => "KELVIN_LOW" };
 }
 
 fn check(config: &Config, error: &mut SettingsError) {
@@ -100,7 +101,7 @@ fn all_that_is_wrong_is_told_in_the_order_of_the_settings() {
     ]);
     assert_eq!(
         text,
-        r#"wrong settings (see --help)
+        r#"invalid configuration (see --help)
   KELVIN_LISTEN: "50051" is not an IP address and a port such as 0.0.0.0:50051 or [::]:50051
   KELVIN_AMOUNT: "some" is not `none` or `all`
   KELVIN_HIGH: "NaN" is not a number such as 21.5
@@ -110,13 +111,31 @@ fn all_that_is_wrong_is_told_in_the_order_of_the_settings() {
 }
 
 #[test]
+fn former_name_works_alone_and_not_beside_its_successor() {
+    let config = Config::from_pairs([("KELVIN_FLOOR", "-7")]).unwrap();
+    assert!((config.low - -7.0).abs() < f64::EPSILON);
+    assert_eq!(
+        error(&[("KELVIN_FLOOR", "-7"), ("KELVIN_LOW", "-7")]),
+        "invalid configuration (see --help)\n  \
+         KELVIN_FLOOR: is the former name of KELVIN_LOW, which is set too: remove KELVIN_FLOOR"
+    );
+}
+
+#[test]
+fn duration_above_the_limit_is_rejected() {
+    assert!(error(&[("KELVIN_IDLE", "36501d")]).contains("at most 36500d"));
+    assert!(error(&[("KELVIN_IDLE", "18446744073709551615s")]).contains("at most 36500d"));
+    assert!(Config::from_pairs([("KELVIN_IDLE", "36500d")]).is_ok());
+}
+
+#[test]
 fn a_variable_is_told_once() {
     let mut error = SettingsError::default();
     assert!(error.is_empty());
     error.push("KELVIN_LOW", "first");
     error.push("KELVIN_LOW", "second");
     assert!(error.names("KELVIN_LOW") && !error.names("KELVIN_HIGH"));
-    assert_eq!(error.to_string(), "wrong settings (see --help)\n  KELVIN_LOW: first");
+    assert_eq!(error.to_string(), "invalid configuration (see --help)\n  KELVIN_LOW: first");
 }
 
 #[test]

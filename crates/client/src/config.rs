@@ -13,7 +13,7 @@ kelvin_app::settings! {
         pub client_rpc: CallType = "unary",
         /// The server. All addresses of the name are used; `http://` is plain text.
         pub server: Uri = "https://localhost:50051",
-        /// The certificates that vouch for the server, PEM. Needed with `https://`.
+        /// CA bundle that the server is verified with, PEM. Empty: the trusted roots of the system.
         pub tls_ca: Option<PathBuf> = "",
         /// The client's own certificate chain, PEM, for mutual TLS.
         pub tls_cert: Option<PathBuf> = "",
@@ -21,7 +21,7 @@ kelvin_app::settings! {
         pub tls_key: Option<PathBuf> = "",
         /// The name in the server's certificate, where it is not the host of `KELVIN_SERVER`.
         pub tls_server_name: Option<String> = "",
-        /// The file with the token; it is sent as it stands there, with or without `Bearer`.
+        /// The file with the token; the first one is sent, without its name.
         pub token_file: Option<PathBuf> = "",
         /// How often files are looked at for changes.
         pub reload_interval: Duration = "10s",
@@ -54,6 +54,7 @@ kelvin_app::settings! {
         pub health_listen: Option<SocketAddr> = "",
     }
     check = check;
+    renamed = { "KELVIN_STREAM_LENGTH" => "KELVIN_STREAM_DURATION" };
 }
 
 /// No stream is longer: deadlines of gRPC have eight digits.
@@ -63,8 +64,13 @@ fn check(config: &Config, error: &mut SettingsError) {
     if config.server.authority().and_then(Authority::port_u16).is_none() {
         error.push("KELVIN_SERVER", format_args!("{} names no port, such as :50051", config.server));
     }
-    if config.tls() && config.tls_ca.is_none() {
-        error.push("KELVIN_TLS_CA", "must name the CA's certificates when KELVIN_SERVER is https");
+    let files = [
+        ("KELVIN_TLS_CA", &config.tls_ca),
+        ("KELVIN_TLS_CERT", &config.tls_cert),
+        ("KELVIN_TLS_KEY", &config.tls_key),
+    ];
+    for (variable, _) in files.iter().filter(|(_, file)| file.is_some() && !config.tls()) {
+        error.push(variable, "has no effect with a KELVIN_SERVER that begins with http://: use https://");
     }
     if config.tls_cert.is_some() != config.tls_key.is_some() {
         let missing = if config.tls_cert.is_some() { "KELVIN_TLS_KEY" } else { "KELVIN_TLS_CERT" };
@@ -93,7 +99,7 @@ fn check(config: &Config, error: &mut SettingsError) {
         ("KELVIN_INTERVAL_MAX", config.interval_max),
     ] {
         if length.is_zero() || length > MAX_LENGTH {
-            error.push(variable, "must be longer than nothing and at most 24h");
+            error.push(variable, "must be greater than zero and at most 24h");
         }
     }
 }
@@ -153,7 +159,6 @@ mod tests {
         .unwrap_err();
         for variable in [
             "SERVER",
-            "TLS_CA",
             "TLS_CERT",
             "TLS_SERVER_NAME",
             "CLIENT_RPC",
@@ -163,6 +168,21 @@ mod tests {
         ] {
             assert!(error.names(&format!("KELVIN_{variable}")), "{variable} in: {error}");
         }
+    }
+
+    #[test]
+    fn tls_files_without_tls_are_rejected() {
+        for variable in ["KELVIN_TLS_CA", "KELVIN_TLS_CERT", "KELVIN_TLS_KEY"] {
+            let pairs = [("KELVIN_SERVER", "http://localhost:50051"), (variable, "file.pem")];
+            assert!(Config::from_pairs(pairs).unwrap_err().names(variable), "{variable}");
+        }
+        Config::from_pairs([("KELVIN_SERVER", "https://localhost:50051")]).unwrap();
+    }
+
+    #[test]
+    fn former_name_of_the_stream_duration_works() {
+        let config = Config::from_pairs([("KELVIN_STREAM_LENGTH", "5s")]).unwrap();
+        assert_eq!(config.stream_duration, Duration::from_secs(5));
     }
 
     #[test]

@@ -94,9 +94,14 @@ async fn a_server_of_another_ca_or_name_is_refused() {
     let other = LocalCa::generate().unwrap();
     let trusting = anonymous(&Secret::new(&[("ca.crt", &ca.pem())]).path("ca.crt")).config();
 
-    for pair in [server_pair(&other), ca.issue(Usage::Server, &["elsewhere"]).unwrap(), client_pair(&ca)] {
+    for (pair, reason) in [
+        (server_pair(&other), "invalid peer certificate: BadSignature"),
+        (ca.issue(Usage::Server, &["elsewhere"]).unwrap(), "certificate not valid for name \"localhost\""),
+        (client_pair(&ca), "certificate does not allow extended key usage for server authentication"),
+    ] {
         let address = serve(Secret::pair(&pair, &ca.pem()).server(ClientAuth::None).unwrap()).await;
-        assert!(call(address, trusting.clone()).await.is_err());
+        let error = call(address, trusting.clone()).await.unwrap_err().to_string();
+        assert!(error.contains(reason), "{error} should contain {reason}");
     }
 }
 

@@ -2,16 +2,11 @@
 
 mod common;
 
-use common::{Metrics, POLL, Secret, anonymous, call, client_pair, serve, server_pair, until};
+use common::{Metrics, POLL, Secret, anonymous, call, client_pair, der, serve, server_pair, until};
 use kelvin_credentials::{
     ClientAuth, Tokens,
     ca::{LocalCa, Pair, Usage},
 };
-use rustls_pki_types::{CertificateDer, pem::PemObject};
-
-fn der(pair: &Pair) -> CertificateDer<'static> {
-    CertificateDer::from_pem_slice(pair.cert.as_bytes()).unwrap()
-}
 
 #[tokio::test]
 async fn a_certificate_changes_without_a_failed_call() {
@@ -147,4 +142,43 @@ async fn tokens_change_and_an_empty_file_is_refused() {
     until(refused, async || metrics.has(refused)).await;
     assert!(tokens.authenticate(b"second").is_ok());
     assert_eq!(tokens.first(), "second");
+}
+
+#[tokio::test]
+async fn removed_token_revokes_its_caller() {
+    let mut secret = Secret::new(&[("tokens", "alpha one\nbeta two\n")]);
+    let tokens = Tokens::load(secret.path("tokens")).unwrap();
+    let [alpha, beta] = ["alpha", "beta"].map(|token| tokens.authenticate(token.as_bytes()).unwrap());
+    let _watch = tokio::spawn(tokens.watch(POLL, &Metrics::new().meter()));
+    let revoked = alpha.revoked();
+    secret.write(&[("tokens", "gamma\nbeta renamed\n")]);
+    tokio::time::timeout(std::time::Duration::from_secs(20), revoked).await.expect("alpha is revoked");
+    assert!(!beta.is_revoked(), "another name is still the same caller");
+}
+
+#[tokio::test]
+async fn removed_ca_and_expiry_reject_a_client() {
+    let (old, new) = (LocalCa::generate().unwrap(), LocalCa::generate().unwrap());
+    let server = server_pair(&old);
+    let mut secret = Secret::pair(&server, &(old.pem() + &new.pem()));
+    let tls = secret.server(ClientAuth::Required).unwrap();
+    let _watch = tokio::spawn(tls.watch(POLL, &Metrics::new().meter()));
+    let limit = std::time::Duration::from_secs(20);
+
+    let now = std::time::SystemTime::now();
+    let short = now..now + std::time::Duration::from_secs(2);
+    let expiring = [der(&new.issue_valid(Usage::Client, &["sensor"], &short).unwrap())];
+    let error = tokio::time::timeout(limit, tls.client_rejected(&expiring)).await.expect("it expires");
+    assert!(format!("{error:?}").contains("Expired"), "{error:?}");
+
+    let chain = [der(&client_pair(&old))];
+    let mut rejected = std::pin::pin!(tls.client_rejected(&chain));
+    assert!(is_pending(rejected.as_mut()).await, "its CA is still there");
+    secret.write_pair(&server, &new.pem());
+    tokio::time::timeout(limit, rejected).await.expect("its CA has been removed");
+}
+
+/// Whether the future is pending.
+async fn is_pending<T>(mut future: std::pin::Pin<&mut impl Future<Output = T>>) -> bool {
+    std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }

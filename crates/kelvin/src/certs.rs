@@ -1,13 +1,14 @@
 //! `kelvin certs`: a CA and certificates for trying things out.
 
 use std::{
+    fmt::Write as _,
     fs::{self, DirBuilder},
     os::unix::fs::DirBuilderExt as _,
     path::PathBuf,
 };
 
 use clap::Args;
-use kelvin_app::BoxError;
+use kelvin_app::{BoxError, print, signal};
 use kelvin_credentials::ca::{LocalCa, Pair, Usage};
 
 /// Makes a CA and a pair of certificate and key each for a server and a client (ECDSA P-256)
@@ -50,12 +51,26 @@ pub(crate) fn run(Arguments { dir, names, force }: &Arguments) -> Result<(), Box
     if !there.is_empty() && !force {
         return Err(format!("already there: {} (--force writes over them)", there.join(", ")).into());
     }
-    for (name, pair) in pairs {
+    // Whole or absent: a disk that fills up leaves no half of a pair, and the list is printed when all files are there.
+    // A first signal does not interrupt this, which takes milliseconds.
+    let _signals = signal::shutdown();
+    let staging = tempfile::Builder::new().prefix(".kelvin-").tempdir_in(dir)?;
+    signal::remove_at_exit(staging.path().to_owned());
+    let staged = |name: &str, extension| staging.path().join(name).with_extension(extension);
+    for (name, pair) in &pairs {
         let cert = path(name, "crt");
-        pair.write(&cert, &path(name, "key")).map_err(|error| format!("{}: {error}", cert.display()))?;
-        println!("{} and {}", cert.display(), path(name, "key").display());
+        pair.write(&staged(name, "crt"), &staged(name, "key"))
+            .map_err(|error| format!("{}: {error}", cert.display()))?;
     }
-    Ok(())
+    let mut list = String::new();
+    for (name, _) in pairs {
+        for extension in ["key", "crt"] {
+            fs::rename(staged(name, extension), path(name, extension))?;
+        }
+        let _ = writeln!(list, "{} and {}", path(name, "crt").display(), path(name, "key").display());
+    }
+    drop(staging);
+    Ok(print(&list)?)
 }
 
 #[cfg(test)]

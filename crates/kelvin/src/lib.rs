@@ -7,7 +7,7 @@ mod load;
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
-use kelvin_app::{BoxError, EXIT_USAGE, Parse as _, error_chain, exit_code};
+use kelvin_app::{BoxError, EXIT_USAGE, Parse as _, error_chain, exit_code, report};
 
 /// Kelvin on one machine.
 #[derive(Parser)]
@@ -39,7 +39,7 @@ pub fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("kelvin: {}", error_chain(&*error));
+            report(&format!("kelvin: {}", error_chain(&*error)));
             exit_code(&*error).into()
         }
     }

@@ -10,7 +10,8 @@ use std::{
 };
 
 use clap::Args;
-use kelvin_app::{BoxError, error_chain};
+use http::uri::Authority;
+use kelvin_app::{BoxError, error_chain, print};
 use kelvin_credentials::{ClientFiles, ClientTls, Tokens};
 use kelvin_load::{LoadError, Options, Progress, Target, Tls};
 use kelvin_proto::CallType;
@@ -27,11 +28,11 @@ pub(crate) struct Arguments {
     /// Host and port of the server
     #[arg(long, default_value = "localhost:50051")]
     address: String,
-    /// The certificates that vouch for the server, PEM
-    #[arg(long, value_name = "FILE", required_unless_present = "plaintext", conflicts_with = "plaintext")]
+    /// The CA bundle that the server is verified with, PEM; without it, the trusted roots of the system
+    #[arg(long, value_name = "FILE", conflicts_with = "plaintext")]
     ca: Option<PathBuf>,
     /// The client's own certificate, PEM
-    #[arg(long, value_name = "FILE", requires = "key", requires = "ca")]
+    #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "plaintext")]
     cert: Option<PathBuf>,
     /// The key of --cert, PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
@@ -39,7 +40,7 @@ pub(crate) struct Arguments {
     /// The name in the server's certificate, where it is not the host of --address
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
-    /// The file with the token, sent as it stands there
+    /// The file with the token; the first one is sent
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// No TLS
@@ -99,12 +100,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), BoxError> {
     let live = io::stderr().is_terminal();
     let report = kelvin_load::run(&options, |progress| tell(progress, live)).map_err(|error| hint(&error))?;
     if live {
-        eprintln!();
+        kelvin_app::report("");
     }
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
     } else {
-        print!("{report}");
+        print(&report.to_string())?;
     }
     if report.calls() == 0 {
         return Err("no call succeeded".into());
@@ -130,25 +131,30 @@ impl Arguments {
     }
 
     fn target(&self) -> Result<Target, BoxError> {
-        let tls = match &self.ca {
-            None => None,
-            Some(ca) => {
-                let files =
-                    ClientFiles { ca: Some(ca.clone()), cert: self.cert.clone(), key: self.key.clone() };
-                let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
-                let name = self.server_name.as_deref().unwrap_or(host.trim_matches(['[', ']'])).to_owned();
-                let wrong = format!("{name:?} is not a host name");
-                Some(Tls {
-                    config: ClientTls::load(files)?.config(),
-                    name: name.try_into().map_err(|_| wrong)?,
-                })
-            }
+        let authority: Authority = self.address.parse().map_err(|_| self.invalid_address())?;
+        if authority.port_u16().is_none_or(|port| port == 0) || self.address.contains('@') {
+            return Err(self.invalid_address());
+        }
+        let tls = if self.plaintext {
+            None
+        } else {
+            let files = ClientFiles { ca: self.ca.clone(), cert: self.cert.clone(), key: self.key.clone() };
+            let host = authority.host().trim_matches(['[', ']']);
+            let name = self.server_name.as_deref().unwrap_or(host).to_owned();
+            let invalid = format!("{name:?} is not a host name");
+            let name = name.try_into().map_err(|_| invalid)?;
+            Some(Tls { config: ClientTls::load(files)?.config(), name })
         };
         let token = match &self.token_file {
             None => None,
             Some(file) => Some(Tokens::load(file)?.first().parse()?),
         };
         Ok(Target { address: self.address.clone(), tls, token })
+    }
+
+    fn invalid_address(&self) -> BoxError {
+        let address = &self.address;
+        format!("--address {address:?} is not host:port, such as localhost:50051 or [::1]:50051").into()
     }
 }
 
@@ -164,7 +170,7 @@ fn hint(error: &LoadError) -> BoxError {
             Code::Unauthenticated => "give the server's token with --token-file",
             Code::Unimplemented => "is it a server of sensor.proto?",
             Code::Unavailable | Code::Internal => {
-                "a server with TLS needs --ca, one with mTLS --cert and --key, one without TLS --plaintext"
+                "a server with a private CA needs --ca, one with mTLS --cert and --key, one without TLS --plaintext"
             }
             _ => "",
         },
@@ -185,9 +191,9 @@ fn tell(progress: &Progress, in_place: bool) {
         let _ = write!(line, ", {failures} errors");
     }
     if in_place {
-        eprint!("\r\x1b[2K{line}");
+        let _ = write!(io::stderr(), "\r\x1b[2K{line}");
         let _ = io::stderr().flush();
     } else {
-        eprintln!("{line}");
+        kelvin_app::report(&line);
     }
 }

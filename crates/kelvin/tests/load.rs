@@ -206,6 +206,10 @@ fn what_keeps_it_from_starting_is_told_with_what_to_do() {
     server.stop();
 
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for address in ["::1:50051", "localhost", "localhost:0", "localhost:99999", "a b:1"] {
+        let invalid = refusal(&mut load(address, &["--plaintext"]));
+        assert!(invalid.contains("is not host:port"), "{address}: {invalid}");
+    }
     let unreachable = refusal(&mut load(&nobody, &["--plaintext"]));
     assert!(unreachable.contains(&nobody) && unreachable.contains("is the server running"), "{unreachable}");
 }

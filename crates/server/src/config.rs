@@ -1,4 +1,10 @@
-use std::{net::SocketAddr, num::NonZeroU32, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    num::NonZeroUsize,
+    path::PathBuf,
+    time::Duration,
+};
 
 use kelvin_app::{Bytes, SettingsError};
 use kelvin_store::{AlertSettings, Limits};
@@ -6,7 +12,7 @@ use kelvin_store::{AlertSettings, Limits};
 /// The SDK keeps 2000 series per instrument and merges all further ones into one.
 const MAX_SENSOR_METRICS: usize = 1900;
 
-kelvin_app::words! {
+kelvin_app::keyword_enum! {
     /// Whether clients show certificates.
     pub enum Mtls {
         /// They are not asked for one.
@@ -18,7 +24,7 @@ kelvin_app::words! {
     }
 }
 
-kelvin_app::words! {
+kelvin_app::keyword_enum! {
     /// Where readings are kept.
     pub enum StoreKind {
         /// In the memory of this process.
@@ -28,7 +34,7 @@ kelvin_app::words! {
     }
 }
 
-kelvin_app::words! {
+kelvin_app::keyword_enum! {
     /// When a reading counts as stored on Valkey.
     pub enum Acknowledge {
         /// The primary has it.
@@ -43,10 +49,10 @@ kelvin_app::words! {
 kelvin_app::settings! {
     /// What the server can be told.
     pub struct Config {
-        /// Where gRPC listens.
-        pub listen: SocketAddr = "0.0.0.0:50051",
+        /// Listen address of gRPC. `[::]` accepts IPv4 too, and is `0.0.0.0` on a host without IPv6.
+        pub listen: SocketAddr = "[::]:50051",
         /// Where `/livez` and `/readyz` are answered over plain HTTP; empty for nowhere.
-        pub health_listen: Option<SocketAddr> = "0.0.0.0:8081",
+        pub health_listen: Option<SocketAddr> = "[::]:8081",
         /// Threads that serve, each with a runtime and a listener of its own; 0 for one per core.
         pub workers: usize = "0",
 
@@ -64,7 +70,7 @@ kelvin_app::settings! {
         pub mtls: Mtls = "none",
         /// Serve without TLS. Tokens and readings then cross the network in the clear.
         pub plaintext: bool = "false",
-        /// File with the tokens that are accepted, one a line.
+        /// File with the accepted tokens, one a line; after white space, a name that says in logs whose it is.
         pub token_file: Option<PathBuf> = "",
         /// How often the files above are looked at for changes.
         pub reload_interval: Duration = "10s",
@@ -137,6 +143,11 @@ kelvin_app::settings! {
         pub valkey_timeout: Duration = "1s",
     }
     check = check;
+    renamed = {
+        "KELVIN_SENSOR_IDLE" => "KELVIN_SENSOR_IDLE_TIMEOUT",
+        "KELVIN_MAX_FUTURE" => "KELVIN_MAX_CLOCK_SKEW",
+        "KELVIN_DRAIN_WAIT" => "KELVIN_DRAIN_DELAY",
+    };
 }
 
 impl Config {
@@ -156,6 +167,11 @@ impl Config {
     }
 }
 
+/// Linux refuses more than 32767 seconds.
+const MAX_KEEPALIVE: Duration = Duration::from_hours(9);
+/// More than any store has, and far from an overflow.
+const MAX_COUNT: usize = 1_000_000_000_000;
+
 fn check(config: &Config, error: &mut SettingsError) {
     check_listeners(config, error);
     check_tls(config, error);
@@ -164,8 +180,12 @@ fn check(config: &Config, error: &mut SettingsError) {
 }
 
 fn check_listeners(config: &Config, error: &mut SettingsError) {
-    if config.listen.port() != 0 && config.health_listen == Some(config.listen) {
-        error.push("KELVIN_HEALTH_LISTEN", "must differ from KELVIN_LISTEN");
+    let overlap = |health: SocketAddr| {
+        let any = [health.ip(), config.listen.ip()].iter().any(IpAddr::is_unspecified);
+        health.port() == config.listen.port() && (any || health.ip() == config.listen.ip())
+    };
+    if config.listen.port() != 0 && config.health_listen.is_some_and(overlap) {
+        error.push("KELVIN_HEALTH_LISTEN", "must have another port than KELVIN_LISTEN");
     }
     if config.workers > 1024 {
         error.push("KELVIN_WORKERS", "must be at most 1024");
@@ -197,14 +217,20 @@ fn check_tls(config: &Config, error: &mut SettingsError) {
             );
         }
     }
-    if config.mtls != Mtls::None {
-        if config.plaintext {
-            error.push("KELVIN_MTLS", "needs TLS, but KELVIN_PLAINTEXT is true");
-        } else if config.tls_client_ca.is_none() {
-            error.push("KELVIN_TLS_CLIENT_CA", format_args!("must be set with KELVIN_MTLS={}", config.mtls));
+    if config.mtls == Mtls::None {
+        if config.token_file.is_none() {
+            error.push("KELVIN_TOKEN_FILE", "must be set, or KELVIN_MTLS: nobody could authenticate");
         }
-    } else if config.token_file.is_none() {
-        error.push("KELVIN_TOKEN_FILE", "must be set, or KELVIN_MTLS: nobody could authenticate");
+        if config.tls_client_ca.is_some() {
+            error.push(
+                "KELVIN_TLS_CLIENT_CA",
+                "has no effect with KELVIN_MTLS=none: set KELVIN_MTLS=optional or required",
+            );
+        }
+    } else if config.plaintext {
+        error.push("KELVIN_MTLS", "needs TLS, but KELVIN_PLAINTEXT is true");
+    } else if config.tls_client_ca.is_none() {
+        error.push("KELVIN_TLS_CLIENT_CA", format_args!("must be set with KELVIN_MTLS={}", config.mtls));
     }
 }
 
@@ -219,14 +245,27 @@ fn check_limits(config: &Config, error: &mut SettingsError) {
     ];
     for (variable, duration) in durations {
         if duration.is_zero() {
-            error.push(variable, "must be longer than nothing");
+            error.push(variable, "must be greater than zero");
         }
     }
     if config.sensor_metrics > MAX_SENSOR_METRICS {
         error.push("KELVIN_SENSOR_METRICS", format_args!("must be at most {MAX_SENSOR_METRICS}"));
     }
     if config.keepalive_interval < Duration::from_secs(1) {
-        error.push("KELVIN_KEEPALIVE_INTERVAL", "must be at least 1s, in which TCP counts");
+        error.push("KELVIN_KEEPALIVE_INTERVAL", "must be at least 1s, the unit of TCP");
+    } else if config.keepalive_interval > MAX_KEEPALIVE {
+        error.push("KELVIN_KEEPALIVE_INTERVAL", "must be at most 9h, the longest of TCP");
+    }
+    for (variable, count) in [
+        ("KELVIN_MAX_READINGS_PER_SENSOR", config.max_readings_per_sensor),
+        ("KELVIN_MAX_SENSORS", config.max_sensors),
+        ("KELVIN_MAX_READINGS", config.max_readings),
+        ("KELVIN_RECENT_WINDOW", config.recent_window),
+        ("KELVIN_MAX_CONNECTIONS", config.max_connections),
+    ] {
+        if count.get() > MAX_COUNT {
+            error.push(variable, "must be at most 1000000000000");
+        }
     }
     for (variable, size) in [
         ("KELVIN_MAX_MESSAGE_SIZE", config.max_message_size),
@@ -251,8 +290,49 @@ fn check_valkey(config: &Config, error: &mut SettingsError) {
     if config.store == StoreKind::Valkey && config.valkey_address.is_empty() {
         error.push("KELVIN_VALKEY_ADDRESS", "must be set with KELVIN_STORE=valkey");
     }
-    if config.valkey_tls_cert.is_some() != config.valkey_tls_key.is_some() {
-        error.push("KELVIN_VALKEY_TLS_CERT", "goes together with KELVIN_VALKEY_TLS_KEY: set both or none");
+    for address in &config.valkey_address {
+        let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        if port.is_none_or(|port| port == 0) {
+            error.push("KELVIN_VALKEY_ADDRESS", format_args!("{address:?} has no port, such as :6379"));
+        }
+    }
+    let pair = [
+        ("KELVIN_VALKEY_TLS_CERT", config.valkey_tls_cert.is_some()),
+        ("KELVIN_VALKEY_TLS_KEY", config.valkey_tls_key.is_some()),
+    ];
+    for (variable, is_set) in pair {
+        if !is_set && pair.iter().any(|(_, is_set)| *is_set) {
+            error.push(variable, "must be set: KELVIN_VALKEY_TLS_CERT and KELVIN_VALKEY_TLS_KEY go together");
+        } else if is_set && config.valkey_tls_ca.is_none() {
+            error.push(variable, "needs KELVIN_VALKEY_TLS_CA: without it the connection has no TLS");
+        }
+    }
+    if config.valkey_username.is_some() && config.valkey_password_file.is_none() {
+        error.push(
+            "KELVIN_VALKEY_USERNAME",
+            "needs KELVIN_VALKEY_PASSWORD_FILE: the user is sent with its password",
+        );
+    }
+    if config.store != StoreKind::Valkey {
+        check_valkey_unset(config, error);
+    }
+}
+
+/// A setting of the Valkey store beside another store: readings would not be where the setting says.
+fn check_valkey_unset(config: &Config, error: &mut SettingsError) {
+    for (variable, is_set) in [
+        ("KELVIN_VALKEY_ADDRESS", !config.valkey_address.is_empty()),
+        ("KELVIN_VALKEY_CLUSTER", config.valkey_cluster),
+        ("KELVIN_VALKEY_USERNAME", config.valkey_username.is_some()),
+        ("KELVIN_VALKEY_PASSWORD_FILE", config.valkey_password_file.is_some()),
+        ("KELVIN_VALKEY_TLS_CA", config.valkey_tls_ca.is_some()),
+        ("KELVIN_VALKEY_TLS_CERT", config.valkey_tls_cert.is_some()),
+        ("KELVIN_VALKEY_TLS_KEY", config.valkey_tls_key.is_some()),
+        ("KELVIN_VALKEY_ACKNOWLEDGE", config.valkey_acknowledge != Acknowledge::Primary),
+    ] {
+        if is_set {
+            error.push(variable, "needs KELVIN_STORE=valkey: readings are kept in memory");
+        }
     }
 }
 
@@ -266,6 +346,75 @@ mod tests {
         let named: Vec<_> = Config::SETTINGS.iter().map(|s| s.variable).filter(|v| error.names(v)).collect();
         assert_eq!(named, ["KELVIN_TLS_CERT", "KELVIN_TLS_KEY", "KELVIN_TOKEN_FILE"]);
         Config::from_pairs([("KELVIN_PLAINTEXT", "true"), ("KELVIN_TOKEN_FILE", "tokens")]).unwrap();
+    }
+
+    /// Reads `pairs` on top of the least that a server needs, and returns the variables at fault.
+    fn faults(pairs: &[(&'static str, &'static str)]) -> Vec<&'static str> {
+        let least = [("KELVIN_TLS_CERT", "c"), ("KELVIN_TLS_KEY", "k"), ("KELVIN_TOKEN_FILE", "t")];
+        match Config::from_pairs(least.into_iter().chain(pairs.iter().copied())) {
+            Ok(_) => Vec::new(),
+            Err(error) => Config::SETTINGS.iter().map(|s| s.variable).filter(|v| error.names(v)).collect(),
+        }
+    }
+
+    #[test]
+    fn setting_that_needs_another_is_rejected_alone() {
+        for (variable, value) in [
+            ("KELVIN_TLS_CLIENT_CA", "ca.pem"),
+            ("KELVIN_VALKEY_ADDRESS", "localhost:6379"),
+            ("KELVIN_VALKEY_CLUSTER", "true"),
+            ("KELVIN_VALKEY_USERNAME", "kelvin"),
+            ("KELVIN_VALKEY_PASSWORD_FILE", "password"),
+            ("KELVIN_VALKEY_TLS_CA", "ca.pem"),
+            ("KELVIN_VALKEY_ACKNOWLEDGE", "fsync"),
+        ] {
+            assert_eq!(faults(&[(variable, value)]), [variable]);
+        }
+        let external = ["KELVIN_TLS_EXTERNAL_CERT", "KELVIN_TLS_EXTERNAL_KEY"];
+        assert_eq!(faults(&[(external[0], "cert.pem")]), [external[1]]);
+        assert_eq!(faults(&[(external[1], "key.pem")]), [external[0]]);
+        assert!(faults(&[(external[0], "cert.pem"), (external[1], "key.pem")]).is_empty());
+    }
+
+    #[test]
+    fn valkey_settings_are_validated_against_each_other() {
+        let with = |pairs: &[(&'static str, &'static str)]| {
+            let store = [("KELVIN_STORE", "valkey"), ("KELVIN_VALKEY_ADDRESS", "localhost:6379")];
+            faults(&[&store[..], pairs].concat())
+        };
+        assert!(with(&[]).is_empty());
+        let [cert, key] = ["KELVIN_VALKEY_TLS_CERT", "KELVIN_VALKEY_TLS_KEY"];
+        assert_eq!(with(&[(cert, "c"), (key, "k")]), [cert, key], "plain TCP although TLS files are set");
+        assert!(with(&[(cert, "c"), (key, "k"), ("KELVIN_VALKEY_TLS_CA", "ca")]).is_empty());
+        assert_eq!(with(&[("KELVIN_VALKEY_USERNAME", "kelvin")]), ["KELVIN_VALKEY_USERNAME"]);
+        assert_eq!(with(&[("KELVIN_VALKEY_ADDRESS", "localhost")]), ["KELVIN_VALKEY_ADDRESS"]);
+    }
+
+    #[test]
+    fn values_out_of_range_are_rejected() {
+        for (variable, value) in [
+            ("KELVIN_MAX_READINGS", "18446744073709551615"),
+            ("KELVIN_KEEPALIVE_INTERVAL", "10h"),
+            ("KELVIN_MAX_STREAM_AGE", "18446744073709551615s"),
+            ("KELVIN_HEALTH_LISTEN", "127.0.0.1:50051"),
+        ] {
+            assert_eq!(faults(&[(variable, value)]), [variable]);
+        }
+    }
+
+    #[test]
+    fn former_names_still_work() {
+        let pairs = [
+            ("KELVIN_PLAINTEXT", "true"),
+            ("KELVIN_TOKEN_FILE", "tokens"),
+            ("KELVIN_SENSOR_IDLE", "7h"),
+            ("KELVIN_MAX_FUTURE", "8h"),
+            ("KELVIN_DRAIN_WAIT", "9s"),
+        ];
+        let config = Config::from_pairs(pairs).unwrap();
+        assert_eq!(config.sensor_idle_timeout, Duration::from_hours(7));
+        assert_eq!(config.max_clock_skew, Duration::from_hours(8));
+        assert_eq!(config.drain_delay, Duration::from_secs(9));
     }
 
     #[test]
@@ -303,6 +452,7 @@ mod tests {
                 "KELVIN_MAX_STREAM_AGE",
                 "KELVIN_VALKEY_ADDRESS",
                 "KELVIN_VALKEY_TLS_CERT",
+                "KELVIN_VALKEY_TLS_KEY",
             ]
         );
     }

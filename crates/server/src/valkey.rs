@@ -26,6 +26,11 @@ pub(crate) fn kind(config: &Config) -> Result<(Kind, Option<Reload>), SettingsEr
         error.push(variable(cause.role()), kelvin_app::error_chain(&cause));
         error
     })?;
+    if config.valkey_password_file.is_some() && config.valkey_tls_ca.is_none() {
+        tracing::warn!(
+            "connecting to Valkey without TLS: the password and readings can be read on the network"
+        );
+    }
     let (sender, credentials) = watch::channel(credentials(&secrets.current()));
     let kind = Kind::Valkey(ValkeySettings {
         addresses: config.valkey_address.clone(),

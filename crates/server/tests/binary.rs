@@ -164,7 +164,7 @@ fn a_certificate_that_expires_in_use_is_told() {
     let valid = SystemTime::now() - soon..SystemTime::now() + soon;
     let pair = files.ca.issue_valid(Usage::Server, &["localhost"], &valid).unwrap();
     pair.write(&files.path("server.pem"), &files.path("server.key")).unwrap();
-    Running::start(files.settings()).until("the certificate in use has expired");
+    Running::start(files.settings()).until("certificate expired; peers reject it");
 }
 
 #[test]

@@ -60,8 +60,7 @@ async fn reflection_can_be_switched_off() {
 fn settings_of(server: &TestServer, mtls: &str) -> Config {
     let address = server.address.to_string();
     let extra = [("KELVIN_LISTEN", address.as_str()), ("KELVIN_MTLS", mtls)];
-    let extra = extra.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    Config::from_pairs(server.files.settings().into_iter().chain(extra)).unwrap()
+    Config::from_pairs(server.files.settings_with(&extra)).unwrap()
 }
 
 #[tokio::test]

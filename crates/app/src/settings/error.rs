@@ -31,13 +31,17 @@ impl SettingsError {
     }
 
     pub(super) fn push_value(&mut self, variable: &str, value: &str, expected: &str) {
-        self.push(variable, format_args!("{value:?} is not {expected}"));
+        if value.trim().is_empty() {
+            self.push(variable, "must not be empty");
+        } else {
+            self.push(variable, format_args!("{value:?} is not {expected}"));
+        }
     }
 }
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("wrong settings (see --help)")?;
+        f.write_str("invalid configuration (see --help)")?;
         self.problems.iter().try_for_each(|(variable, message)| write!(f, "\n  {variable}: {message}"))
     }
 }

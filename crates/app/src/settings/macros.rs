@@ -1,36 +1,38 @@
-//! The declarations: `settings!` for a struct, `words!` for an enum.
+//! The declarations: `settings!` for a struct, `keyword_enum!` for an enum.
 
 /// Declares a struct of settings, each read from the `KELVIN_` variable of the field's name.
 ///
 /// The doc comment of a field is its help text. The default is text in the same form as the variable's
 /// value and must be readable (`from_pairs` panics otherwise, so a test that reads no pairs finds it).
-/// `check` names a function that looks at the whole and pushes what does not go together.
+/// `check` names a function that looks at the whole and pushes what does not go together. `renamed` lists former
+/// names: each still works, with one warning, but not beside its successor.
 ///
 /// ```
 /// use std::{net::SocketAddr, path::PathBuf, time::Duration};
 /// use kelvin_app::SettingsError;
 ///
 /// kelvin_app::settings! {
-///     /// What this program can be told.
+///     /// The settings of this program.
 ///     pub struct Config {
 ///         /// Where gRPC listens.
 ///         pub listen: SocketAddr = "0.0.0.0:50051",
 ///         /// How long a sensor may be silent before it is forgotten.
-///         pub idle: Duration = "24h",
+///         pub idle_timeout: Duration = "24h",
 ///         /// The certificate chain, PEM.
 ///         pub tls_cert: Option<PathBuf> = "",
 ///     }
 ///     check = check;
+///     renamed = { "KELVIN_IDLE" => "KELVIN_IDLE_TIMEOUT" };
 /// }
 ///
 /// fn check(config: &Config, error: &mut SettingsError) {
-///     if config.idle.is_zero() {
-///         error.push("KELVIN_IDLE", "must be longer than nothing");
+///     if config.idle_timeout.is_zero() {
+///         error.push("KELVIN_IDLE_TIMEOUT", "must be greater than zero");
 ///     }
 /// }
 ///
 /// let config = Config::from_pairs([("KELVIN_IDLE", "5m")]).unwrap();
-/// assert_eq!(config.idle, Duration::from_secs(300));
+/// assert_eq!(config.idle_timeout, Duration::from_secs(300));
 /// ```
 #[macro_export]
 macro_rules! settings {
@@ -40,6 +42,7 @@ macro_rules! settings {
             $( $(#[doc = $doc:literal])+ $field_vis:vis $field:ident : $ty:ty = $default:literal ),* $(,)?
         }
         $( check = $check:path; )?
+        $( renamed = { $( $old:literal => $new:literal ),* $(,)? }; )?
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone)]
@@ -61,10 +64,12 @@ macro_rules! settings {
                 doc: concat!($($doc),+),
             } ),*];
 
+            const RENAMED: &'static [(&'static str, &'static str)] = &[$( $( ($old, $new) ),* )?];
+
             fn from_pairs<K: Into<String>, V: Into<String>>(
                 pairs: impl IntoIterator<Item = (K, V)>,
             ) -> Result<Self, $crate::SettingsError> {
-                let mut reader = $crate::settings::Reader::new(Self::SETTINGS, pairs);
+                let mut reader = $crate::settings::Reader::new(Self::SETTINGS, <Self as $crate::Settings>::RENAMED, pairs);
                 // The fields of a struct expression are evaluated in the order written.
                 let settings = Self { $( $field: reader.read(), )* };
                 $( $check(&settings, reader.error()); )?
@@ -101,18 +106,19 @@ macro_rules! settings {
                 $crate::settings::markdown(Self::SETTINGS)
             }
 
-            /// Logs a warning for each `KELVIN_` variable in the environment that is none of these.
+            /// Logs a warning for each `KELVIN_` variable in the environment that is none of these, or has been
+            /// renamed.
             pub fn warn_unknown() {
-                $crate::settings::warn_unknown(Self::SETTINGS);
+                $crate::settings::warn_unknown::<Self>();
             }
         }
     };
 }
 
-/// Declares an enum of words, as a setting takes them: the variants, their text and how to read them.
+/// Declares an enum of keywords for a setting: the variants, their text and how to parse them.
 ///
 /// ```
-/// kelvin_app::words! {
+/// kelvin_app::keyword_enum! {
 ///     /// Where readings are kept.
 ///     pub enum Store {
 ///         /// In this process.
@@ -125,7 +131,7 @@ macro_rules! settings {
 /// assert_eq!(Store::Valkey.to_string(), "valkey");
 /// ```
 #[macro_export]
-macro_rules! words {
+macro_rules! keyword_enum {
     (
         $(#[$meta:meta])*
         $vis:vis enum $name:ident { $( $(#[$variant_meta:meta])* $variant:ident = $word:literal ),* $(,)? }

@@ -31,6 +31,9 @@ pub trait Settings: Sized {
     /// All variables, in the order of the fields.
     const SETTINGS: &'static [Setting];
 
+    /// Former names of variables, with their successors.
+    const RENAMED: &'static [(&'static str, &'static str)] = &[];
+
     /// Reads the settings from pairs of whole variable names and values.
     fn from_pairs<K: Into<String>, V: Into<String>>(
         pairs: impl IntoIterator<Item = (K, V)>,
@@ -40,21 +43,29 @@ pub trait Settings: Sized {
     fn from_env() -> Result<Self, SettingsError> {
         Self::from_pairs(environment()).map_err(|mut error| {
             // One of them may be the name, mistyped, of what is missing.
-            unknown(Self::SETTINGS).for_each(|variable| error.push(&variable, "unknown setting, ignored"));
+            unknown::<Self>().for_each(|variable| error.push(&variable, "unknown setting, ignored"));
             error
         })
     }
 }
 
-/// Warns of variables that look like settings and are none: most likely typing mistakes.
-pub fn warn_unknown(settings: &[Setting]) {
-    for variable in unknown(settings) {
-        tracing::warn!(%variable, "unknown setting, ignored; --help lists what there is");
+/// Warns of variables that look like settings and are none, most likely typing mistakes, and of former names.
+pub fn warn_unknown<S: Settings>() {
+    for (old, new) in S::RENAMED {
+        if std::env::var_os(old).is_some() {
+            tracing::warn!(variable = old, "setting renamed; use {new}");
+        }
+    }
+    for variable in unknown::<S>() {
+        tracing::warn!(%variable, "unknown setting, ignored; --help lists all settings");
     }
 }
 
-fn unknown(settings: &[Setting]) -> impl Iterator<Item = String> {
-    let known = |name: &String| settings.iter().any(|setting| setting.variable == name);
+fn unknown<S: Settings>() -> impl Iterator<Item = String> {
+    let known = |name: &String| {
+        S::SETTINGS.iter().any(|setting| setting.variable == name)
+            || S::RENAMED.iter().any(|(old, _)| old == name)
+    };
     environment().map(|(name, _)| name).filter(move |name| !known(name))
 }
 

@@ -59,7 +59,7 @@ impl Parse for f64 {
 
 impl Parse for String {
     fn expected() -> String {
-        "a text of at least one character".into()
+        "a text".into()
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -88,13 +88,16 @@ impl Parse for http::Uri {
     }
 }
 
+/// A hundred years, which deadlines and sums of durations reach without an overflow.
+const MAX_DURATION: Duration = Duration::from_hours(36_500 * 24);
+
 impl Parse for Duration {
     fn expected() -> String {
-        "a duration such as 250ms, 10s, 5m or 24h".into()
+        "a duration such as 250ms, 10s, 5m or 24h, at most 36500d".into()
     }
 
     fn parse(text: &str) -> Option<Self> {
-        humantime::parse_duration(text).ok()
+        humantime::parse_duration(text).ok().filter(|duration| *duration <= MAX_DURATION)
     }
 }
 

@@ -16,19 +16,29 @@ impl Reader {
     /// Takes the pairs whose names start with `KELVIN_`, as text, so that every value can be judged.
     pub fn new<K: Into<String>, V: Into<String>>(
         settings: &'static [Setting],
+        renamed: &[(&'static str, &'static str)],
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
         let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
-        let values = envy::prefixed(PREFIX).from_iter(pairs).expect("text is read as text");
-        Self { values, settings: settings.iter(), error: SettingsError::default() }
+        // envy deserializes a struct and stops at the first wrong value. Here all of them are reported, and a setting
+        // has its own text form, so that envy only selects the variables and strips the prefix.
+        let mut values: BTreeMap<String, String> =
+            envy::prefixed(PREFIX).from_iter(pairs).expect("text is read as text");
+        let mut error = SettingsError::default();
+        for (old, new) in renamed {
+            let Some(value) = values.remove(&field(old)) else { continue };
+            if values.insert(field(new), value).is_some() {
+                error.push(old, format_args!("is the former name of {new}, which is set too: remove {old}"));
+            }
+        }
+        Self { values, settings: settings.iter(), error }
     }
 
-    /// The value of the next setting. A wrong one is noted and the default stands in, so that all that
-    /// is wrong comes to light at once.
+    /// Returns the value of the next setting. An invalid one is noted and the default used, so that all errors are
+    /// reported at once.
     pub fn read<T: Parse>(&mut self) -> T {
         let setting = self.settings.next().expect("one field for each setting");
-        let field = setting.variable[PREFIX.len()..].to_ascii_lowercase();
-        if let Some(text) = self.values.get(&field) {
+        if let Some(text) = self.values.get(&field(setting.variable)) {
             match T::parse(text.trim()) {
                 Some(value) => return value,
                 None => self.error.push_value(setting.variable, text, &T::expected()),
@@ -47,6 +57,11 @@ impl Reader {
     pub fn finish<T>(self, settings: T) -> Result<T, SettingsError> {
         if self.error.is_empty() { Ok(settings) } else { Err(self.error) }
     }
+}
+
+/// The name of a variable's field, as envy gives it.
+fn field(variable: &str) -> String {
+    variable[PREFIX.len()..].to_ascii_lowercase()
 }
 
 /// The upper-case form of an ASCII name, for names built at compile time.

@@ -1,6 +1,6 @@
 //! What a client shows, and what it checks the server with; kept up to date with the files.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use http::{HeaderValue, Request, header::AUTHORIZATION};
 use kelvin_app::{SettingsError, error_chain};
@@ -19,15 +19,15 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// Reads the files; `tasks` go on looking at them. Files that cannot be used are wrong settings.
+    /// Reads the files; `tasks` go on looking at them. A file that cannot be used is a configuration error.
     pub(super) fn load(
         config: &Config,
         meter: &Meter,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self, SettingsError> {
         let mut error = SettingsError::default();
-        let tls = if let Some(ca) = config.tls_ca.clone().filter(|_| config.tls()) {
-            tls(config, ca, &mut error)
+        let tls = if config.tls() {
+            tls(config, &mut error)
         } else {
             tracing::warn!("readings and tokens cross the network in the clear: KELVIN_SERVER is not https");
             None
@@ -48,11 +48,12 @@ impl Credentials {
     }
 }
 
-fn tls(config: &Config, ca: PathBuf, error: &mut SettingsError) -> Tls {
+fn tls(config: &Config, error: &mut SettingsError) -> Tls {
     let name = config.tls_server_name.as_deref().unwrap_or(config.host_and_port().0).to_owned();
     let name = ServerName::try_from(name)
         .map_err(|_| error.push("KELVIN_TLS_SERVER_NAME", "must be a name that can stand in a certificate"));
-    let files = ClientFiles { ca: Some(ca), cert: config.tls_cert.clone(), key: config.tls_key.clone() };
+    let files =
+        ClientFiles { ca: config.tls_ca.clone(), cert: config.tls_cert.clone(), key: config.tls_key.clone() };
     let tls = ClientTls::load(files).map_err(|cause| error.push(variable(cause.role()), error_chain(&cause)));
     Some((tls.ok()?, name.ok()?))
 }

@@ -18,7 +18,7 @@ use kelvin_credentials::{
 use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use rustls::ClientConfig;
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -91,6 +91,10 @@ pub(crate) fn client_pair(ca: &LocalCa) -> Pair {
     ca.issue(Usage::Client, &["sensor"]).unwrap()
 }
 
+pub(crate) fn der(pair: &Pair) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(pair.cert.as_bytes()).unwrap()
+}
+
 /// Only a CA: a client without a certificate.
 pub(crate) fn anonymous(ca: &Path) -> Arc<ClientTls> {
     ClientTls::load(ClientFiles { ca: Some(ca.into()), ..ClientFiles::default() }).unwrap()
@@ -133,8 +137,17 @@ pub(crate) async fn call(
     address: SocketAddr,
     config: Arc<ClientConfig>,
 ) -> io::Result<(Seen, CertificateDer<'static>)> {
+    call_as(address, config, "localhost").await
+}
+
+/// The same with another name of the server.
+pub(crate) async fn call_as(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+    name: &'static str,
+) -> io::Result<(Seen, CertificateDer<'static>)> {
     let stream = TcpStream::connect(address).await?;
-    let mut stream = TlsConnector::from(config).connect("localhost".try_into().unwrap(), stream).await?;
+    let mut stream = TlsConnector::from(config).connect(name.try_into().unwrap(), stream).await?;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let seen = match stream.read_u8().await? {
         0 => Seen::NoCertificate,

@@ -177,3 +177,19 @@ async fn a_response_without_a_status_is_told_by_http() {
         assert_eq!(server.count("grpc.server.call.duration", &[("grpc.status", name)]), 1, "{body} {frames}");
     }
 }
+
+#[tokio::test]
+async fn interceptor_around_observed_channel_is_counted() {
+    let caller = Observed::new();
+    let endpoint = serve(&Observed::new().builder().build()).await;
+    let layer = caller.builder().build().client_layer(crate::support::TARGET);
+    let mut greeter = GreeterClient::with_interceptor(
+        layer.layer(endpoint.connect_lazy()),
+        |mut request: tonic::Request<()>| {
+            request.metadata_mut().insert("authorization", "Bearer token".parse().expect("ASCII"));
+            Ok(request)
+        },
+    );
+    greeter.say_hello(hello("world")).await.unwrap();
+    assert_eq!(caller.count("grpc.client.call.duration", &[("grpc.status", "OK")]), 1);
+}

@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kelvin_app::BoxError;
+use kelvin_app::{BoxError, signal};
 use kelvin_credentials::ca::{LocalCa, Usage, write_private};
 use kelvin_proto::CallType;
 use tempfile::TempDir;
@@ -18,6 +18,7 @@ impl Folder {
             tempfile::Builder::new().prefix("kelvin-").rand_bytes(4).tempdir().map_err(|error| {
                 format!("no folder for certificates: {error} (TMPDIR names another place)")
             })?;
+        signal::remove_at_exit(folder.path().to_owned());
         write(folder.path())?;
         Ok(Self(folder))
     }
@@ -32,7 +33,7 @@ fn write(folder: &Path) -> Result<(), BoxError> {
     let path = |name: &str, extension| -> PathBuf { folder.join(name).with_extension(extension) };
     let ca = LocalCa::generate()?;
     fs::write(path("ca", "crt"), ca.pem())?;
-    let server = ca.issue(Usage::Server, &["localhost", "127.0.0.1"])?;
+    let server = ca.issue(Usage::Server, &["localhost", "127.0.0.1", "::1"])?;
     server.write(&path("server", "crt"), &path("server", "key"))?;
     for kind in CallType::ALL {
         let name = kind.name();

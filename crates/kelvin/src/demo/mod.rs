@@ -18,7 +18,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use kelvin_app::BoxError;
+use kelvin_app::{BoxError, print};
 
 use crate::duration;
 use world::World;
@@ -55,18 +55,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), BoxError> {
     let log = log::Log::start(picture);
     let world = World::start(arguments)?;
     let end = arguments.duration.map(|duration| Instant::now() + duration);
-    if picture {
-        screen::show(&world, &log, end)?;
-    } else {
-        plain::show(&world, arguments.json, end);
-    }
+    let shown =
+        if picture { screen::show(&world, &log, end) } else { plain::show(&world, arguments.json, end) };
     let summary = world.view().summary();
     // What ended it is worth more than the summary.
     world.stop()?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        print(&format!("{}\n", serde_json::to_string_pretty(&summary)?))?;
     } else {
-        print!("{summary}");
+        print(&summary.to_string())?;
     }
-    Ok(())
+    shown
 }

@@ -6,7 +6,7 @@ use clap::ValueEnum as _;
 use kelvin_app::{SettingsError, settings::PREFIX};
 use kelvin_proto::CallType;
 
-use super::{Arguments, folder::Folder};
+use super::{Arguments, Store, folder::Folder};
 
 /// The server, on loopback.
 pub(super) fn server(folder: &Folder, arguments: &Arguments) -> Result<kelvin_server::Config, SettingsError> {
@@ -26,7 +26,8 @@ pub(super) fn server(folder: &Folder, arguments: &Arguments) -> Result<kelvin_se
         ("DRAIN_DELAY", "0s".into()),
         ("DRAIN_TIMEOUT", "2s".into()),
     ];
-    let of_valkey = env::vars().filter(|(name, _)| name.starts_with("KELVIN_VALKEY_"));
+    let of_valkey = env::vars()
+        .filter(|(name, _)| matches!(arguments.store, Store::Valkey) && name.starts_with("KELVIN_VALKEY_"));
     kelvin_server::Config::from_pairs(own.map(whole).into_iter().chain(of_valkey))
 }
 

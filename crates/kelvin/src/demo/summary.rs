@@ -1,6 +1,6 @@
 use std::fmt;
 
-use kelvin_app::counted;
+use kelvin_app::pluralize;
 use kelvin_proto::CallType;
 use serde::Serialize;
 
@@ -38,7 +38,8 @@ impl fmt::Display for Summary {
             let Figures { calls, errors, p50_ms, p99_ms } = calls;
             writeln!(f, "{:<17} {calls:>9} {errors:>7} {p50_ms:>10.3} {p99_ms:>10.3}", kind.name())?;
         }
-        let (readings, alerts) = (counted(self.readings_stored, "reading"), counted(self.alerts, "alert"));
+        let (readings, alerts) =
+            (pluralize(self.readings_stored, "reading"), pluralize(self.alerts, "alert"));
         writeln!(f, "{readings} stored, {alerts}")
     }
 }

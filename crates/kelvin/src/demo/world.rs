@@ -55,6 +55,8 @@ enum Phase {
 impl World {
     /// Makes certificates and a token, and starts all. Everything is up when this returns.
     pub(super) fn start(arguments: &Arguments) -> Result<Self, BoxError> {
+        // Before the folder, so that no signal ends the process and leaves it.
+        let shutdown = signal::shutdown();
         let folder = Arc::new(Folder::make()?);
         let server = settings::server(&folder, arguments)?;
         let (recorder, sensors) = (Recorder::default(), Sensors::default());
@@ -62,7 +64,8 @@ impl World {
         let (told, started) = mpsc::channel();
         let (ending, end) = mpsc::channel();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let live = live(folder.clone(), server, recorder.clone(), sensors.clone(), told, stopped, ending);
+        let live =
+            live(folder.clone(), server, recorder.clone(), sensors.clone(), told, stopped, shutdown, ending);
         let thread = thread::Builder::new().name("demo".into()).spawn(move || runtime.block_on(live))?;
         match started.recv() {
             Ok(address) => {
@@ -128,7 +131,8 @@ fn is_in_use(error: &(dyn std::error::Error + 'static)) -> bool {
         .any(|error| error.kind() == ErrorKind::AddrInUse)
 }
 
-/// Runs all until it is told to stop, a signal comes or a part fails.
+/// Runs all parts until a stop is requested, a signal arrives or a part fails.
+#[expect(clippy::too_many_arguments, reason = "called once, by the thread that owns all of them")]
 async fn live(
     folder: Arc<Folder>,
     server: kelvin_server::Config,
@@ -136,9 +140,9 @@ async fn live(
     sensors: Sensors,
     started: Sender<SocketAddr>,
     stopped: oneshot::Receiver<()>,
+    shutdown: impl Future<Output = ()>,
     ending: Sender<()>,
 ) -> Result<(), BoxError> {
-    let shutdown = signal::shutdown();
     // Calls are counted by their spans, so all are taken.
     let telemetry = |name| {
         let builder = Telemetry::builder(name, VERSION).sampler(Sampler::AlwaysOn);

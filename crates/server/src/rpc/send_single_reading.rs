@@ -1,6 +1,6 @@
 use std::{fmt::Write as _, sync::Arc};
 
-use kelvin_app::counted;
+use kelvin_app::pluralize;
 use kelvin_proto::Ack;
 use kelvin_store::{Alert, Batch, Outcome, Report};
 use tonic::Status;
@@ -47,7 +47,7 @@ pub(super) async fn send_single_reading(core: Arc<Core>, body: impl RequestBody)
 fn text(evicted: usize, alert: Option<Alert>) -> String {
     let mut text = "stored".to_owned();
     if evicted > 0 {
-        let _ = write!(text, "; {} evicted", counted(evicted as u64, "older reading"));
+        let _ = write!(text, "; {} evicted", pluralize(evicted as u64, "older reading"));
     }
     if let Some(alert) = alert {
         let _ = write!(text, "; {alert}");

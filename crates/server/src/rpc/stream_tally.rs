@@ -1,6 +1,6 @@
 use std::{fmt::Write as _, sync::Arc};
 
-use kelvin_app::counted;
+use kelvin_app::pluralize;
 use kelvin_proto::Ack;
 use kelvin_store::{Batch, Report};
 use opentelemetry::Context;
@@ -74,12 +74,12 @@ impl StreamTally {
     /// The answer to a complete stream.
     pub(super) fn ack(&mut self) -> Ack {
         self.logged = true;
-        let mut message = format!("stored {}", counted(self.stored, "reading"));
+        let mut message = format!("stored {}", pluralize(self.stored, "reading"));
         if self.evicted > 0 {
-            let _ = write!(message, "; {} evicted", counted(self.evicted, "older reading"));
+            let _ = write!(message, "; {} evicted", pluralize(self.evicted, "older reading"));
         }
         if self.alerts > 0 {
-            let _ = write!(message, "; {} began", counted(self.alerts, "alert"));
+            let _ = write!(message, "; {} began", pluralize(self.alerts, "alert"));
         }
         Ack { message, accepted: Some(self.stored) }
     }

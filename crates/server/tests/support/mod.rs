@@ -66,7 +66,6 @@ impl Files {
             ("KELVIN_WORKERS", "2".to_owned()),
             ("KELVIN_TLS_CERT", path("server.pem")),
             ("KELVIN_TLS_KEY", path("server.key")),
-            ("KELVIN_TLS_CLIENT_CA", path("ca.pem")),
             ("KELVIN_TOKEN_FILE", path("tokens")),
             ("KELVIN_RELOAD_INTERVAL", "20ms".to_owned()),
             ("KELVIN_DRAIN_DELAY", "0s".to_owned()),
@@ -74,6 +73,15 @@ impl Files {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
+    }
+
+    /// The same with `extra` on top, and the CA for client certificates where they are asked for.
+    pub(crate) fn settings_with(&self, extra: &[(&str, &str)]) -> Vec<(String, String)> {
+        let ca = self.path("ca.pem").display().to_string();
+        let mtls = extra.iter().any(|(name, value)| *name == "KELVIN_MTLS" && *value != "none");
+        let ca = mtls.then(|| ("KELVIN_TLS_CLIENT_CA".to_owned(), ca));
+        let extra = extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        self.settings().into_iter().chain(ca).chain(extra).collect()
     }
 
     /// TLS of a client that shows the certificate `pair`, if it is named.
@@ -108,8 +116,7 @@ impl TestServer {
         settings: &[(&str, &str)],
         telemetry: &Telemetry,
     ) -> Self {
-        let extra = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let config = Config::from_pairs(files.settings().into_iter().chain(extra)).unwrap();
+        let config = Config::from_pairs(files.settings_with(settings)).unwrap();
         let server = Server::build(config, telemetry).unwrap();
         let (address, health) = (server.local_addr(), server.health_addr().unwrap());
         let (shutdown, asked) = oneshot::channel();

@@ -82,7 +82,6 @@ impl Setup {
         let files = [
             ("KELVIN_TLS_CERT", "server.pem"),
             ("KELVIN_TLS_KEY", "server-key.pem"),
-            ("KELVIN_TLS_CLIENT_CA", "ca.pem"),
             ("KELVIN_TOKEN_FILE", "tokens"),
         ];
         let others = [
@@ -93,10 +92,13 @@ impl Setup {
             ("KELVIN_DRAIN_DELAY", "0s"),
             ("KELVIN_DRAIN_TIMEOUT", "1s"),
         ];
-        let files = files.map(|(variable, file)| (variable.to_owned(), self.text(file)));
+        let mtls = settings.iter().any(|(variable, _)| *variable == "KELVIN_MTLS");
+        let ca = mtls.then_some(("KELVIN_TLS_CLIENT_CA", "ca.pem"));
+        let files =
+            files.into_iter().chain(ca).map(|(variable, file)| (variable.to_owned(), self.text(file)));
         let others =
             others.iter().chain(settings).map(|(variable, value)| ((*variable).into(), (*value).into()));
-        let config = kelvin_server::Config::from_pairs(files.into_iter().chain(others)).unwrap();
+        let config = kelvin_server::Config::from_pairs(files.chain(others)).unwrap();
         TestServer::start(config)
     }
 

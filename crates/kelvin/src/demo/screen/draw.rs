@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use kelvin_app::counted;
+use kelvin_app::pluralize;
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -75,8 +75,8 @@ impl Picture<'_> {
         let line = Line::from(vec![
             " Kelvin ".reversed().bold(),
             Span::raw(format!(" {} s  ", self.view.elapsed.as_secs())),
-            Span::raw(format!("{}, {:.1}/s  ", counted(self.view.stored(), "reading"), self.rates[4])),
-            warn(counted(alerts, "alert") + "  ", alerts > 0),
+            Span::raw(format!("{}, {:.1}/s  ", pluralize(self.view.stored(), "reading"), self.rates[4])),
+            warn(pluralize(alerts, "alert") + "  ", alerts > 0),
             Span::raw(format!("https://{} ", self.address)).dim(),
         ]);
         let [left, right] = Layout::horizontal([Constraint::Min(0), Constraint::Length(7)]).areas(area);

@@ -29,7 +29,8 @@ const TRACE_STAYS: Duration = Duration::from_secs(3);
 pub(super) fn show(world: &World, log: &Log, end: Option<Instant>) -> Result<(), BoxError> {
     let mut terminal = ratatui::try_init().map_err(|error| format!("the terminal: {error} (try --plain)"))?;
     let shown = live(&mut terminal, world, log, end);
-    ratatui::restore();
+    // `restore` would panic on a terminal that is gone.
+    let _ = ratatui::try_restore();
     Ok(shown?)
 }
 

@@ -1,0 +1,83 @@
+//! How commands end: nothing secret stays behind, files are whole, and no panic is shown.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+fn kelvin(temporary: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kelvin"));
+    command.env("TMPDIR", temporary).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A demo that serves, and the lines it prints.
+fn demo(temporary: &Path) -> (Child, BufReader<std::process::ChildStdout>) {
+    let mut demo = kelvin(temporary).args(["demo", "--plain", "--port", "0"]).spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap());
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    assert!(line.starts_with("serving at"), "{line}");
+    assert_eq!(fs::read_dir(temporary).unwrap().count(), 1, "the demo's folder");
+    (demo, lines)
+}
+
+fn assert_clean(temporary: &Path, Output { status, stderr, .. }: &Output) {
+    let stderr = String::from_utf8_lossy(stderr);
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    assert_ne!(status.code(), Some(101), "{stderr}");
+    let left: Vec<_> = fs::read_dir(temporary).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.is_empty(), "{left:?} after {status}");
+}
+
+#[test]
+fn demo_removes_its_keys_at_every_signal() {
+    for signal in ["HUP", "QUIT", "TERM", "INT"] {
+        let temporary = tempfile::tempdir().unwrap();
+        let (demo, lines) = demo(temporary.path());
+        // A closed terminal takes the reader away too.
+        drop(lines);
+        let sent = Command::new("kill").args(["-s", signal, &demo.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        assert_clean(temporary.path(), &demo.wait_with_output().unwrap());
+    }
+}
+
+#[test]
+fn demo_ends_when_its_output_is_closed() {
+    let temporary = tempfile::tempdir().unwrap();
+    let (demo, lines) = demo(temporary.path());
+    drop(lines);
+    let output = demo.wait_with_output().unwrap();
+    assert_clean(temporary.path(), &output);
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn certs_writes_all_files_before_it_prints() {
+    let temporary = tempfile::tempdir().unwrap();
+    let files =
+        ["ca", "client", "server"].map(|name| [format!("{name}.crt"), format!("{name}.key")]).concat();
+    let full = || Stdio::from(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    for (case, code) in [("closed", 0), ("full", 1)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut certs = kelvin(temporary.path());
+        certs.arg("certs").arg(dir.path());
+        if case == "full" {
+            certs.stdout(full());
+        }
+        let mut certs = certs.spawn().unwrap();
+        drop(certs.stdout.take());
+        let output = certs.wait_with_output().unwrap();
+        assert_clean(temporary.path(), &output);
+        assert_eq!(output.status.code(), Some(code), "{case}: {}", String::from_utf8_lossy(&output.stderr));
+        let mut there: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        there.sort();
+        assert_eq!(there, files, "{case}");
+    }
+}
