@@ -203,7 +203,7 @@ async fn the_most_talkative_log_holds_no_token_and_no_key() {
     server.kill().unwrap();
     server.wait().unwrap();
     let log = read();
-    assert!(log.contains("\"TRACE\"") && log.contains("did not authenticate"));
+    assert!(log.contains("\"TRACE\"") && log.contains("unauthenticated calls refused"));
     let key = fs::read_to_string(files.path("server.key")).unwrap();
     for secret in [TOKEN, wrong, key.lines().nth(1).unwrap()] {
         let line = log.lines().find(|line| line.contains(secret));
