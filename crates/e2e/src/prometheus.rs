@@ -63,22 +63,7 @@ impl Cluster {
 
     /// Trace ids of the exemplars of the last ten minutes, the newest first.
     pub async fn exemplars(&self, promql: &str) -> Result<Vec<String>> {
-        #[derive(Deserialize)]
-        struct Series {
-            exemplars: Vec<Exemplar>,
-        }
-        #[derive(Deserialize)]
-        struct Exemplar {
-            labels: BTreeMap<String, String>,
-            timestamp: f64,
-        }
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-        let (start, end) = ((now - 600).to_string(), now.to_string());
-        let range = [("query", promql), ("start", start.as_str()), ("end", end.as_str())];
-        let series: Vec<Series> = self.prometheus("query_exemplars", &range).await?;
-        let mut exemplars: Vec<_> = series.into_iter().flat_map(|series| series.exemplars).collect();
-        exemplars.sort_by(|a, b| b.timestamp.total_cmp(&a.timestamp));
-        Ok(exemplars.into_iter().filter_map(|mut exemplar| exemplar.labels.remove("trace_id")).collect())
+        exemplar_ids(self.api(&exemplar_query(promql)?).await?)
     }
 
     /// The rules that came from Kelvin's namespace.
@@ -99,18 +84,50 @@ impl Cluster {
     }
 
     async fn prometheus<T: DeserializeOwned>(&self, call: &str, query: &[(&str, &str)]) -> Result<T> {
+        self.api(&path(call, query)).await
+    }
+
+    async fn api<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         #[derive(Deserialize)]
         struct Answer<T> {
             data: Option<T>,
             error: Option<String>,
         }
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
-        let answer: Answer<T> = self.get(NAMESPACE, SERVICE, &format!("/api/v1/{call}?{query}")).await?;
+        let answer: Answer<T> = self.get(NAMESPACE, SERVICE, path).await?;
         if let Some(error) = answer.error {
             bail!("Prometheus: {error}");
         }
         answer.data.context("Prometheus answered without data")
     }
+}
+
+/// Path of a query for the exemplars of the last ten minutes.
+pub fn exemplar_query(promql: &str) -> Result<String> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let (start, end) = ((now - 600).to_string(), now.to_string());
+    Ok(path("query_exemplars", &[("query", promql), ("start", &start), ("end", &end)]))
+}
+
+/// Trace ids in the data of the answer to that, the newest first.
+pub fn exemplar_ids(data: serde_json::Value) -> Result<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Series {
+        exemplars: Vec<Exemplar>,
+    }
+    #[derive(Deserialize)]
+    struct Exemplar {
+        labels: BTreeMap<String, String>,
+        timestamp: f64,
+    }
+    let series: Vec<Series> = serde_json::from_value(data)?;
+    let mut exemplars: Vec<_> = series.into_iter().flat_map(|series| series.exemplars).collect();
+    exemplars.sort_by(|a, b| b.timestamp.total_cmp(&a.timestamp));
+    Ok(exemplars.into_iter().filter_map(|mut exemplar| exemplar.labels.remove("trace_id")).collect())
+}
+
+fn path(call: &str, query: &[(&str, &str)]) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+    format!("/api/v1/{call}?{query}")
 }
 
 impl Counters {

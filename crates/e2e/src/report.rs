@@ -1,14 +1,22 @@
 //! The table of results, and what to look at when one is bad.
 
-use std::{process::ExitCode, time::Instant};
+use std::{env, process::ExitCode, time::Instant};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
 use crate::cluster::{Cluster, is_ready};
 
 const LOG_LINES: i64 = 25;
+
+/// What a check ends with that cannot always be run.
+pub enum Outcome {
+    /// What was found.
+    Found(String),
+    /// The component that is not installed, as `NOT_HERE` names it.
+    NotHere(&'static str),
+}
 
 /// Collects results and prints each when it is there.
 pub struct Report {
@@ -28,16 +36,42 @@ impl Report {
 
     /// Runs a check, unless it is left out. Its result says what was found.
     pub async fn check(&mut self, name: &str, check: impl Future<Output = Result<String>>) {
-        if self.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
-            return;
+        if self.includes(name) {
+            let started = Instant::now();
+            let result = check.await.map(Outcome::Found);
+            self.add(name, started, result);
         }
-        let started = Instant::now();
-        let result = check.await;
+    }
+
+    /// The same for a check of a component that need not be installed. Where `CI` is set it must be, unless `NOT_HERE`
+    /// names it.
+    pub async fn check_if_here(&mut self, name: &str, check: impl Future<Output = Result<Outcome>>) {
+        if self.includes(name) {
+            let started = Instant::now();
+            let result = check.await;
+            self.add(name, started, result);
+        }
+    }
+
+    fn includes(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
+    }
+
+    fn add(&mut self, name: &str, started: Instant, mut result: Result<Outcome>) {
+        if let Ok(Outcome::NotHere(component)) = &result
+            && env::var_os("CI").is_some()
+            && !may_be_missing(component, &env::var("NOT_HERE").unwrap_or_default())
+        {
+            result = Err(anyhow!("{component} is not installed; NOT_HERE={component} accepts that"));
+        }
         let seconds = started.elapsed().as_secs_f64();
         match result {
-            Ok(found) => {
+            Ok(Outcome::Found(found)) => {
                 self.passed += 1;
                 println!("ok      {seconds:6.1} s  {name:<44} {found}");
+            }
+            Ok(Outcome::NotHere(component)) => {
+                println!("NOT RUN {seconds:6.1} s  {name:<44} {component} is not installed");
             }
             Err(error) => {
                 self.failed += 1;
@@ -98,9 +132,27 @@ fn state(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("unknown")
 }
 
+/// Whether a list between commas or spaces names the component.
+fn may_be_missing(component: &str, not_here: &str) -> bool {
+    not_here.split([',', ' ']).any(|name| name == component)
+}
+
 /// How often the pod's containers were started again.
 #[must_use]
 pub fn restarts(pod: &Pod) -> i32 {
     let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
     containers.into_iter().flatten().map(|container| container.restart_count).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_be_missing;
+
+    #[test]
+    fn not_here_names_whole_components() {
+        assert!(may_be_missing("grafana", "go,grafana"));
+        assert!(may_be_missing("grafana", "grafana helm"));
+        assert!(!may_be_missing("grafana", "grafana-loki"));
+        assert!(!may_be_missing("grafana", ""));
+    }
 }

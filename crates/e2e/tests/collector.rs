@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -49,6 +49,15 @@ fn signals_go_their_ways() {
     }
 }
 
+/// A dimension that no span has would be an empty label on every series.
+#[test]
+fn dimensions_of_span_metrics_are_attributes_of_spans() {
+    let names = fs::read_to_string(root().join("crates/grpc-otel/src/names.rs")).expect("a source");
+    for dimension in kelvin_e2e::collector::dimensions().expect("the values have dimensions") {
+        assert!(names.contains(&format!("\"{dimension}\"")), "grpc-otel gives spans no {dimension}");
+    }
+}
+
 #[test]
 fn pods_reach_the_collector_of_their_own_node_by_its_service() {
     let Some(manifests) = manifests() else { return };
@@ -91,10 +100,9 @@ fn manifests() -> Option<Vec<Value>> {
         not_run("helm is not installed: https://helm.sh/docs/intro/install");
         return None;
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let output = Command::new("make")
         .args(["--no-print-directory", "--silent", "collector-manifests"])
-        .current_dir(root)
+        .current_dir(root())
         .env_remove("MAKEFLAGS")
         .output()
         .expect("make is installed");
@@ -104,6 +112,10 @@ fn manifests() -> Option<Vec<Value>> {
     }
     let yaml = String::from_utf8(output.stdout).expect("YAML is text");
     Some(serde_saphyr::from_multiple(&yaml).expect("what helm renders is YAML"))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 fn config(manifests: &[Value]) -> Value {

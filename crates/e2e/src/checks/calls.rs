@@ -102,7 +102,8 @@ pub(super) async fn output(mut command: Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn reading(name: &str, temperature: f64) -> Result<SensorReading> {
+/// A reading of now, of a sensor that is nobody else's.
+pub(super) fn reading(name: &str, temperature: f64) -> Result<SensorReading> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let sensor_id = format!("e2e-{name}-{}", now.as_millis());
     Ok(SensorReading { sensor_id, temperature, timestamp: now.as_secs().try_into()? })

@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod calls;
+pub mod interfaces;
 pub mod isolation;
 pub mod pods;
 pub mod promql;
@@ -35,7 +36,10 @@ pub async fn all(cluster: &Cluster, report: &mut Report) {
 
     report.check("a trace joins client and server", telemetry::joined_trace(cluster)).await;
     report.check("Prometheus counts what the server did", telemetry::counted(cluster)).await;
-    report.check("an exemplar leads to its trace", telemetry::exemplar(cluster)).await;
+    report.check("a sensor's temperature reaches Prometheus", telemetry::temperature(cluster)).await;
+    report.check("span metrics have every dimension", telemetry::dimensions(cluster)).await;
+    report.check("an exemplar leads to its trace by make ui", interfaces::exemplar(cluster)).await;
+    report.check_if_here("Grafana shows what make ui promises", interfaces::grafana(cluster)).await;
     report.check("a log line leads to its trace", telemetry::log_line(cluster)).await;
     // Before the dashboards, which also show reloads.
     report.check("certificates are renewed unnoticed", renewal::unnoticed(cluster)).await;

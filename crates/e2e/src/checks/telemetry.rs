@@ -1,13 +1,15 @@
 //! One call in three signals: trace, metrics and log, and the ways between them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use kelvin_proto::SensorStatsRequest;
 use kube::ResourceExt as _;
 
+use super::calls;
 use crate::{
     cluster::{Cluster, Store},
+    collector,
     jaeger::{Span, Trace},
     poll,
     server::Caller,
@@ -104,17 +106,45 @@ pub async fn counted(cluster: &Cluster) -> Result<String> {
     .await
 }
 
-/// From the latency histogram of the Collector's span metrics.
-pub async fn exemplar(cluster: &Cluster) -> Result<String> {
-    let histogram = format!(
-        "traces_span_metrics_duration_seconds_bucket{{service_name=\"{}-server\",k8s_namespace_name=\"{}\"}}",
-        cluster.release, cluster.namespace
+/// As somebody with a sensor looks for it: by its id. Needs `KELVIN_SENSOR_METRICS`, as in `k8s/kelvin.yaml`.
+pub async fn temperature(cluster: &Cluster) -> Result<String> {
+    const LIMIT: Duration = Duration::from_secs(30);
+    const TEMPERATURE: f64 = 19.375;
+    let reading = calls::reading("temperature", TEMPERATURE)?;
+    let query = format!(
+        "kelvin_sensor_temperature_celsius{{k8s_namespace_name=\"{}\",kelvin_sensor_id=\"{}\"}}",
+        cluster.namespace, reading.sensor_id
     );
+    let mut client = Caller::new(cluster).await?.client().await?;
+    client.send_single_reading(reading.clone()).await?;
+    let sent = Instant::now();
+    poll::until(LIMIT, async || {
+        let samples = cluster.query(&query).await?;
+        let sample = samples.first().with_context(|| format!("Prometheus has no {}", reading.sensor_id))?;
+        let value = sample.value();
+        ensure!((value - TEMPERATURE).abs() < 1e-9, "{TEMPERATURE} was sent, Prometheus has {value}");
+        ensure!(samples.len() == 1, "{} servers report the sensor", samples.len());
+        Ok(format!("{value} after {:.0} s", sent.elapsed().as_secs_f64()))
+    })
+    .await
+}
+
+/// Each attribute that the Collector makes a label of span metrics is one that our spans have.
+pub async fn dimensions(cluster: &Cluster) -> Result<String> {
+    let dimensions = collector::dimensions()?;
     poll::until(DELIVERY, async || {
-        let ids = cluster.exemplars(&histogram).await?;
-        let id = ids.first().context("no exemplars")?;
-        let trace = cluster.trace(id).await?;
-        Ok(format!("{id}: {} spans", trace.spans.len()))
+        let mut found = Vec::new();
+        for dimension in &dimensions {
+            let label = dimension.replace('.', "_");
+            let query = format!(
+                "count by ({label}) (traces_span_metrics_calls_total{{k8s_namespace_name=\"{}\",{label}!=\"\"}})",
+                cluster.namespace
+            );
+            let values = cluster.query(&query).await?.len();
+            ensure!(values > 0, "no span metric has {dimension}");
+            found.push(format!("{dimension} has {values}"));
+        }
+        Ok(format!("{} values", found.join(", ")))
     })
     .await
 }
