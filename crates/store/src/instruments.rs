@@ -17,6 +17,34 @@ pub(crate) fn held(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGauge<
         .with_description("Readings that can be read back.")
 }
 
+pub(crate) fn sensor_limit(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGauge<u64>, u64> {
+    meter
+        .u64_observable_gauge("kelvin.sensors.limit")
+        .with_unit("{sensor}")
+        .with_description("Sensors the store takes at most (KELVIN_MAX_SENSORS).")
+}
+
+pub(crate) fn reading_limit(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGauge<u64>, u64> {
+    meter
+        .u64_observable_gauge("kelvin.readings.limit")
+        .with_unit("{reading}")
+        .with_description("Readings the store holds at most (KELVIN_MAX_READINGS).")
+}
+
+pub(crate) fn memory_usage(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGauge<u64>, u64> {
+    meter
+        .u64_observable_gauge("kelvin.store.memory.usage")
+        .with_unit("By")
+        .with_description("Memory of the store; of the fullest node of a shared one.")
+}
+
+pub(crate) fn memory_limit(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGauge<u64>, u64> {
+    meter
+        .u64_observable_gauge("kelvin.store.memory.limit")
+        .with_unit("By")
+        .with_description("Memory the store may use: KELVIN_STORE_MEMORY_LIMIT, or maxmemory of that node.")
+}
+
 pub(crate) fn evicted(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableCounter<u64>, u64> {
     meter
         .u64_observable_counter("kelvin.readings.evicted")

@@ -71,6 +71,22 @@ pub(super) fn observe(memory: &Arc<Memory>, meter: &Meter) {
     instruments::forgotten(meter)
         .with_callback(with(|counts, instrument| instrument.observe(counts.expired_sensors, &[MEMORY()])))
         .build();
+    observe_limits(memory, meter);
+}
+
+fn observe_limits(memory: &Arc<Memory>, meter: &Meter) {
+    let report = |value: fn(&Memory) -> usize| {
+        let memory = Arc::downgrade(memory);
+        move |instrument: &dyn AsyncInstrument<u64>| {
+            if let Some(memory) = memory.upgrade() {
+                instrument.observe(value(&memory) as u64, &[MEMORY()]);
+            }
+        }
+    };
+    instruments::sensor_limit(meter).with_callback(report(|memory| memory.shared.limits.sensors)).build();
+    instruments::reading_limit(meter).with_callback(report(|memory| memory.shared.limits.readings)).build();
+    instruments::memory_usage(meter).with_callback(report(|memory| memory.shared.memory.used())).build();
+    instruments::memory_limit(meter).with_callback(report(|memory| memory.shared.memory.limit())).build();
 }
 
 impl Memory {

@@ -103,4 +103,8 @@ impl MemoryUse {
     pub(super) fn used(&self) -> usize {
         self.used.load(Relaxed)
     }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
 }

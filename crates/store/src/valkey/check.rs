@@ -69,12 +69,8 @@ pub(super) fn answers(settings: &ValkeySettings, answers: &[Value]) -> Result<()
     answers.get(2).and_then(text).map_or(Ok(()), |there| partitions(settings, there))
 }
 
-fn server(settings: &ValkeySettings, info: &Value) -> Result<(), String> {
-    let info = match info {
-        Value::VerbatimString { text, .. } => text,
-        value => text(value).unwrap_or_default(),
-    };
-    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+fn server(settings: &ValkeySettings, answer: &Value) -> Result<(), String> {
+    let field = |name: &str| field(info(answer), name);
     // Valkey tells which Redis it is as good as.
     let release = field("redis_version").and_then(|version| {
         let mut numbers = version.trim().split('.').map(str::parse::<u32>);
@@ -93,6 +89,19 @@ fn server(settings: &ValkeySettings, info: &Value) -> Result<(), String> {
         );
     }
     Ok(())
+}
+
+/// The text that `INFO` answers.
+pub(super) fn info(answer: &Value) -> &str {
+    match answer {
+        Value::VerbatimString { text, .. } => text,
+        value => text(value).unwrap_or_default(),
+    }
+}
+
+/// A field of that text.
+pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 fn partitions(settings: &ValkeySettings, there: &str) -> Result<(), String> {

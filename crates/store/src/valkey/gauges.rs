@@ -1,4 +1,5 @@
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -20,12 +21,27 @@ const LEASE: Duration = Duration::from_secs(15);
 
 /// What the whole store holds, known to the server that counts.
 #[derive(Debug, Default)]
-pub(super) struct Held(Mutex<Option<(Instant, u64, u64)>>);
+pub(super) struct Held(Mutex<Option<(Instant, Totals)>>);
+
+/// What was counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Totals {
+    sensors: u64,
+    readings: u64,
+    fullest: Option<NodeMemory>,
+}
+
+/// Bytes that a node uses, and how many it may: 0 for no limit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct NodeMemory {
+    used: u64,
+    limit: u64,
+}
 
 impl Held {
-    pub(super) fn get(&self) -> Option<(u64, u64)> {
+    pub(super) fn get(&self) -> Option<Totals> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.filter(|(when, ..)| when.elapsed() < LEASE).map(|(_, sensors, readings)| (sensors, readings))
+        held.filter(|(when, ..)| when.elapsed() < LEASE).map(|(_, totals)| totals)
     }
 }
 
@@ -42,15 +58,40 @@ pub(super) fn observe(shared: &Arc<Shared>, meter: &Meter) {
     };
     instruments::sensors(meter)
         .with_callback(with(|shared, instrument| {
-            if let Some((sensors, _)) = shared.held.get() {
-                instrument.observe(sensors, &[VALKEY()]);
+            if let Some(held) = shared.held.get() {
+                instrument.observe(held.sensors, &[VALKEY()]);
             }
         }))
         .build();
     instruments::held(meter)
         .with_callback(with(|shared, instrument| {
-            if let Some((_, readings)) = shared.held.get() {
-                instrument.observe(readings, &[VALKEY()]);
+            if let Some(held) = shared.held.get() {
+                instrument.observe(held.readings, &[VALKEY()]);
+            }
+        }))
+        .build();
+    instruments::sensor_limit(meter)
+        .with_callback(with(|shared, instrument| {
+            instrument.observe(shared.limits.sensors as u64, &[VALKEY()]);
+        }))
+        .build();
+    instruments::reading_limit(meter)
+        .with_callback(with(|shared, instrument| {
+            instrument.observe(shared.limits.readings as u64, &[VALKEY()]);
+        }))
+        .build();
+    instruments::memory_usage(meter)
+        .with_callback(with(|shared, instrument| {
+            if let Some(node) = shared.held.get().and_then(|held| held.fullest) {
+                instrument.observe(node.used, &[VALKEY()]);
+            }
+        }))
+        .build();
+    instruments::memory_limit(meter)
+        .with_callback(with(|shared, instrument| {
+            if let Some(node) = shared.held.get().and_then(|held| held.fullest).filter(|node| node.limit > 0)
+            {
+                instrument.observe(node.limit, &[VALKEY()]);
             }
         }))
         .build();
@@ -85,7 +126,7 @@ pub(super) async fn count(shared: Arc<Shared>, nodes: Arc<Nodes>) {
         ticks.tick().await;
         let counts = check::layout(&nodes).await.is_ok() && leads(&shared, &nodes, &me).await;
         let held = if counts { total(&shared, &nodes).await } else { None };
-        let held = held.map(|(sensors, readings)| (Instant::now(), sensors, readings));
+        let held = held.map(|totals| (Instant::now(), totals));
         *shared.held.0.lock().unwrap_or_else(PoisonError::into_inner) = held;
     }
 }
@@ -108,8 +149,8 @@ async fn leads(shared: &Shared, nodes: &Nodes, me: &str) -> bool {
     mine
 }
 
-async fn total(shared: &Shared, nodes: &Nodes) -> Option<(u64, u64)> {
-    let (mut sensors, mut readings) = (0, 0);
+async fn total(shared: &Shared, nodes: &Nodes) -> Option<Totals> {
+    let mut all = Totals::default();
     for (number, partition) in shared.keys.all().iter().enumerate() {
         let mut pipeline = redis::pipe();
         let part = flush::Part { partition: number, items: Vec::new() };
@@ -117,9 +158,70 @@ async fn total(shared: &Shared, nodes: &Nodes) -> Option<(u64, u64)> {
         let answer = nodes.query(partition.slot, "EVALSHA", &pipeline).await.ok()?;
         let Some(Value::BulkString(bytes)) = answer.first() else { return None };
         let totals = flush::totals(&mut &bytes[..])?;
-        sensors += totals.sensors;
-        readings += totals.readings;
+        all.sensors += totals.sensors;
+        all.readings += totals.readings;
         shared.counters.gone(&totals);
     }
-    Some((sensors, readings))
+    all.fullest = fullest(shared, nodes).await;
+    Some(all)
+}
+
+/// The primary that has the least part of its memory left; none where the user may not ask.
+async fn fullest(shared: &Shared, nodes: &Nodes) -> Option<NodeMemory> {
+    let mut asked = HashSet::new();
+    let mut fullest: Option<NodeMemory> = None;
+    for partition in shared.keys.all() {
+        if !asked.insert(nodes.route(partition.slot).await.ok()?) {
+            continue;
+        }
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("INFO").arg("memory");
+        let answer = nodes.query(partition.slot, "INFO", &pipeline).await.ok()?;
+        let memory = NodeMemory::read(check::info(answer.first()?))?;
+        if fullest.is_none_or(|other| memory.is_fuller(other)) {
+            fullest = Some(memory);
+        }
+    }
+    fullest
+}
+
+impl NodeMemory {
+    fn read(info: &str) -> Option<Self> {
+        let number = |name| check::field(info, name)?.parse().ok();
+        Some(Self { used: number("used_memory")?, limit: number("maxmemory")? })
+    }
+
+    /// By the share of the limit. A node without one is less full than any other.
+    fn is_fuller(self, other: Self) -> bool {
+        match (self.limit, other.limit) {
+            (0, 0) => self.used > other.used,
+            (0, _) => false,
+            (_, 0) => true,
+            (limit, other_limit) => {
+                u128::from(self.used) * u128::from(other_limit) > u128::from(other.used) * u128::from(limit)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NodeMemory;
+
+    #[test]
+    fn fullest_node_is_the_one_nearest_to_its_limit() {
+        let node = |used, limit| NodeMemory { used, limit };
+        assert!(node(50, 100).is_fuller(node(90, 200)));
+        assert!(!node(90, 200).is_fuller(node(50, 100)));
+        assert!(node(1, 100).is_fuller(node(1_000_000, 0)));
+        assert!(!node(1_000_000, 0).is_fuller(node(1, 100)));
+        assert!(node(2, 0).is_fuller(node(1, 0)));
+    }
+
+    #[test]
+    fn memory_is_read_from_info() {
+        let info = "# Memory\r\nused_memory:1048576\r\nused_memory_human:1.00M\r\nmaxmemory:268435456\r\n";
+        assert_eq!(NodeMemory::read(info), Some(NodeMemory { used: 1_048_576, limit: 268_435_456 }));
+        assert_eq!(NodeMemory::read(""), None);
+    }
 }

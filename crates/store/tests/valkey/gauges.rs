@@ -63,6 +63,22 @@ async fn one_server_reports_what_the_store_holds_until_its_lease_ends() {
     eventually("the other server reports them", async || reported[1 - first].held() == Some(3)).await;
 }
 
+#[tokio::test]
+async fn limits_and_the_memory_of_the_server_are_reported() {
+    let server = ValkeyServer::start(&["--maxmemory", "64mb"]).await;
+    let reported = Reported::new();
+    let opener = metered(plain(server.address()), &reported.provider.meter("test")).unwrap();
+    let _store = opener.open().await.unwrap();
+    eventually("its memory is reported", async || reported.gauge("kelvin.store.memory.usage").is_some())
+        .await;
+    assert_eq!(reported.gauge("kelvin.store.memory.limit"), Some(64 << 20));
+    let used: u64 = server.info("used_memory").await.parse().unwrap();
+    let usage = reported.gauge("kelvin.store.memory.usage").unwrap();
+    assert!(usage.abs_diff(used) < 1 << 20, "{usage} of {used}");
+    assert!(reported.gauge("kelvin.sensors.limit").is_some());
+    assert!(reported.gauge("kelvin.readings.limit").is_some());
+}
+
 /// Also when nobody asks for anything.
 #[tokio::test]
 async fn an_outage_is_reported() {
