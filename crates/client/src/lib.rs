@@ -52,6 +52,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) {
     let metrics = Metrics::new(&telemetry.meter_provider().meter(env!("CARGO_PKG_NAME")), config.client_rpc);
+    telemetry.export_first_metrics();
     let closing = CancellationToken::new();
     let session = Session {
         channel,

@@ -35,7 +35,10 @@ async fn serve(config: Config) -> Result<(), BoxError> {
     telemetry.init_logs();
     Config::warn_unknown();
     let served = match Server::build(config, &telemetry) {
-        Ok(server) => server.run(shutdown).await,
+        Ok(server) => {
+            telemetry.export_first_metrics();
+            server.run(shutdown).await
+        }
         Err(error) => Err(error),
     };
     telemetry.shutdown(FLUSH_LIMIT).await;

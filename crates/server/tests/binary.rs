@@ -11,6 +11,10 @@ use std::{
 };
 
 use kelvin_credentials::ca::Usage;
+use kelvin_telemetry::receiver::{
+    Receiver,
+    proto::metrics::v1::{metric::Data, number_data_point::Value},
+};
 use support::{Files, TOKEN, client, connect, eventually, reading};
 
 fn program(settings: impl IntoIterator<Item = (String, String)>) -> Command {
@@ -209,4 +213,27 @@ async fn the_most_talkative_log_holds_no_token_and_no_key() {
         let line = log.lines().find(|line| line.contains(secret));
         assert_eq!(line, None);
     }
+}
+
+/// Else the first failures would be the counters' first values, in which no rate sees an increase.
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_are_exported_at_zero_before_the_first_interval() {
+    let receiver = Receiver::start().await.unwrap();
+    let endpoint = receiver.grpc_endpoint();
+    let settings = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "3600000"),
+        ("OTEL_LOGS_EXPORTER", "none"),
+    ];
+    let _running = Running::start(with(&Files::new(), &settings));
+    eventually("the counters arrive", || async {
+        receiver.look(|received| {
+            let (_, metric) =
+                received.metrics().find(|(_, metric)| metric.name == "kelvin.calls.unauthenticated")?;
+            let Some(Data::Sum(sum)) = &metric.data else { panic!("{metric:?}") };
+            assert!(sum.data_points.iter().all(|point| point.value == Some(Value::AsInt(0))), "{metric:?}");
+            Some(())
+        })
+    })
+    .await;
 }

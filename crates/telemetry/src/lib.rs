@@ -9,6 +9,7 @@ mod channel;
 mod environment;
 mod error;
 mod exporter;
+mod first_export;
 mod http_client;
 mod logs;
 mod process;
