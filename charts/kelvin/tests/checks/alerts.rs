@@ -88,6 +88,23 @@ fn alerts_fire_when_they_should_and_only_then() {
     }
 }
 
+/// `alerts.runbookUrl` is a page of this repository by default: each alert has its section there.
+#[test]
+fn runbook_url_leads_to_a_section() {
+    let Some(groups) = groups() else { return };
+    let page = helm::chart().join("../../docs/runbooks.md");
+    let page = fs::read_to_string(&page).expect("a page of runbooks");
+    let sections: BTreeSet<_> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let names: BTreeSet<_> = alerts(&groups).filter_map(|alert| alert["alert"].as_str()).collect();
+    assert_eq!(sections, names, "sections of docs/runbooks.md and alerts");
+    for alert in alerts(&groups) {
+        let name = alert["alert"].as_str().expect("a name");
+        let url = alert["annotations"]["runbook_url"].as_str().unwrap_or_default();
+        let anchor = format!("/docs/runbooks.md#{}", name.to_lowercase());
+        assert!(url.ends_with(&anchor), "{name} leads to {url:?}");
+    }
+}
+
 #[test]
 fn thresholds_come_from_the_values() {
     let settings =
