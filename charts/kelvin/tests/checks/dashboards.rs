@@ -1,6 +1,6 @@
 //! Dashboards: what makes a panel useful is there, and every query can be run.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
 
@@ -89,6 +89,26 @@ fn panels_say_what_they_show() {
             }
         }
     }
+}
+
+/// By Grafana's foundation SDK, in Go: no unknown field, and all that the schema requires.
+#[test]
+fn dashboards_pass_strict_validation() {
+    let Some(mut go) = helm::tool("go") else { return };
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let checker = folder.join("strict");
+    go.current_dir(helm::chart().join("tests/strict")).args(["build", "-o"]).arg(&checker).arg(".");
+    helm::run(&mut go);
+    helm::run(Command::new(&checker).args(helm::files(&helm::chart().join("dashboards"))));
+
+    let overview = fs::read_to_string(helm::chart().join("dashboards/overview.json")).expect("a dashboard");
+    let broken = folder.join("broken.json");
+    fs::write(&broken, overview.replace("\"graphMode\"", "\"graphMood\"")).expect("a folder to write to");
+    let (valid, said) = helm::outcome(Command::new(&checker).arg(&broken));
+    assert!(
+        !valid && said.contains("unexpected field 'graphMood'"),
+        "an unknown field was not found: {said}"
+    );
 }
 
 /// No two panels lie on each other, and none leaves the grid of 24 columns.

@@ -58,6 +58,7 @@ pub(crate) fn tool(name: &str) -> Option<Command> {
         return Some(Command::new(name));
     }
     let get = match name {
+        "go" => "https://go.dev/doc/install",
         "helm" => "https://helm.sh/docs/intro/install",
         "kubeconform" => "https://github.com/yannh/kubeconform#installation",
         "kube-score" => "https://github.com/zegl/kube-score#installation",
