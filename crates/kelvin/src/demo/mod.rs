@@ -13,6 +13,8 @@ mod view;
 mod world;
 
 use std::{
+    env,
+    ffi::OsStr,
     io::{self, IsTerminal as _},
     time::{Duration, Instant},
 };
@@ -51,7 +53,8 @@ enum Store {
 
 /// Runs until the time is over, the user quits or a signal comes; then prints the summary.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), BoxError> {
-    let picture = !arguments.plain && !arguments.json && io::stdout().is_terminal();
+    let terminal = io::stdout().is_terminal() && moves_cursor(env::var_os("TERM").as_deref());
+    let picture = !arguments.plain && !arguments.json && terminal;
     let log = log::Log::start(picture);
     let world = World::start(arguments)?;
     let end = arguments.duration.map(|duration| Instant::now() + duration);
@@ -66,4 +69,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), BoxError> {
         print(&summary.to_string())?;
     }
     shown
+}
+
+/// Whether a terminal of this type can show a picture. Windows sets no `TERM`.
+fn moves_cursor(term: Option<&OsStr>) -> bool {
+    term.map_or(cfg!(windows), |term| !term.is_empty() && term != "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moves_cursor;
+
+    #[test]
+    fn dumb_terminals_get_lines() {
+        assert!(moves_cursor(Some("xterm-256color".as_ref())));
+        for term in [Some("dumb".as_ref()), Some("".as_ref())] {
+            assert!(!moves_cursor(term), "{term:?}");
+        }
+        assert_eq!(moves_cursor(None), cfg!(windows));
+    }
 }

@@ -1,5 +1,5 @@
 use kelvin_proto::CallType;
-use ratatui::{text::Span, widgets::Table};
+use ratatui::{text::Text, widgets::Table};
 
 use super::draw::{self, Column, warn};
 use crate::demo::view::View;
@@ -20,13 +20,15 @@ const COLUMNS: [Column; 6] = [
 pub(super) fn table<'a>(view: &View, rates: &[f64], width: u16) -> Table<'a> {
     let rows = CallType::ALL.into_iter().zip(&view.calls).zip(rates).map(|((kind, calls), rate)| {
         vec![
-            Span::raw(kind.name()),
-            Span::raw(calls.count.to_string()),
-            Span::raw(format!("{rate:.1}")),
-            Span::raw(format!("{:.3}", calls.quantile(0.5))),
-            Span::raw(format!("{:.3}", calls.quantile(0.99))),
-            warn(calls.errors.to_string(), calls.errors > 0),
+            Text::from(kind.name()),
+            Text::from(calls.count.to_string()),
+            Text::from(format!("{rate:.1}")),
+            Text::from(format!("{:.3}", calls.quantile(0.5))),
+            Text::from(format!("{:.3}", calls.quantile(0.99))),
+            Text::from(warn(calls.errors.to_string(), calls.errors > 0)),
         ]
     });
-    draw::table(" calls ", &COLUMNS, rows.collect(), width)
+    let rows: Vec<_> = rows.collect();
+    let widths = draw::widths(&COLUMNS, &rows, width, 0);
+    draw::table(" calls ", &COLUMNS, rows, &widths)
 }

@@ -67,7 +67,7 @@ impl Picture<'_> {
         frame.render_widget(sensors::table(&self.view.sensors, sensors), sensors);
         frame.render_widget(section(" latest trace ", tree), traces);
         frame.render_widget(section(" call it yourself ", connect), connects);
-        frame.render_widget(Line::from(self.log).yellow(), logs);
+        frame.render_widget(Line::from(printable(self.log)).yellow(), logs);
     }
 
     fn title(&self, frame: &mut Frame, area: Rect) {
@@ -99,34 +99,60 @@ fn section<'a>(title: &'a str, lines: Vec<Line<'a>>) -> Paragraph<'a> {
     Paragraph::new(Text::from(lines)).block(rule(title))
 }
 
-/// A table with the columns that fit; `rows` have all cells.
+/// The widths of the columns, none for one that does not fit. Numbers, which are on the right, get the room of the longest,
+/// so that none loses its first digits; the first column gets up to `name` where it needs that.
+pub(super) fn widths(columns: &[Column], rows: &[Vec<Text>], width: u16, name: u16) -> Vec<Option<u16>> {
+    let longest = |at: usize| {
+        let longest = rows.iter().filter_map(|cells| cells.get(at)).map(Text::width).max().unwrap_or(0);
+        u16::try_from(longest).unwrap_or(u16::MAX)
+    };
+    let needed = |(at, column): (usize, &Column)| {
+        let needed = match (at, column.right) {
+            (_, true) => longest(at),
+            (0, _) => longest(at).min(name),
+            _ => 0,
+        };
+        (width >= column.from).then_some(column.width.max(needed))
+    };
+    columns.iter().enumerate().map(needed).collect()
+}
+
+/// A table with the columns that have a width; one of 0 takes what is left.
 pub(super) fn table<'a>(
     title: &'a str,
     columns: &[Column],
-    rows: Vec<Vec<Span<'a>>>,
-    width: u16,
+    rows: Vec<Vec<Text<'a>>>,
+    widths: &[Option<u16>],
 ) -> Table<'a> {
-    let shown = |column: &Column| width >= column.from;
-    let pick = |cells: Vec<Span<'a>>| {
-        let cells = columns.iter().zip(cells).filter(|(column, _)| shown(column));
-        Row::new(cells.map(|(column, cell)| {
-            let line = Line::from(cell);
-            if column.right { line.right_aligned() } else { line }
-        }))
+    let pick = |cells: Vec<Text<'a>>| {
+        let height = cells.iter().map(Text::height).max().unwrap_or(1).max(1);
+        let cells = columns.iter().zip(widths).zip(cells).filter(|((_, width), _)| width.is_some());
+        let cells = cells.map(|((column, _), cell)| if column.right { cell.right_aligned() } else { cell });
+        Row::new(cells).height(u16::try_from(height).unwrap_or(u16::MAX))
     };
-    let header = pick(columns.iter().map(|column| Span::raw(column.title)).collect());
-    let widths = columns.iter().filter(|column| shown(column)).map(|column| match column.width {
+    let header = pick(columns.iter().map(|column| Text::raw(column.title)).collect());
+    let constraints = widths.iter().flatten().map(|width| match width {
         0 => Constraint::Min(0),
-        width => Constraint::Length(width),
+        width => Constraint::Length(*width),
     });
-    Table::new(rows.into_iter().map(pick), widths)
+    Table::new(rows.into_iter().map(pick).collect::<Vec<_>>(), constraints)
         .header(header.style(Style::new().add_modifier(Modifier::DIM)))
         .block(rule(title))
 }
 
+/// Text from outside without what would move the cursor, or turn the line around it: control characters and those that
+/// set the direction of text.
+pub(super) fn printable(text: &str) -> String {
+    let moves = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    text.chars().map(|c| if moves(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use opentelemetry::trace::SpanKind;
     use opentelemetry_sdk::trace::SpanProcessor as _;
@@ -137,9 +163,6 @@ mod tests {
 
     /// What a terminal of this size shows after one call that crossed the wire.
     fn screen(width: u16, height: u16) -> String {
-        let recorder = Recorder::default();
-        recorder.on_end(span("Recv.SensorService.SendSingleReading", SpanKind::Server, 2, 1, (2, 8)));
-        recorder.on_end(span("Sent.SensorService.SendSingleReading", SpanKind::Client, 1, 0, (0, 10)));
         let sensor = |number| Sensor {
             id: format!("unary-{number}"),
             count: 42,
@@ -147,12 +170,21 @@ mod tests {
             mean: 20.25,
             alerts: 3,
             alerting: true,
+            heard: Instant::now(),
             history: [20.0, 21.5].into(),
         };
+        draw(width, height, (1..=20).map(sensor).collect())
+    }
+
+    /// The same with other sensors.
+    fn draw(width: u16, height: u16, sensors: Vec<Sensor>) -> String {
+        let recorder = Recorder::default();
+        recorder.on_end(span("Recv.SensorService.SendSingleReading", SpanKind::Server, 2, 1, (2, 8)));
+        recorder.on_end(span("Sent.SensorService.SendSingleReading", SpanKind::Client, 1, 0, (0, 10)));
         let view = View {
             elapsed: Duration::from_secs(12),
             calls: recorder.calls(),
-            sensors: (1..=20).map(sensor).collect(),
+            sensors,
             trace: recorder.latest(),
         };
         let picture = Picture {
@@ -183,7 +215,7 @@ mod tests {
             "60 alerts",
             "unary                    1      1.5",
             "10.0",
-            "unary-1                 21.50    20.25        42       3 ▁█",
+            "!unary-1             alert          21.50      3   20.0 ▁█ 21.5",
             "more",
             "Sent.SensorService.SendSingleReading   client  10.00 ms ━",
             "└ Recv.SensorService.SendSingleReading server   6.00 ms      ━━━",
@@ -198,12 +230,76 @@ mod tests {
     #[test]
     fn narrow_and_low_screens_show_what_matters_most() {
         let narrow = screen(40, 24);
-        for text in ["unary                    1       0", "unary-1                 21.50       3", "and 1"] {
+        for text in ["unary                    1       0", "!unary-1                21.50      3", "and 1"] {
             assert!(narrow.contains(text), "{text:?} in\n{narrow}");
         }
         let low = screen(80, 11);
         assert!(low.contains("bidi-streaming") && low.contains("and 20 more"), "{low}");
         assert!(!low.contains("latest trace"), "{low}");
+    }
+
+    /// A sensor that nobody has heard of for 42 s, one in alert and one that is well.
+    fn three() -> Vec<Sensor> {
+        let heard = Instant::now();
+        let sensor = |id: &str, history: &[f64]| Sensor {
+            id: id.to_owned(),
+            count: 42,
+            last: 21.5,
+            mean: 20.25,
+            alerts: 0,
+            alerting: false,
+            heard,
+            history: history.iter().copied().collect(),
+        };
+        let silent = heard.checked_sub(Duration::from_secs(42)).unwrap();
+        vec![
+            Sensor { heard: silent, ..sensor("attic", &[18.0, 21.5]) },
+            Sensor { alerting: true, alerts: 1, ..sensor("boiler", &[60.0, 91.25]) },
+            sensor("cellar", &[]),
+        ]
+    }
+
+    #[test]
+    fn silent_and_alerting_sensors_are_marked() {
+        let screen = draw(80, 24, three());
+        for text in [
+            "?attic               silent 42 s",
+            "!boiler              alert",
+            " cellar                         ",
+        ] {
+            assert!(screen.contains(text), "{text:?} in\n{screen}");
+        }
+        let narrow = draw(40, 24, three());
+        assert!(narrow.contains("?attic") && narrow.contains("!boiler"), "{narrow}");
+    }
+
+    #[test]
+    fn charts_use_the_height_and_carry_their_scale() {
+        let screen = draw(120, 40, three());
+        let lines: Vec<_> =
+            screen.lines().filter(|line| line.contains("91.2") || line.contains("60.0")).collect();
+        assert_eq!(lines.len(), 2, "{screen}");
+        let [top, bottom] = ["91.2", "60.0"].map(|scale| {
+            screen.lines().position(|line| {
+                line.ends_with(&format!(" {scale}\"")) || line.contains(&format!(" {scale} "))
+            })
+        });
+        assert_eq!(bottom.zip(top).map(|(bottom, top)| bottom - top), Some(5), "{screen}");
+    }
+
+    #[test]
+    fn long_numbers_keep_their_first_digits() {
+        let sensor = Sensor { last: -1_234_567.89, count: 12_345_678_901, ..three().remove(2) };
+        let screen = draw(120, 24, vec![sensor]);
+        assert!(screen.contains("-1234567.89") && screen.contains("12345678901"), "{screen}");
+    }
+
+    #[test]
+    fn control_and_bidirectional_characters_are_replaced() {
+        let sensor = Sensor { id: "a\u{1b}[2J\u{202e}b\nc\u{200b}".to_owned(), ..three().remove(2) };
+        let screen = draw(80, 24, vec![sensor]);
+        assert!(screen.contains(" a�[2J�b�c�"), "{screen}");
+        assert_eq!(printable("Keller-Süd 北 🌡"), "Keller-Süd 北 🌡");
     }
 
     #[test]

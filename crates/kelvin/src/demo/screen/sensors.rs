@@ -1,74 +1,152 @@
 use std::collections::VecDeque;
 
-use ratatui::{layout::Rect, style::Stylize as _, text::Span, widgets::Table};
+use ratatui::{
+    layout::Rect,
+    style::Stylize as _,
+    text::{Line, Span, Text},
+    widgets::Table,
+};
 
 use super::draw::{self, Column, warn};
-use crate::demo::sensors::Sensor;
+use crate::demo::sensors::{Sensor, State};
 
-const COLUMNS: [Column; 6] = [
-    Column { title: "", width: 20, from: 0, right: false },
+const COLUMNS: [Column; 7] = [
+    Column { title: "", width: NAME, from: 0, right: false },
+    Column { title: "state", width: 11, from: 72, right: false },
     Column { title: "last °C", width: 8, from: 0, right: true },
-    Column { title: "mean °C", width: 8, from: 52, right: true },
-    Column { title: "readings", width: 9, from: 64, right: true },
-    Column { title: "alerts", width: 7, from: 38, right: true },
-    Column { title: "", width: 0, from: 44, right: false },
+    Column { title: "mean °C", width: 8, from: 92, right: true },
+    Column { title: "readings", width: 8, from: 100, right: true },
+    Column { title: "alerts", width: 6, from: 38, right: true },
+    Column { title: "lowest to highest °C", width: 0, from: 44, right: false },
 ];
+/// For the name of a sensor, unless there is plenty of room.
+const NAME: u16 = 20;
 /// The rule and the header.
 const ABOVE: u16 = 2;
+/// A taller chart tells no more.
+const TALLEST: u16 = 6;
+/// For the scale on one side of a chart.
+const SCALE: usize = 7;
 
-/// To show so many.
+/// Returns the height at which more is of no use.
 pub(super) fn height(sensors: usize) -> u16 {
-    ABOVE.saturating_add(u16::try_from(sensors).unwrap_or(u16::MAX))
+    ABOVE.saturating_add(u16::try_from(sensors).unwrap_or(u16::MAX).saturating_mul(TALLEST))
 }
 
-/// The sensors as the server knows them, as many as there is room for.
+/// The sensors as the server knows them, as many as there is room for, with charts as tall as there is room for.
 pub(super) fn table<'a>(sensors: &[Sensor], area: Rect) -> Table<'a> {
-    let fixed: u16 =
-        COLUMNS.iter().filter(|column| area.width >= column.from).map(|column| column.width + 1).sum();
-    let room = usize::from(area.width.saturating_sub(fixed));
     let rows = usize::from(area.height.saturating_sub(ABOVE));
     // The last row says how many are not shown.
     let shown = if sensors.len() > rows { rows.saturating_sub(1) } else { sensors.len() };
-    let mut cells: Vec<_> = sensors[..shown].iter().map(|sensor| row(sensor, room)).collect();
+    let tall = rows.checked_div(sensors.len()).unwrap_or(1).clamp(1, usize::from(TALLEST));
+    let mut cells: Vec<Vec<Text>> = sensors[..shown].iter().map(cells).collect();
     if shown < sensors.len() {
-        cells.push(vec![format!("and {} more", sensors.len() - shown).dim()]);
+        cells.push(vec![Text::from(format!("and {} more", sensors.len() - shown).dim())]);
     }
-    draw::table(" sensors ", &COLUMNS, cells, area.width)
+    let widths = draw::widths(&COLUMNS, &cells, area.width, area.width / 4);
+    let fixed: u16 = widths.iter().flatten().map(|width| width + 1).sum();
+    let room = usize::from(area.width.saturating_sub(fixed));
+    for (cells, sensor) in cells.iter_mut().zip(&sensors[..shown]) {
+        cells.push(chart(&sensor.history, room, tall));
+    }
+    draw::table(" sensors ", &COLUMNS, cells, &widths)
 }
 
-fn row<'a>(sensor: &Sensor, room: usize) -> Vec<Span<'a>> {
-    vec![
-        warn(sensor.id.clone(), sensor.alerting),
-        warn(format!("{:.2}", sensor.last), sensor.alerting),
+/// All but the chart.
+fn cells<'a>(sensor: &Sensor) -> Vec<Text<'a>> {
+    let state = match sensor.state() {
+        State::Alerting => "alert".red().bold(),
+        State::Silent(duration) => format!("silent {} s", duration.as_secs()).yellow(),
+        State::Heard => Span::raw(""),
+    };
+    let alerting = matches!(sensor.state(), State::Alerting);
+    let name = format!("{}{}", mark(sensor), draw::printable(&sensor.id));
+    [
+        warn(name, alerting),
+        state,
+        warn(format!("{:.2}", sensor.last), alerting),
         Span::raw(format!("{:.2}", sensor.mean)),
         Span::raw(sensor.count.to_string()),
         warn(sensor.alerts.to_string(), sensor.alerts > 0),
-        sparkline(&sensor.history, room).cyan(),
     ]
+    .map(Text::from)
+    .into()
 }
 
-/// The newest values that fit, between the least and the greatest of them.
-fn sparkline(values: &VecDeque<f64>, room: usize) -> String {
-    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let values = values.iter().skip(values.len().saturating_sub(room));
-    let (least, greatest) =
-        values.clone().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, greatest), value| {
-            (least.min(*value), greatest.max(*value))
-        });
-    let level = |value: f64| (BARS.len() - 1) as f64 * (value - least) / (greatest - least);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 7; NaN becomes 0")]
-    values.map(|value| BARS[level(*value).round() as usize]).collect()
+/// Tells the state where there is no room for its column, and no colour.
+fn mark(sensor: &Sensor) -> char {
+    match sensor.state() {
+        State::Alerting => '!',
+        State::Silent(_) => '?',
+        State::Heard => ' ',
+    }
+}
+
+/// The newest values that fit, between the lowest and the highest of them, which are its scale.
+fn chart<'a>(values: &VecDeque<f64>, room: usize, tall: usize) -> Text<'a> {
+    let beside = if tall == 1 { 2 * SCALE } else { SCALE };
+    let Some(room) = room.checked_sub(beside).filter(|room| *room > 0) else { return Text::default() };
+    let (lines, scale) = sparkline(values, room, tall);
+    let Some((lowest, highest)) = scale else { return Text::default() };
+    let (lowest, highest) = (format!("{lowest:.1}"), format!("{highest:.1}"));
+    if let [line] = &lines[..] {
+        let chart = line.clone().cyan();
+        return Line::from(vec![format!("{lowest:>6} ").dim(), chart, format!(" {highest}").dim()]).into();
+    }
+    let last = lines.len() - 1;
+    let scaled = lines.into_iter().enumerate().map(|(at, line)| {
+        let scale = if at == 0 { &highest } else { &lowest };
+        let scale = if at == 0 || at == last { format!(" {scale}") } else { String::new() };
+        Line::from(vec![line.cyan(), scale.dim()])
+    });
+    Text::from(scaled.collect::<Vec<_>>())
+}
+
+/// Bars in so many lines, the highest first, and what the bottom and the top stand for.
+fn sparkline(values: &VecDeque<f64>, room: usize, tall: usize) -> (Vec<String>, Option<(f64, f64)>) {
+    const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    const STEPS: usize = BARS.len() - 1;
+    let values: Vec<_> = values.iter().skip(values.len().saturating_sub(room)).copied().collect();
+    let least = values.iter().copied().reduce(f64::min);
+    let Some((least, greatest)) = least.zip(values.iter().copied().reduce(f64::max)) else {
+        return (Vec::new(), None);
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "from 0 to the steps; NaN is 0"
+    )]
+    let level =
+        |value: f64| 1 + ((tall * STEPS - 1) as f64 * (value - least) / (greatest - least)).round() as usize;
+    let line = |below: usize| {
+        values.iter().map(|value| BARS[level(*value).saturating_sub(below * STEPS).min(STEPS)]).collect()
+    };
+    ((0..tall).rev().map(line).collect(), Some((least, greatest)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::sparkline;
+    use super::{chart, sparkline};
+
+    fn bars(values: &[f64], room: usize, tall: usize) -> Vec<String> {
+        sparkline(&values.iter().copied().collect(), room, tall).0
+    }
 
     #[test]
-    fn a_sparkline_spans_from_the_least_to_the_greatest() {
-        assert_eq!(sparkline(&[20.0, 21.0, 27.0].into(), 10), "▁▂█");
-        assert_eq!(sparkline(&[-300.0, 20.0, 27.0].into(), 2), "▁█");
-        assert_eq!(sparkline(&[20.0, 20.0].into(), 10), "▁▁");
-        assert_eq!(sparkline(&[].into(), 10), "");
+    fn sparkline_spans_from_the_least_to_the_greatest() {
+        assert_eq!(bars(&[20.0, 21.0, 27.0], 10, 1), ["▁▂█"]);
+        assert_eq!(bars(&[-300.0, 20.0, 27.0], 2, 1), ["▁█"]);
+        assert_eq!(bars(&[20.0, 20.0], 10, 1), ["▁▁"]);
+        assert_eq!(bars(&[20.0, 23.5, 27.0], 10, 2), [" ▁█", "▁██"]);
+        assert!(bars(&[], 10, 1).is_empty());
+    }
+
+    #[test]
+    fn chart_has_its_scale() {
+        let values = [-3.25, 20.0, 100.75].into();
+        assert_eq!(chart(&values, 20, 1).to_string(), "  -3.2 ▁▃█ 100.8");
+        assert_eq!(chart(&values, 20, 2).to_string(), "  █ 100.8\n▁▄█ -3.2");
+        assert_eq!(chart(&values, 14, 1).to_string(), "");
+        assert_eq!(chart(&[].into(), 20, 1).to_string(), "");
     }
 }
