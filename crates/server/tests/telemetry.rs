@@ -246,3 +246,45 @@ async fn sensor_gauges_are_limited_and_keep_their_sensors() {
     client.stream_sensor_readings(iter(sent)).await.unwrap();
     assert_eq!(reported("kelvin.sensor.temperature", 40.0).await, first);
 }
+
+/// The holder of the lease in the store reports all sensors, so that none is there twice.
+#[tokio::test]
+async fn sensors_of_a_shared_store_are_reported_by_one_server() {
+    let valkey = kelvin_testing::ValkeyServer::start(&[]).await;
+    let address = valkey.address();
+    let settings = [
+        ("KELVIN_SENSOR_METRICS", "5"),
+        ("KELVIN_STORE", "valkey"),
+        ("KELVIN_VALKEY_ADDRESS", address.as_str()),
+    ];
+    let mut observed = Vec::new();
+    for _ in 0..3 {
+        let receiver = Receiver::start().await.unwrap();
+        let telemetry = observed_by(&receiver);
+        let server = TestServer::start_observed(Files::new(), &settings, &telemetry).await;
+        observed.push((server, receiver, telemetry));
+    }
+    let now = kelvin_app::unix_now();
+    let sent: Vec<_> = (0..50).map(|n| reading(&format!("s{n}"), 20.0, now)).collect();
+    observed[0].0.client().await.stream_sensor_readings(iter(sent)).await.unwrap();
+    let reported = async |observed: &[(TestServer, Receiver, Telemetry)]| {
+        let mut counts = Vec::new();
+        for (_, receiver, telemetry) in observed {
+            let provider = telemetry.meter_provider();
+            tokio::task::spawn_blocking(move || provider.force_flush()).await.unwrap().unwrap();
+            counts.push(receiver.look(|received| by_sensor(received, "kelvin.sensor.temperature").len()));
+        }
+        let reporters = counts.iter().filter(|count| **count > 0).count();
+        assert!(reporters <= 1, "{counts:?} sensors are reported by {reporters} servers");
+        counts.iter().position(|count| *count == 5)
+    };
+    let first = eventually("one server reports", || reported(&observed)).await;
+
+    // Its lease runs out, and another takes over.
+    let (mut gone, ..) = observed.remove(first);
+    gone.shut_down();
+    gone.ended().await.unwrap();
+    let keys: Vec<String> = valkey.ask(&["KEYS", "*counts"]).await.unwrap();
+    valkey.tell(&["DEL", &keys[0]]).await;
+    eventually("another server reports", || reported(&observed)).await;
+}
