@@ -1,15 +1,19 @@
-//! The health port: `/livez` and `/readyz` over plain HTTP, for probes that speak no TLS.
+//! The health port: `/livez` and `/readyz` over plain HTTP, for probes that speak no TLS; and `/metrics` where a
+//! program offers its metrics for scraping.
 
 use std::{
     collections::VecDeque,
     convert::Infallible,
-    io,
+    fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use http::{Request, Response, StatusCode};
+use http::{
+    Request, Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderValue},
+};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::{Mutex, MutexGuard};
@@ -28,12 +32,29 @@ const TIME_LIMIT: Duration = Duration::from_secs(2);
 const MAX_CONNECTIONS: usize = 64;
 
 /// Whether this process is ready to serve; clones share one state. New ones are not.
-#[derive(Debug, Clone)]
-pub struct Health(Arc<Mutex<Result<(), &'static str>>>);
+#[derive(Clone)]
+pub struct Health(Arc<State>);
+
+struct State {
+    ready: Mutex<Result<(), &'static str>>,
+    metrics: OnceLock<Metrics>,
+}
+
+/// Renders the metrics of the process in Prometheus' text format.
+type Metrics = Box<dyn Fn() -> String + Send + Sync>;
+
+/// The text format that every Prometheus understands.
+const TEXT_FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 impl Default for Health {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Err("starting"))))
+        Self(Arc::new(State { ready: Mutex::new(Err("starting")), metrics: OnceLock::new() }))
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Health").field(&*self.ready()).finish()
     }
 }
 
@@ -60,11 +81,21 @@ impl Health {
         self.ready().is_ok()
     }
 
+    /// Serves what `render` returns, Prometheus' text format, at `/metrics`. The first call counts.
+    pub fn serve_metrics(&self, render: impl Fn() -> String + Send + Sync + 'static) {
+        let _ = self.0.metrics.set(Box::new(render));
+    }
+
     fn ready(&self) -> MutexGuard<'_, Result<(), &'static str>> {
-        self.0.lock()
+        self.0.ready.lock()
     }
 
     fn answer(&self, path: &str) -> Response<String> {
+        if let ("/metrics", Some(render)) = (path, self.0.metrics.get()) {
+            let mut response = Response::new(render());
+            response.headers_mut().insert(CONTENT_TYPE, TEXT_FORMAT);
+            return response;
+        }
         let (status, text) = match (path, *self.ready()) {
             // Who answers is alive.
             ("/livez", _) | ("/readyz", Ok(())) => (StatusCode::OK, "ok"),

@@ -46,6 +46,16 @@ async fn it_answers_with_the_state_of_the_moment() {
 }
 
 #[tokio::test]
+async fn metrics_path_serves_the_rendered_text_once_it_is_set() {
+    let health = Health::new();
+    let (address, _stop, _) = start(&health).await;
+
+    assert!(get(address, "/metrics").await.starts_with("404 "));
+    health.serve_metrics(|| "up 1\n".to_owned());
+    assert_eq!(get(address, "/metrics").await, "200 up 1");
+}
+
+#[tokio::test]
 async fn check_says_what_the_port_says() {
     let health = Health::new();
     let (mut address, stop, served) = start(&health).await;

@@ -52,6 +52,8 @@ kelvin_app::settings! {
         pub drain_timeout: Duration = "10s",
         /// Where `/livez` and `/readyz` answer over plain HTTP. Empty: nowhere.
         pub health_listen: Option<SocketAddr> = "",
+        /// Serves all metrics at `/metrics` of `KELVIN_HEALTH_LISTEN`, in the text format that Prometheus scrapes.
+        pub prometheus: bool = "false",
     }
     check = check;
     renamed = { "KELVIN_STREAM_LENGTH" => "KELVIN_STREAM_DURATION" };
@@ -71,6 +73,9 @@ fn check(config: &Config, error: &mut SettingsError) {
     ];
     for (variable, _) in files.iter().filter(|(_, file)| file.is_some() && !config.tls()) {
         error.push(variable, "has no effect with a KELVIN_SERVER that begins with http://: use https://");
+    }
+    if config.prometheus && config.health_listen.is_none() {
+        error.push("KELVIN_PROMETHEUS", "needs KELVIN_HEALTH_LISTEN, the port that serves /metrics");
     }
     if config.tls_cert.is_some() != config.tls_key.is_some() {
         let missing = if config.tls_cert.is_some() { "KELVIN_TLS_KEY" } else { "KELVIN_TLS_CERT" };

@@ -38,8 +38,10 @@ fn main() -> ExitCode {
         Some("healthcheck") => healthcheck(&config).await,
         command => {
             let shutdown = signal::shutdown();
-            let telemetry = Telemetry::builder(PROGRAM.name, PROGRAM.version).build()?;
-            telemetry.init_logs();
+            let telemetry = Telemetry::builder(PROGRAM.name, PROGRAM.version)
+                .prometheus(config.prometheus)
+                .init_logs()
+                .build()?;
             Config::warn_unknown();
             let result = match command {
                 Some(_) => check::run(&config, &telemetry).await,
@@ -57,6 +59,9 @@ async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), BoxError> {
     let health = Health::new();
+    if let Some(prometheus) = telemetry.prometheus() {
+        health.serve_metrics(move || prometheus.render());
+    }
     if let Some(address) = config.health_listen {
         let listener = TcpListener::bind(kelvin_app::listen::available(address))
             .await

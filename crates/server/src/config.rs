@@ -53,6 +53,8 @@ kelvin_app::settings! {
         pub listen: SocketAddr = "[::]:50051",
         /// Where `/livez` and `/readyz` are answered over plain HTTP; empty for nowhere.
         pub health_listen: Option<SocketAddr> = "[::]:8081",
+        /// Serves all metrics at `/metrics` of `KELVIN_HEALTH_LISTEN`, in the text format that Prometheus scrapes.
+        pub prometheus: bool = "false",
         /// Threads that serve, each with a runtime and a listener of its own; 0 for one per core.
         pub workers: usize = "0",
 
@@ -180,6 +182,9 @@ fn check(config: &Config, error: &mut SettingsError) {
 }
 
 fn check_listeners(config: &Config, error: &mut SettingsError) {
+    if config.prometheus && config.health_listen.is_none() {
+        error.push("KELVIN_PROMETHEUS", "needs KELVIN_HEALTH_LISTEN, the port that serves /metrics");
+    }
     let overlap = |health: SocketAddr| {
         let any = [health.ip(), config.listen.ip()].iter().any(IpAddr::is_unspecified);
         health.port() == config.listen.port() && (any || health.ip() == config.listen.ip())

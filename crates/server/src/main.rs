@@ -31,8 +31,10 @@ fn main() -> ExitCode {
 
 async fn serve(config: Config) -> Result<(), BoxError> {
     let shutdown = signal::shutdown();
-    let telemetry = Telemetry::builder("kelvin-server", env!("CARGO_PKG_VERSION")).build()?;
-    telemetry.init_logs();
+    let telemetry = Telemetry::builder("kelvin-server", env!("CARGO_PKG_VERSION"))
+        .prometheus(config.prometheus)
+        .init_logs()
+        .build()?;
     Config::warn_unknown();
     let served = match Server::build(config, &telemetry) {
         Ok(server) => {

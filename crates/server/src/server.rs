@@ -9,7 +9,7 @@ use grpc_otel::{GrpcOtel, Methods, ServerLayer};
 use kelvin_app::health::{self, Health};
 use kelvin_credentials::Tokens;
 use kelvin_store::Opener;
-use kelvin_telemetry::Telemetry;
+use kelvin_telemetry::{Prometheus, Telemetry};
 use opentelemetry::{
     metrics::{Meter, MeterProvider as _},
     trace::TracerProvider as _,
@@ -40,6 +40,7 @@ pub struct Server {
     opener: Opener,
     valkey_files: Option<valkey::Reload>,
     meter: Meter,
+    prometheus: Option<Prometheus>,
 }
 
 impl Server {
@@ -49,8 +50,10 @@ impl Server {
         let metrics = Arc::new(Metrics::new(&meter));
         let (tls, tokens) = files::load(&config)?;
         let (kind, valkey_files) = valkey::kind(&config)?;
-        let opener = Opener::new(kind, config.limits(), config.alerts(), &meter)?
-            .traced(telemetry.tracer_provider().tracer("kelvin-store"));
+        let mut opener = Opener::new(kind, config.limits(), config.alerts(), &meter)?;
+        if let Some(provider) = telemetry.tracer_provider() {
+            opener = opener.traced(provider.tracer("kelvin-store"));
+        }
 
         let workers = NonZeroUsize::new(config.workers).or_else(|| thread::available_parallelism().ok());
         let workers = workers.map_or(1, NonZeroUsize::get);
@@ -60,6 +63,7 @@ impl Server {
             })?;
         let local_addr = local_addr(&listeners[0], "KELVIN_LISTEN", config.listen)?;
         let health_listener = config.health_listen.map(bind_health).transpose()?;
+        let prometheus = telemetry.prometheus();
 
         let shared = Arc::new(Shared {
             tls,
@@ -70,7 +74,17 @@ impl Server {
             drain: CancellationToken::new(),
             config,
         });
-        Ok(Self { listeners, health_listener, local_addr, shared, tokens, opener, valkey_files, meter })
+        Ok(Self {
+            listeners,
+            health_listener,
+            local_addr,
+            shared,
+            tokens,
+            opener,
+            valkey_files,
+            meter,
+            prometheus,
+        })
     }
 
     /// Where gRPC is served.
@@ -91,6 +105,9 @@ impl Server {
         let reporter = HealthReporter::new();
         builtin_services::set_serving(&reporter, false).await;
         let _background = self.start_background(&health)?;
+        if let Some(prometheus) = self.prometheus.take() {
+            health.serve_metrics(move || prometheus.render());
+        }
         let (address, shared) = (self.local_addr, Arc::clone(&self.shared));
         let workers = self.start_workers(&reporter)?;
         // However this ends, the workers' threads end too.
@@ -173,12 +190,12 @@ fn otel(telemetry: &Telemetry) -> ServerLayer {
         .and_then(|methods| methods.and_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET))
         .and_then(|methods| methods.and_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET))
         .expect("generated descriptors are valid");
-    GrpcOtel::builder()
-        .meter_provider(&telemetry.meter_provider())
-        .tracer_provider(&telemetry.tracer_provider())
-        .propagator(telemetry.propagator())
-        .build()
-        .server_layer(methods)
+    let mut otel =
+        GrpcOtel::builder().meter_provider(&telemetry.meter_provider()).propagator(telemetry.propagator());
+    if let Some(provider) = telemetry.tracer_provider() {
+        otel = otel.tracer_provider(&provider);
+    }
+    otel.build().server_layer(methods)
 }
 
 fn bind_health(address: SocketAddr) -> Result<TcpListener, ServerError> {

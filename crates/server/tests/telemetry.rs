@@ -122,7 +122,7 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
     let ended = ("CANCELLED", 1);
     until_counted(&receiver, &telemetry, "grpc.server.call.duration", "grpc.status", ended).await;
 
-    let provider = telemetry.tracer_provider();
+    let provider = telemetry.tracer_provider().unwrap();
     tokio::task::spawn_blocking(move || provider.force_flush()).await.unwrap().unwrap();
     receiver.look(|received| {
         let of = |metric, key| values(received, metric, key);

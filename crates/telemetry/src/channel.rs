@@ -27,6 +27,8 @@ pub(crate) fn connect(target: &Target) -> Result<Channel, TelemetryError> {
 }
 
 fn tls(target: &Target) -> Result<ClientTlsConfig, TelemetryError> {
+    // tonic takes files without a certificate, and then every connection fails.
+    crate::http_client::tls(target)?;
     let mut tls = match &target.ca {
         Some(ca) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?)),
         None => ClientTlsConfig::new().with_native_roots(),

@@ -3,7 +3,14 @@
 
 use std::{collections::BTreeMap, env, path::PathBuf, time::Duration};
 
-use crate::TelemetryError;
+use kelvin_app::SettingsError;
+use opentelemetry_sdk::trace::Sampler;
+
+/// The values of `OTEL_*_EXPORTER` that have an exporter here.
+pub(crate) const EXPORTERS: [&str; 3] = ["otlp", "console", "none"];
+
+/// What a time limit of 0 becomes: libraries take no "none".
+const NO_LIMIT: Duration = Duration::from_hours(24 * 365);
 
 /// One of the three kinds of telemetry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,45 +86,88 @@ impl Environment {
         self.0.get(name).map(String::as_str)
     }
 
-    /// A variable that is true when it says so and false otherwise.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// A list, separated by commas, in lower case.
+    pub(crate) fn list(&self, name: &str) -> Vec<String> {
+        let values = self.get(name).unwrap_or_default().split(',');
+        values.map(|value| value.trim().to_ascii_lowercase()).filter(|value| !value.is_empty()).collect()
+    }
+
+    /// A variable that is true only if its value is `true`.
     fn flag(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
-    /// An exporter's variable: the signal's own, or the one for all.
+    /// A variable of the OTLP exporter: the signal's own, or the one for all signals.
     fn exporter(&self, signal: Signal, what: &str) -> Option<(String, &str)> {
         [format!("OTEL_EXPORTER_OTLP_{}_{what}", signal.word()), format!("OTEL_EXPORTER_OTLP_{what}")]
             .into_iter()
             .find_map(|name| self.get(&name).map(|value| (name.clone(), value)))
     }
 
-    /// Where `signal` goes; nowhere without an endpoint, and nowhere if told so.
-    pub(crate) fn target(&self, signal: Signal) -> Result<Option<Target>, TelemetryError> {
-        let none = self.get(&format!("OTEL_{}_EXPORTER", signal.word())) == Some("none");
-        let Some((variable, endpoint)) = self.exporter(signal, "ENDPOINT") else { return Ok(None) };
-        if none || self.flag("OTEL_SDK_DISABLED") {
-            return Ok(None);
-        }
-        let protocol = self.protocol(signal)?;
-        let path = |what| self.exporter(signal, what).map(|(_, path)| PathBuf::from(path));
-        Ok(Some(Target {
-            protocol,
-            endpoint: self.endpoint(signal, protocol, variable, endpoint)?,
-            timeout: self.timeout(signal)?,
-            ca: path("CERTIFICATE"),
-            identity: path("CLIENT_CERTIFICATE").zip(path("CLIENT_KEY")),
-        }))
+    /// Whether `signal` is printed on stdout.
+    pub(crate) fn console(&self, signal: Signal) -> bool {
+        !self.disabled() && self.exporters(signal).iter().any(|name| name == "console")
     }
 
-    fn protocol(&self, signal: Signal) -> Result<Protocol, TelemetryError> {
+    /// `OTEL_SDK_DISABLED`.
+    pub(crate) fn disabled(&self) -> bool {
+        self.flag("OTEL_SDK_DISABLED")
+    }
+
+    /// The exporters of `signal` that exist; OTLP where none is named.
+    fn exporters(&self, signal: Signal) -> Vec<String> {
+        let mut names = self.list(&format!("OTEL_{}_EXPORTER", signal.word()));
+        names.retain(|name| EXPORTERS.contains(&name.as_str()));
+        if names.is_empty() {
+            return vec!["otlp".into()];
+        }
+        if names.iter().any(|name| name == "none") {
+            names.clear();
+        }
+        names
+    }
+
+    /// Where `signal` is sent by OTLP, if anywhere. What cannot be ignored without sending telemetry elsewhere, or
+    /// less safely, than the environment says goes to `error`; everything else is warned of by
+    /// [`variables`](crate::variables).
+    pub(crate) fn target(&self, signal: Signal, error: &mut SettingsError) -> Option<Target> {
+        let (variable, endpoint) = self.exporter(signal, "ENDPOINT")?;
+        if self.disabled() || !self.exporters(signal).iter().any(|name| name == "otlp") {
+            return None;
+        }
+        let protocol = self.protocol(signal);
+        Some(Target {
+            protocol,
+            identity: self.identity(signal, error),
+            endpoint: self.endpoint(signal, protocol, variable, endpoint, error)?,
+            timeout: self.timeout(signal),
+            ca: self.exporter(signal, "CERTIFICATE").map(|(_, path)| PathBuf::from(path)),
+        })
+    }
+
+    fn identity(&self, signal: Signal, error: &mut SettingsError) -> Option<(PathBuf, PathBuf)> {
+        let half = |set: &str, missing: &str, error: &mut SettingsError| {
+            let message =
+                format_args!("client certificate and key must both be set; {missing} is not").to_string();
+            error.push(set, message);
+        };
+        match (self.exporter(signal, "CLIENT_CERTIFICATE"), self.exporter(signal, "CLIENT_KEY")) {
+            (Some((_, cert)), Some((_, key))) => return Some((cert.into(), key.into())),
+            (Some((cert, _)), None) => half(&cert, &cert.replace("CLIENT_CERTIFICATE", "CLIENT_KEY"), error),
+            (None, Some((key, _))) => half(&key, &key.replace("CLIENT_KEY", "CLIENT_CERTIFICATE"), error),
+            (None, None) => {}
+        }
+        None
+    }
+
+    fn protocol(&self, signal: Signal) -> Protocol {
         match self.exporter(signal, "PROTOCOL") {
-            None | Some((_, "grpc")) => Ok(Protocol::Grpc),
-            Some((_, "http/protobuf")) => Ok(Protocol::Http),
-            Some((variable, value)) => Err(TelemetryError::Variable {
-                variable,
-                value: value.into(),
-                expected: "`grpc` or `http/protobuf`",
-            }),
+            Some((_, value)) if value.eq_ignore_ascii_case("http/protobuf") => Protocol::Http,
+            _ => Protocol::Grpc,
         }
     }
 
@@ -127,7 +177,8 @@ impl Environment {
         protocol: Protocol,
         variable: String,
         value: &str,
-    ) -> Result<String, TelemetryError> {
+        error: &mut SettingsError,
+    ) -> Option<String> {
         let mut endpoint = value.to_owned();
         if protocol == Protocol::Grpc && !endpoint.contains("://") {
             let insecure = self
@@ -140,24 +191,47 @@ impl Environment {
             matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
         };
         if !uri.as_ref().is_some_and(good) {
-            let expected = "an address such as http://collector:4317";
-            return Err(TelemetryError::Variable { variable, value: value.into(), expected });
+            error.push(&variable, format_args!("{value:?} is not an address such as http://collector:4317"));
+            return None;
         }
         // The endpoint for all signals is a base, a signal's own is taken as it is.
         if protocol == Protocol::Http && variable == "OTEL_EXPORTER_OTLP_ENDPOINT" {
             endpoint = format!("{}{}", endpoint.trim_end_matches('/'), signal.path());
         }
-        Ok(endpoint)
+        Some(endpoint)
     }
 
-    fn timeout(&self, signal: Signal) -> Result<Duration, TelemetryError> {
-        let Some((variable, value)) = self.exporter(signal, "TIMEOUT") else {
-            return Ok(opentelemetry_otlp::OTEL_EXPORTER_OTLP_TIMEOUT_DEFAULT);
-        };
-        let expected = "a number of milliseconds";
-        let millis = value.parse().map(Duration::from_millis);
-        millis.map_err(|_| TelemetryError::Variable { variable, value: value.into(), expected })
+    /// 0 means no limit.
+    fn timeout(&self, signal: Signal) -> Duration {
+        let millis = self.exporter(signal, "TIMEOUT").and_then(|(_, value)| value.parse().ok());
+        match millis.map(Duration::from_millis) {
+            None => opentelemetry_otlp::OTEL_EXPORTER_OTLP_TIMEOUT_DEFAULT,
+            Some(Duration::ZERO) => NO_LIMIT,
+            Some(limit) => limit,
+        }
     }
+
+    /// The sampler of `OTEL_TRACES_SAMPLER`, which the SDK reads too, but case-sensitively.
+    pub(crate) fn sampler(&self) -> Sampler {
+        let name = self.get("OTEL_TRACES_SAMPLER").unwrap_or_default().to_ascii_lowercase();
+        let ratio = self.get("OTEL_TRACES_SAMPLER_ARG").and_then(ratio).unwrap_or(1.0);
+        let (parent_based, root) = match name.strip_prefix("parentbased_") {
+            Some(root) => (true, root),
+            None => (false, name.as_str()),
+        };
+        let sampler = match root {
+            "always_on" => Sampler::AlwaysOn,
+            "always_off" => Sampler::AlwaysOff,
+            "traceidratio" => Sampler::TraceIdRatioBased(ratio),
+            _ => return Sampler::ParentBased(Box::new(Sampler::AlwaysOn)),
+        };
+        if parent_based { Sampler::ParentBased(Box::new(sampler)) } else { sampler }
+    }
+}
+
+/// A probability.
+pub(crate) fn ratio(value: &str) -> Option<f64> {
+    value.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio))
 }
 
 #[cfg(test)]
@@ -175,7 +249,10 @@ mod tests {
     }
 
     fn endpoint(signal: Signal, pairs: &[(&str, &str)]) -> Option<(Protocol, String)> {
-        environment(pairs).target(signal).unwrap().map(|target| (target.protocol, target.endpoint))
+        let mut error = SettingsError::default();
+        let target = environment(pairs).target(signal, &mut error);
+        assert!(error.is_empty(), "{error}");
+        target.map(|target| (target.protocol, target.endpoint))
     }
 
     const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -225,15 +302,53 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_by_name() {
-        for (name, value) in [
-            (PROTOCOL, "http/json"),
-            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "10s"),
-            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://c"),
+    fn exporters_are_a_case_insensitive_list_and_unknown_ones_are_ignored() {
+        let set = (ENDPOINT, "http://c:4317");
+        for (value, otlp, console) in [
+            ("OTLP,Console", true, true),
+            ("console", false, true),
+            ("None", false, false),
+            ("zipkin", true, false),
         ] {
-            let error = environment(&[(ENDPOINT, "http://c:4317"), (name, value)]).target(Signal::Traces);
-            let text = error.unwrap_err().to_string();
-            assert!(text.starts_with(&format!("{name}: {value:?} is not ")), "{text}");
+            let pairs = [set, ("OTEL_TRACES_EXPORTER", value)];
+            assert_eq!(endpoint(Signal::Traces, &pairs).is_some(), otlp, "{value}");
+            assert_eq!(environment(&pairs).console(Signal::Traces), console, "{value}");
+        }
+    }
+
+    #[test]
+    fn timeout_zero_means_no_limit_and_unparsable_the_default() {
+        let timeout = |value| environment(&[("OTEL_EXPORTER_OTLP_TIMEOUT", value)]).timeout(Signal::Logs);
+        assert_eq!(timeout("0"), NO_LIMIT);
+        assert_eq!(timeout("250"), Duration::from_millis(250));
+        assert_eq!(timeout("10s"), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn sampler_is_case_insensitive_and_falls_back_to_the_default() {
+        let sampler = |name, arg| {
+            let pairs = [("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", arg)];
+            format!("{:?}", environment(&pairs).sampler())
+        };
+        assert_eq!(sampler("Always_Off", ""), "AlwaysOff");
+        assert_eq!(sampler("parentbased_traceidratio", "0.25"), "ParentBased(TraceIdRatioBased(0.25))");
+        assert_eq!(sampler("traceidratio", "0,1"), "TraceIdRatioBased(1.0)");
+        assert_eq!(sampler("always_offf", ""), "ParentBased(AlwaysOn)");
+    }
+
+    #[test]
+    fn unsafe_values_are_all_errors_at_once() {
+        let mut error = SettingsError::default();
+        let environment = environment(&[
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://c"),
+            ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "c d"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "cert.pem"),
+        ]);
+        for signal in [Signal::Traces, Signal::Metrics, Signal::Logs] {
+            assert_eq!(environment.target(signal, &mut error), None);
+        }
+        for name in ["TRACES_ENDPOINT", "LOGS_ENDPOINT", "CLIENT_CERTIFICATE"] {
+            assert!(error.names(&format!("OTEL_EXPORTER_OTLP_{name}")), "{name} in {error}");
         }
     }
 
@@ -242,10 +357,10 @@ mod tests {
         fn any_endpoint_is_taken_with_a_scheme_or_refused(value in "\\PC{0,24}", http in any::<bool>()) {
             let protocol = if http { "http/protobuf" } else { "grpc" };
             let environment = environment(&[(ENDPOINT, &value), (PROTOCOL, protocol)]);
-            match environment.target(Signal::Logs) {
-                Ok(None) => prop_assert!(value.trim().is_empty()),
-                Ok(Some(target)) => prop_assert!(target.endpoint.starts_with("http")),
-                Err(error) => prop_assert!(error.to_string().starts_with(ENDPOINT)),
+            let mut error = SettingsError::default();
+            match environment.target(Signal::Logs, &mut error) {
+                Some(target) => prop_assert!(target.endpoint.starts_with("http")),
+                None => prop_assert!(value.trim().is_empty() || error.names(ENDPOINT)),
             }
         }
     }

@@ -2,19 +2,15 @@
 
 use std::{io, path::PathBuf};
 
+use kelvin_app::SettingsError;
+use opentelemetry_sdk::error::OTelSdkError;
+
 /// What is wrong with the `OTEL_*` variables or what they name.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// A variable holds something that cannot be used.
-    #[error("{variable}: {value:?} is not {expected}")]
-    Variable {
-        /// Its name.
-        variable: String,
-        /// What it holds.
-        value: String,
-        /// What it should hold.
-        expected: &'static str,
-    },
+    /// Variables that cannot be ignored safely, all at once.
+    #[error("{0}")]
+    Settings(#[from] SettingsError),
     /// A certificate or key for the collector's connection cannot be used.
     #[error("{}: {problem}", path.display())]
     File {
@@ -35,4 +31,7 @@ pub enum TelemetryError {
     /// The exporters' thread cannot be started.
     #[error("the exporters' thread cannot be started: {0}")]
     Thread(#[from] io::Error),
+    /// Metrics cannot be offered for scraping.
+    #[error("metrics cannot be offered for scraping: {0}")]
+    Prometheus(OTelSdkError),
 }

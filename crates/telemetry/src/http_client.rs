@@ -31,11 +31,16 @@ impl Client {
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let client = self.client.clone();
-        self.runtime.spawn(async move { client.send_bytes(request).await }).await?
+        let sent = self.runtime.spawn(async move { client.send_bytes(request).await }).await?;
+        // The exporter says no more than "network error". Under its own target this repeats as rarely as its lines.
+        sent.inspect_err(|error| {
+            let error = kelvin_app::error_chain(&**error);
+            tracing::warn!(name: "HttpExport.Failed", target: "opentelemetry-http", error, "OTLP export over HTTP failed");
+        })
     }
 }
 
-fn tls(target: &Target) -> Result<ClientConfig, TelemetryError> {
+pub(crate) fn tls(target: &Target) -> Result<ClientConfig, TelemetryError> {
     let mut roots = RootCertStore::empty();
     match &target.ca {
         Some(path) => {

@@ -1,7 +1,7 @@
 //! The OpenTelemetry SDK, set up from `OTEL_*` variables: traces, metrics and logs over OTLP, by gRPC or
 //! by HTTP, and logs on stdout.
 //!
-//! Where no endpoint is set nothing is exported and nothing complains. Exporters run on a thread of
+//! Where no endpoint is set nothing is recorded or exported, and there is no warning. Exporters run on a thread of
 //! their own, so neither a current-thread runtime nor a call ever waits for a collector; what a collector
 //! does not take is dropped from bounded queues.
 
@@ -13,13 +13,16 @@ mod first_export;
 mod http_client;
 mod logs;
 mod process;
+mod prometheus;
 mod propagation;
 #[cfg(feature = "receiver")]
 pub mod receiver;
 mod resource;
 mod runtime;
 mod telemetry;
+mod variables;
 
 pub use error::TelemetryError;
+pub use prometheus::Prometheus;
 pub use runtime::observe_runtime;
 pub use telemetry::{Builder, Telemetry};

@@ -79,7 +79,9 @@ fn sdk_now_and_then<S: Subscriber>(measured: bool) -> impl layer::Filter<S> + Se
             return true;
         }
         let in_vain = !measured && metadata.name() == "InstrumentCreationFailed";
-        if in_vain || metadata.name().ends_with(".AfterShutdown") {
+        // Wrong values of variables are warned of by `variables`.
+        let of_variables = metadata.name().starts_with("TracerProvider.Config.");
+        if in_vain || of_variables || metadata.name().ends_with(".AfterShutdown") {
             return false;
         }
         let now = Instant::now();

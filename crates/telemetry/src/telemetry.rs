@@ -1,9 +1,11 @@
 //! The three providers: built from the environment, shut down within a limit.
 
-use std::{fmt, thread, time::Duration};
+use std::{fmt, mem, thread, time::Duration};
 
+use kelvin_app::SettingsError;
 use opentelemetry::{global, metrics::MeterProvider, propagation::TextMapCompositePropagator};
 use opentelemetry_sdk::{
+    Resource,
     error::{OTelSdkError, OTelSdkResult},
     logs::SdkLoggerProvider,
     metrics::{MeterProviderBuilder, PeriodicReader, SdkMeterProvider, exporter::PushMetricExporter},
@@ -13,19 +15,22 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     TelemetryError,
-    environment::{Environment, Signal},
+    environment::{Environment, Signal, Target},
     exporter::Transports,
-    logs, process, propagation,
+    logs, process,
+    prometheus::Prometheus,
+    propagation,
     resource::resource,
+    variables::{self, Warning},
 };
 
 /// Traces, metrics and logs of one service. Exporting stops when it is dropped.
 pub struct Telemetry {
-    traces: SdkTracerProvider,
+    /// None where no span would be exported.
+    traces: Option<SdkTracerProvider>,
     metrics: SdkMeterProvider,
     logs: SdkLoggerProvider,
-    measured: bool,
-    export_logs: bool,
+    prometheus: Option<Prometheus>,
     environment: Environment,
     _transports: Option<Transports>,
 }
@@ -35,10 +40,14 @@ pub struct Builder {
     service: &'static str,
     version: &'static str,
     environment: Environment,
+    sampler: Option<Sampler>,
     traces: TracerProviderBuilder,
+    traced: bool,
     metrics: MeterProviderBuilder,
     measured: bool,
+    prometheus: bool,
     with_logs: bool,
+    init_logs: bool,
 }
 
 impl Telemetry {
@@ -49,16 +58,21 @@ impl Telemetry {
             service,
             version,
             environment: Environment::from_process(),
+            sampler: None,
             traces: SdkTracerProvider::builder(),
+            traced: false,
             metrics: SdkMeterProvider::builder(),
             measured: false,
+            prometheus: false,
             with_logs: true,
+            init_logs: false,
         }
     }
 
-    /// Where tracers come from.
+    /// Where tracers come from. There is none where nothing exports spans: the SDK would record them all the same,
+    /// and callers would send a sampled context of a trace that nobody ever sees.
     #[must_use]
-    pub fn tracer_provider(&self) -> SdkTracerProvider {
+    pub fn tracer_provider(&self) -> Option<SdkTracerProvider> {
         self.traces.clone()
     }
 
@@ -71,24 +85,20 @@ impl Telemetry {
     /// How the context of a trace is put into metadata and read from it (`OTEL_PROPAGATORS`).
     #[must_use]
     pub fn propagator(&self) -> TextMapCompositePropagator {
-        propagation::propagator(&self.environment).0
+        propagation::propagator(&self.environment)
     }
 
-    /// Makes log lines go to stdout and to the collector: JSON, or text on a terminal, with the ids of
-    /// the current trace and span, at the levels of `RUST_LOG`. Panics become log lines. What is set up
-    /// is global, and the first call in a process stands.
-    pub fn init_logs(&self) {
-        logs::init(self.export_logs.then_some(&self.logs), self.measured);
-        for propagator in propagation::propagator(&self.environment).1 {
-            tracing::warn!(propagator, "OTEL_PROPAGATORS names one there is not, left out");
-        }
+    /// The metrics for scraping, if [`Builder::prometheus`] asked for them.
+    #[must_use]
+    pub fn prometheus(&self) -> Option<Prometheus> {
+        self.prometheus.clone()
     }
 
     /// Exports what is left, all three signals at a time, and takes no longer than `limit` whatever the
     /// collector does.
     pub async fn shutdown(&self, limit: Duration) {
         let (traces, metrics, logs) = (self.traces.clone(), self.metrics.clone(), self.logs.clone());
-        let traces = on_thread(move || traces.shutdown_with_timeout(limit));
+        let traces = on_thread(move || traces.map_or(Ok(()), |traces| traces.shutdown_with_timeout(limit)));
         let metrics = on_thread(move || metrics.shutdown_with_timeout(limit));
         let logs = on_thread(move || logs.shutdown_with_timeout(limit));
         let all = timeout(limit, async { [traces.await, metrics.await, logs.await] }).await;
@@ -113,8 +123,8 @@ fn on_thread(shutdown: impl FnOnce() -> OTelSdkResult + Send + 'static) -> onesh
 
 impl Builder {
     /// Sets a variable in place of the process's environment: where exporters connect, by which protocol
-    /// and time limit, with which certificates, `OTEL_SDK_DISABLED`, `OTEL_PROPAGATORS` and
-    /// `OTEL_SERVICE_NAME`. The SDK reads all others from the process by itself.
+    /// and time limit, with which certificates, `OTEL_SDK_DISABLED`, `OTEL_PROPAGATORS`,
+    /// `OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`. The SDK reads all others from the process by itself.
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.set(name, value);
@@ -124,14 +134,15 @@ impl Builder {
     /// Decides which traces are taken, whatever `OTEL_TRACES_SAMPLER` says.
     #[must_use]
     pub fn sampler(mut self, sampler: Sampler) -> Self {
-        self.traces = self.traces.with_sampler(sampler);
+        self.sampler = Some(sampler);
         self
     }
 
-    /// Adds a processor of spans.
+    /// Adds a processor of spans, which makes spans recorded even where none are exported.
     #[must_use]
     pub fn span_processor(mut self, processor: impl SpanProcessor + 'static) -> Self {
         self.traces = self.traces.with_span_processor(processor);
+        self.traced = true;
         self
     }
 
@@ -150,50 +161,127 @@ impl Builder {
         self
     }
 
-    /// Builds the providers and connects exporters to what the environment names. Nothing is sent yet
-    /// and nothing waits for a collector. The SDK's metrics on itself (`otel.sdk.*`) go to the meter
-    /// provider built last.
-    pub fn build(self) -> Result<Telemetry, TelemetryError> {
-        let Self { service, version, environment, mut traces, mut metrics, mut measured, with_logs } = self;
-        let resource = resource(service, version, &environment);
-        let span_target = environment.target(Signal::Traces)?;
-        let metric_target = environment.target(Signal::Metrics)?;
-        let log_target = environment.target(Signal::Logs)?.filter(|_| with_logs);
-        let exporting = span_target.is_some() || metric_target.is_some() || log_target.is_some();
-        let transports = exporting.then(Transports::start).transpose()?;
+    /// Offers the metrics for scraping, unless `OTEL_SDK_DISABLED` is true.
+    #[must_use]
+    pub fn prometheus(mut self, prometheus: bool) -> Self {
+        self.prometheus = prometheus;
+        self
+    }
 
-        if let Some((target, transports)) = metric_target.zip(transports.as_ref()) {
-            metrics = metrics.with_reader(PeriodicReader::builder(transports.metrics(&target)?).build());
-            measured = true;
-        }
-        let metrics = metrics.with_resource(resource.clone()).build();
+    /// Makes log lines go to stdout and to the collector: JSON, or text on a terminal, with the ids of the current
+    /// trace and span, at the levels of `RUST_LOG`. Panics become log lines. What is set up is global, and the
+    /// first one in a process stands.
+    #[must_use]
+    pub fn init_logs(mut self) -> Self {
+        self.init_logs = true;
+        self
+    }
+
+    /// Builds the providers and connects exporters to what the environment names. Nothing is sent yet and nothing
+    /// waits for a collector. The SDK's metrics on itself (`otel.sdk.*`) go to the meter provider built last.
+    pub fn build(mut self) -> Result<Telemetry, TelemetryError> {
+        let targets = self.targets()?;
+        let exporting = targets.iter().any(Option::is_some);
+        let transports = exporting.then(Transports::start).transpose()?;
+        let [span_target, metric_target, log_target] = targets;
+        let resource = resource(self.service, self.version, &self.environment);
+
+        // First, so that what the other providers log while they are built is not lost.
+        let logs =
+            self.logs(log_target.as_ref().zip(transports.as_ref()), &resource, metric_target.is_some())?;
+        let (metrics, prometheus) =
+            self.metrics(metric_target.as_ref().zip(transports.as_ref()), &resource)?;
         process::observe(&metrics.meter("kelvin-telemetry"));
         // Span processors take their meter when they are made.
         global::set_meter_provider(metrics.clone());
+        let traces = self.traces(span_target.as_ref().zip(transports.as_ref()), resource)?;
+        let environment = self.environment;
+        Ok(Telemetry { traces, metrics, logs, prometheus, environment, _transports: transports })
+    }
 
-        if let Some((target, transports)) = span_target.zip(transports.as_ref()) {
-            traces = traces.with_batch_exporter(transports.spans(&target)?);
-        }
-        let export_logs = log_target.is_some();
+    fn targets(&self) -> Result<[Option<Target>; 3], SettingsError> {
+        let mut error = SettingsError::default();
+        let targets = [Signal::Traces, Signal::Metrics, Signal::Logs].map(|signal| {
+            let wanted = signal != Signal::Logs || self.with_logs;
+            self.environment.target(signal, &mut error).filter(|_| wanted)
+        });
+        if error.is_empty() { Ok(targets) } else { Err(error) }
+    }
+
+    fn logs(
+        &self,
+        export: Option<(&Target, &Transports)>,
+        resource: &Resource,
+        metrics_exported: bool,
+    ) -> Result<SdkLoggerProvider, TelemetryError> {
+        let console = self.with_logs && self.environment.console(Signal::Logs);
         let mut logs = SdkLoggerProvider::builder().with_resource(resource.clone());
-        if let Some((target, transports)) = log_target.zip(transports.as_ref()) {
-            logs = logs.with_batch_exporter(transports.logs(&target)?);
+        if let Some((target, transports)) = export {
+            logs = logs.with_batch_exporter(transports.logs(target)?);
         }
-        Ok(Telemetry {
-            traces: traces.with_resource(resource).build(),
-            metrics,
-            logs: logs.build(),
-            measured,
-            export_logs,
-            environment,
-            _transports: transports,
-        })
+        if console {
+            logs = logs.with_batch_exporter(opentelemetry_stdout::LogExporter::default());
+        }
+        let logs = logs.build();
+        if self.init_logs {
+            let measured = metrics_exported || self.measured();
+            logs::init((export.is_some() || console).then_some(&logs), measured);
+            for Warning { variable, value, problem } in variables::warnings(&self.environment) {
+                tracing::warn!(variable, value, "{variable}: {problem}");
+            }
+        }
+        Ok(logs)
+    }
+
+    /// Whether anything but OTLP reads metrics.
+    fn measured(&self) -> bool {
+        self.measured || self.prometheus || self.environment.console(Signal::Metrics)
+    }
+
+    fn metrics(
+        &mut self,
+        export: Option<(&Target, &Transports)>,
+        resource: &Resource,
+    ) -> Result<(SdkMeterProvider, Option<Prometheus>), TelemetryError> {
+        let mut metrics = mem::take(&mut self.metrics).with_resource(resource.clone());
+        if let Some((target, transports)) = export {
+            metrics = metrics.with_reader(PeriodicReader::builder(transports.metrics(target)?).build());
+        }
+        if self.environment.console(Signal::Metrics) {
+            let exporter = opentelemetry_stdout::MetricExporter::default();
+            metrics = metrics.with_reader(PeriodicReader::builder(exporter).build());
+        }
+        let mut prometheus = None;
+        if self.prometheus && !self.environment.disabled() {
+            let (registry, reader) = Prometheus::new().map_err(TelemetryError::Prometheus)?;
+            metrics = metrics.with_reader(reader);
+            prometheus = Some(registry);
+        }
+        Ok((metrics.build(), prometheus))
+    }
+
+    fn traces(
+        &mut self,
+        export: Option<(&Target, &Transports)>,
+        resource: Resource,
+    ) -> Result<Option<SdkTracerProvider>, TelemetryError> {
+        let sampler = self.sampler.take().unwrap_or_else(|| self.environment.sampler());
+        let mut traces = mem::take(&mut self.traces).with_resource(resource).with_sampler(sampler);
+        let console = self.environment.console(Signal::Traces);
+        if let Some((target, transports)) = export {
+            traces = traces.with_batch_exporter(transports.spans(target)?);
+        }
+        if console {
+            traces = traces.with_batch_exporter(opentelemetry_stdout::SpanExporter::default());
+        }
+        let exported = self.traced || console || export.is_some();
+        Ok(exported.then(|| traces.build()))
     }
 }
 
 impl fmt::Debug for Telemetry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Telemetry").field("export_logs", &self.export_logs).finish_non_exhaustive()
+        f.debug_struct("Telemetry").field("prometheus", &self.prometheus).finish_non_exhaustive()
     }
 }
 

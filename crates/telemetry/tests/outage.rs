@@ -88,10 +88,18 @@ async fn an_outage_is_told_once_in_a_while_and_only_on_stdout() {
 }
 
 #[tokio::test]
-async fn a_wrong_variable_is_told_by_name() {
+async fn protocol_typo_is_warned_of_and_the_default_is_used() {
     let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
-    let output = emit(&[endpoint, ("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon")]).output().await.unwrap();
+    let done = run(emit(&[endpoint, ("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon")])).await;
+    let warned =
+        |line: &&str| line.contains("OTEL_EXPORTER_OTLP_PROTOCOL") && line.contains("carrier-pigeon");
+    assert_eq!(done.stdout.lines().filter(warned).count(), 1, "{}", done.stdout);
+}
+
+#[tokio::test]
+async fn unusable_endpoint_ends_the_program_and_names_the_variable() {
+    let output = emit(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://collector")]).output().await.unwrap();
     assert!(!output.status.success());
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains("OTEL_EXPORTER_OTLP_PROTOCOL") && text.contains("carrier-pigeon"), "{text}");
+    assert!(text.contains("OTEL_EXPORTER_OTLP_ENDPOINT") && text.contains("ftp://collector"), "{text}");
 }

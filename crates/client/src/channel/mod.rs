@@ -79,12 +79,15 @@ impl Channel {
         };
         tasks.spawn(addresses::follow(lookup, config.dns_refresh, Arc::new(connector), peers.clone()));
 
-        let otel = GrpcOtel::builder()
+        let mut otel = GrpcOtel::builder()
             .meter_provider(&telemetry.meter_provider())
-            .tracer_provider(&telemetry.tracer_provider())
             .propagator(telemetry.propagator())
-            .retry_metrics(true)
-            .build();
+            .retry_metrics(true);
+        // Without an exporter there is no provider: a span nobody sees would still send a sampled context.
+        if let Some(provider) = telemetry.tracer_provider() {
+            otel = otel.tracer_provider(&provider);
+        }
+        let otel = otel.build();
         let target = config.server.to_string();
         let attempts =
             boxed(otel.client_attempt_layer(&target).layer(Bounded(Balancer::new(peers.clone(), tasks))));

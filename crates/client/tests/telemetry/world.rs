@@ -8,7 +8,7 @@ use kelvin_credentials::ca::{LocalCa, Usage};
 use kelvin_proto::{SensorReading, SensorStatsRequest};
 use kelvin_server::Server;
 use kelvin_telemetry::{
-    Telemetry,
+    Builder, Telemetry,
     receiver::{Receiver, proto::trace::v1::status::StatusCode},
 };
 use tempfile::TempDir;
@@ -52,11 +52,10 @@ impl World {
     pub(crate) async fn start() -> Self {
         let receiver = Receiver::start().await.unwrap();
         let folder = files();
-        let server = telemetry(SERVER, &receiver);
-        server.init_logs();
+        let server = builder(SERVER, &receiver).init_logs().build().unwrap();
         let (address, stop, done) = serve(&folder, &server);
         let clients = RPCS.map(|(rpc, _)| client(rpc, &folder, address, &receiver)).into();
-        let caller = telemetry(CALLER, &receiver);
+        let caller = builder(CALLER, &receiver).build().unwrap();
         Self { receiver, folder, server, address, caller, clients, stop, done }
     }
 
@@ -145,9 +144,9 @@ fn files() -> TempDir {
     folder
 }
 
-fn telemetry(service: &'static str, receiver: &Receiver) -> Telemetry {
+fn builder(service: &'static str, receiver: &Receiver) -> Builder {
     let builder = Telemetry::builder(service, env!("CARGO_PKG_VERSION"));
-    builder.variable("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint()).build().unwrap()
+    builder.variable("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint())
 }
 
 fn serve(folder: &TempDir, telemetry: &Telemetry) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
