@@ -12,7 +12,9 @@ use std::{
 use opentelemetry::{Context, trace::TraceContextExt};
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
-use tracing::{Event, Metadata, Subscriber, callsite::Identifier, level_filters::LevelFilter};
+use tracing::{
+    Event, Metadata, Subscriber, callsite::Identifier, level_filters::LevelFilter, subscriber::DefaultGuard,
+};
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{FilterExt, dynamic_filter_fn, filter_fn},
@@ -31,6 +33,18 @@ const REPEAT: Duration = Duration::from_mins(1);
 /// where it is not set). Panics become log lines. The first call in a process stands. `measured` says
 /// whether anything reads metrics: the SDK takes it for an error when an instrument is made in vain.
 pub(crate) fn init(provider: Option<&SdkLoggerProvider>, measured: bool) {
+    if tracing::subscriber::set_global_default(subscriber(provider, measured)).is_ok() {
+        panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panicked")));
+    }
+}
+
+/// Prints log lines of this thread, until the guard is dropped, before there is a provider for [`init`]: what the SDK
+/// warns of while it builds providers would otherwise be lost.
+pub(crate) fn before_init(measured: bool) -> DefaultGuard {
+    tracing::subscriber::set_default(subscriber(None, measured))
+}
+
+fn subscriber(provider: Option<&SdkLoggerProvider>, measured: bool) -> impl Subscriber + Send + Sync + use<> {
     let terminal = io::stdout().is_terminal();
     let colours = terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = lines(terminal, colours, io::stdout);
@@ -39,10 +53,7 @@ pub(crate) fn init(provider: Option<&SdkLoggerProvider>, measured: bool) {
         OpenTelemetryTracingBridge::new(provider).with_filter(levels().and(others))
     });
     let sdk = sdk_now_and_then(measured);
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(levels().and(sdk))).with(bridge);
-    if tracing::subscriber::set_global_default(subscriber).is_ok() {
-        panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panicked")));
-    }
+    tracing_subscriber::registry().with(lines.with_filter(levels().and(sdk))).with(bridge)
 }
 
 /// Text for a terminal, else JSON.
@@ -81,7 +92,9 @@ fn sdk_now_and_then<S: Subscriber>(measured: bool) -> impl layer::Filter<S> + Se
         let in_vain = !measured && metadata.name() == "InstrumentCreationFailed";
         // Wrong values of variables are warned of by `variables`.
         let of_variables = metadata.name().starts_with("TracerProvider.Config.");
-        if in_vain || of_variables || metadata.name().ends_with(".AfterShutdown") {
+        // That a global provider is set interests nobody who runs the program.
+        let of_set_up = metadata.name().ends_with(".GlobalSet");
+        if in_vain || of_variables || of_set_up || metadata.name().ends_with(".AfterShutdown") {
             return false;
         }
         let now = Instant::now();

@@ -7,9 +7,9 @@ use opentelemetry_prometheus::PrometheusExporter;
 use opentelemetry_sdk::error::OTelSdkError;
 use prometheus::{Registry, TextEncoder};
 
-/// Resource attributes that every series carries as labels. Prometheus' OTLP receiver makes `job` and `instance`
-/// of these, so a scrape configuration can relabel to the same series.
-const LABELS: [&str; 4] = ["service.namespace", "service.name", "service.instance.id", "service.version"];
+/// The resource attribute that every series carries as a label. All others are labels of `target_info`, as with
+/// Prometheus' OTLP receiver; the scrape configuration says what job and instance this is.
+const LABEL: &str = "service.version";
 
 /// Renders the metrics of the process. Names and units are those that Prometheus gives to metrics received by OTLP.
 #[derive(Clone)]
@@ -19,10 +19,9 @@ impl Prometheus {
     /// The reader that collects metrics when they are rendered, for a meter provider.
     pub(crate) fn new() -> Result<(Self, PrometheusExporter), OTelSdkError> {
         let registry = Registry::new();
-        let labels: HashSet<Key> = LABELS.into_iter().map(Key::from_static_str).collect();
         let reader = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
-            .with_resource_selector(labels)
+            .with_resource_selector(HashSet::from([Key::from_static_str(LABEL)]))
             // OTLP's way has no such labels, and queries would have to name them.
             .scope_info_enabled(false)
             .build()?;

@@ -12,6 +12,7 @@ use opentelemetry_sdk::{
     trace::{Sampler, SdkTracerProvider, SpanProcessor, TracerProviderBuilder},
 };
 use tokio::{sync::oneshot, time::timeout};
+use tracing::subscriber::DefaultGuard;
 
 use crate::{
     TelemetryError,
@@ -186,14 +187,14 @@ impl Builder {
         let [span_target, metric_target, log_target] = targets;
         let resource = resource(self.service, self.version, &self.environment);
 
-        // First, so that what the other providers log while they are built is not lost.
-        let logs =
-            self.logs(log_target.as_ref().zip(transports.as_ref()), &resource, metric_target.is_some())?;
+        let measured = metric_target.is_some() || self.measured();
+        let printing = self.init_logs.then(|| logs::before_init(measured));
         let (metrics, prometheus) =
             self.metrics(metric_target.as_ref().zip(transports.as_ref()), &resource)?;
-        process::observe(&metrics.meter("kelvin-telemetry"));
-        // Span processors take their meter when they are made.
+        // Processors of spans and logs take their meter when they are made.
         global::set_meter_provider(metrics.clone());
+        let logs = self.logs(log_target.as_ref().zip(transports.as_ref()), &resource, measured, printing)?;
+        process::observe(&metrics.meter("kelvin-telemetry"));
         let traces = self.traces(span_target.as_ref().zip(transports.as_ref()), resource)?;
         let environment = self.environment;
         Ok(Telemetry { traces, metrics, logs, prometheus, environment, _transports: transports })
@@ -212,7 +213,8 @@ impl Builder {
         &self,
         export: Option<(&Target, &Transports)>,
         resource: &Resource,
-        metrics_exported: bool,
+        measured: bool,
+        printing: Option<DefaultGuard>,
     ) -> Result<SdkLoggerProvider, TelemetryError> {
         let console = self.with_logs && self.environment.console(Signal::Logs);
         let mut logs = SdkLoggerProvider::builder().with_resource(resource.clone());
@@ -224,7 +226,7 @@ impl Builder {
         }
         let logs = logs.build();
         if self.init_logs {
-            let measured = metrics_exported || self.measured();
+            drop(printing);
             logs::init((export.is_some() || console).then_some(&logs), measured);
             for Warning { variable, value, problem } in variables::warnings(&self.environment) {
                 tracing::warn!(variable, value, "{variable}: {problem}");

@@ -6,9 +6,6 @@ use kelvin_app::Settings;
 
 use crate::{helm, object::Object};
 
-/// Settings of the chart that the programs get next.
-const PENDING: [&str; 1] = ["KELVIN_PROMETHEUS"];
-
 #[test]
 fn rendered_settings_are_accepted() {
     for values in helm::ci_values() {
@@ -29,8 +26,7 @@ fn read<S: Settings>(pod: &Object) {
     let environment = pod.environment();
     let settings: Vec<_> = environment.into_iter().filter(|(name, _)| name.starts_with("KELVIN_")).collect();
     let known: BTreeSet<_> = S::SETTINGS.iter().map(|setting| setting.variable).collect();
-    let unknown: Vec<_> =
-        settings.iter().filter(|(name, _)| !known.contains(name) && !PENDING.contains(name)).collect();
+    let unknown: Vec<_> = settings.iter().filter(|(name, _)| !known.contains(name)).collect();
     assert!(unknown.is_empty(), "no program knows {unknown:?}");
     if let Err(error) = S::from_pairs(settings) {
         panic!("{error}");
