@@ -143,7 +143,7 @@ impl Environment {
         Some(Target {
             protocol,
             identity: self.identity(signal, error),
-            endpoint: self.endpoint(signal, protocol, variable, endpoint, error)?,
+            endpoint: self.endpoint(signal, protocol, &variable, endpoint, error)?,
             timeout: self.timeout(signal),
             ca: self.exporter(signal, "CERTIFICATE").map(|(_, path)| PathBuf::from(path)),
         })
@@ -175,7 +175,7 @@ impl Environment {
         &self,
         signal: Signal,
         protocol: Protocol,
-        variable: String,
+        variable: &str,
         value: &str,
         error: &mut SettingsError,
     ) -> Option<String> {
@@ -191,7 +191,7 @@ impl Environment {
             matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
         };
         if !uri.as_ref().is_some_and(good) {
-            error.push(&variable, format_args!("{value:?} is not an address such as http://collector:4317"));
+            error.push(variable, format_args!("{value:?} is not an address such as http://collector:4317"));
             return None;
         }
         // The endpoint for all signals is a base, a signal's own is taken as it is.

@@ -37,6 +37,7 @@ pub struct Telemetry {
 }
 
 /// What [`Telemetry`] is built from, besides the environment.
+#[expect(clippy::struct_excessive_bools, reason = "independent of each other, each set by its own method")]
 pub struct Builder {
     service: &'static str,
     version: &'static str,
