@@ -7,7 +7,7 @@ use std::{
 };
 
 use kelvin_app::{Bytes, SettingsError};
-use kelvin_store::{AlertSettings, Limits};
+use kelvin_store::{Acknowledge, AlertSettings, Limits};
 
 /// The SDK keeps 2000 series per instrument and merges all further ones into one.
 const MAX_SENSOR_METRICS: usize = 1900;
@@ -34,20 +34,8 @@ kelvin_app::keyword_enum! {
     }
 }
 
-kelvin_app::keyword_enum! {
-    /// When a reading counts as stored on Valkey.
-    pub enum Acknowledge {
-        /// The primary has it.
-        Primary = "primary",
-        /// A replica has it too.
-        Replica = "replica",
-        /// It has reached the primary's disk.
-        Fsync = "fsync",
-    }
-}
-
 kelvin_app::settings! {
-    /// What the server can be told.
+    /// The settings of the server.
     pub struct Config {
         /// Listen address of gRPC. `[::]` accepts IPv4 too, and is `0.0.0.0` on a host without IPv6.
         pub listen: SocketAddr = "[::]:50051",
@@ -114,7 +102,7 @@ kelvin_app::settings! {
         pub max_connections: NonZeroUsize = "10000",
         /// How long a TLS handshake may take, and then the first words of HTTP/2.
         pub handshake_timeout: Duration = "5s",
-        /// Age, give or take a tenth, at which a client is asked to connect anew.
+        /// Age, give or take a tenth, at which a client is asked to reconnect.
         pub max_connection_age: Duration = "30m",
         /// Age, give or take a tenth, at which a call is ended.
         pub max_stream_age: Duration = "1h",

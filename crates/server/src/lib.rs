@@ -1,6 +1,6 @@
 //! The sensor server: `SensorService` over TLS, with health, reflection, metrics and traces.
 //!
-//! [`Config`] says how, [`Server::build`] checks all of it and binds, [`Server::run`] serves until it is told to shut
+//! [`Config`] says how, [`Server::build`] checks all of it and binds, [`Server::run`] serves until it is asked to shut
 //! down and then drains. Each core runs a current-thread runtime with its own listener, its own connections and its
 //! own handle on the store. The bodies of the calls are read and written many messages at a time (`wire`).
 
@@ -24,6 +24,7 @@ mod valkey;
 mod wire;
 mod worker;
 
-pub use config::{Acknowledge, Config, Mtls, StoreKind};
+pub use config::{Config, Mtls, StoreKind};
 pub use error::ServerError;
+pub use kelvin_store::Acknowledge;
 pub use server::Server;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use kelvin_store::{Opener, Stats, Store, StoreError};
+use kelvin_store::{Stats, Store, StoreError, StoreFactory};
 use opentelemetry::{
     KeyValue,
     metrics::{AsyncInstrument, Meter},
@@ -32,9 +32,9 @@ const CONCURRENCY: usize = 32;
 type Found = Arc<Mutex<BTreeMap<String, Stats>>>;
 
 /// Keeps the gauges of at most `limit` sensors up to date until it is dropped.
-pub(crate) async fn report(opener: Opener, limit: usize, meter: Meter) {
+pub(crate) async fn report(factory: StoreFactory, limit: usize, meter: Meter) {
     let store = loop {
-        match opener.open().await {
+        match factory.open().await {
             Ok(store) => break store,
             Err(error) => tracing::warn!(%error, "cannot open the store for sensor metrics; trying again"),
         }
@@ -154,7 +154,7 @@ fn observe(found: &Found, meter: &Meter) {
 
 #[cfg(test)]
 mod tests {
-    use kelvin_store::{AlertSettings, Batch, Kind, Limits, Reading, Report};
+    use kelvin_store::{AlertSettings, Batch, Limits, Reading, Report, StoreConfig};
     use opentelemetry::metrics::MeterProvider as _;
 
     use super::*;
@@ -170,7 +170,7 @@ mod tests {
         };
         let alerts = AlertSettings { low: None, high: None, z_score: None };
         let meter = opentelemetry::metrics::noop::NoopMeterProvider::new().meter("test");
-        Opener::new(Kind::Memory, limits, alerts, &meter).unwrap().open().await.unwrap()
+        StoreFactory::new(StoreConfig::Memory, limits, alerts, &meter).unwrap().open().await.unwrap()
     }
 
     async fn send(store: &Store, ids: impl Iterator<Item = usize>) {

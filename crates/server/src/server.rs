@@ -8,7 +8,7 @@ use std::{
 use grpc_otel::{GrpcOtel, Methods, ServerLayer};
 use kelvin_app::health::{self, Health};
 use kelvin_credentials::Tokens;
-use kelvin_store::Opener;
+use kelvin_store::StoreFactory;
 use kelvin_telemetry::{Prometheus, Telemetry};
 use opentelemetry::{
     metrics::{Meter, MeterProvider as _},
@@ -37,7 +37,7 @@ pub struct Server {
     local_addr: SocketAddr,
     shared: Arc<Shared>,
     tokens: Option<Arc<Tokens>>,
-    opener: Opener,
+    factory: StoreFactory,
     valkey_files: Option<valkey::Reload>,
     meter: Meter,
     prometheus: Option<Prometheus>,
@@ -50,9 +50,9 @@ impl Server {
         let metrics = Arc::new(Metrics::new(&meter));
         let (tls, tokens) = files::load(&config)?;
         let (kind, valkey_files) = valkey::kind(&config)?;
-        let mut opener = Opener::new(kind, config.limits(), config.alerts(), &meter)?;
+        let mut factory = StoreFactory::new(kind, config.limits(), config.alerts(), &meter)?;
         if let Some(provider) = telemetry.tracer_provider() {
-            opener = opener.traced(provider.tracer("kelvin-store"));
+            factory = factory.traced(provider.tracer("kelvin-store"));
         }
 
         let workers = NonZeroUsize::new(config.workers).or_else(|| thread::available_parallelism().ok());
@@ -80,7 +80,7 @@ impl Server {
             local_addr,
             shared,
             tokens,
-            opener,
+            factory,
             valkey_files,
             meter,
             prometheus,
@@ -157,7 +157,7 @@ impl Server {
         }
         let sensors = self.shared.config.sensor_metrics;
         if sensors > 0 {
-            background.spawn(sensor_metrics::report(self.opener.clone(), sensors, self.meter.clone()));
+            background.spawn(sensor_metrics::report(self.factory.clone(), sensors, self.meter.clone()));
         }
         if let Some(tokens) = &self.tokens {
             background.spawn(tokens.watch(every, &self.meter));
@@ -175,9 +175,9 @@ impl Server {
             auxiliary_services.extend(builtin_services::reflection(max_message_size));
         }
         let start = |(index, listener)| {
-            let (opener, auxiliary_services, meter) =
-                (self.opener.clone(), auxiliary_services.clone(), self.meter.clone());
-            Worker { listener, opener, auxiliary_services, meter, shared: Arc::clone(&self.shared) }
+            let (factory, auxiliary_services, meter) =
+                (self.factory.clone(), auxiliary_services.clone(), self.meter.clone());
+            Worker { listener, factory, auxiliary_services, meter, shared: Arc::clone(&self.shared) }
                 .start(index)
         };
         self.listeners.into_iter().enumerate().map(start).collect()

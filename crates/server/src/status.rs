@@ -1,8 +1,8 @@
-//! What callers are told when a call does not end well.
+//! The status of a call that fails.
 
 use std::{collections::HashMap, fmt, time::Duration};
 
-use kelvin_store::{Refusal, StoreError};
+use kelvin_store::{RejectReason, StoreError};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -39,25 +39,27 @@ pub(crate) fn invalid_in_stream(invalid: Invalid, at: ReadingPosition) -> Status
 }
 
 /// The store is full for the only reading.
-pub(crate) fn refused(refusal: Refusal) -> Status {
-    let text = refusal_text(refusal);
-    let details = ErrorDetails::with_quota_failure_violation(refusal.label(), text);
+pub(crate) fn refused(reason: RejectReason) -> Status {
+    let text = reject_text(reason);
+    let details = ErrorDetails::with_quota_failure_violation(reason.label(), text);
     Status::with_error_details(Code::ResourceExhausted, text, details)
 }
 
 /// The store is full for a reading within a stream.
-pub(crate) fn refused_in_stream(refusal: Refusal, at: ReadingPosition) -> Status {
-    let text = refusal_text(refusal);
-    let mut details = ErrorDetails::with_quota_failure_violation(refusal.label(), text);
+pub(crate) fn refused_in_stream(reason: RejectReason, at: ReadingPosition) -> Status {
+    let text = reject_text(reason);
+    let mut details = ErrorDetails::with_quota_failure_violation(reason.label(), text);
     details.set_error_info("REFUSED_READING", DOMAIN, at.metadata());
     Status::with_error_details(Code::ResourceExhausted, format!("{at}: {text}"), details)
 }
 
 /// Why a valid reading is not stored.
-pub(crate) fn refusal_text(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::TooManySensors => "sensor limit reached (KELVIN_MAX_SENSORS)",
-        Refusal::Full => "as many readings as are allowed are held already, none of them of this sensor",
+pub(crate) fn reject_text(reason: RejectReason) -> &'static str {
+    match reason {
+        RejectReason::TooManySensors => "sensor limit reached (KELVIN_MAX_SENSORS)",
+        RejectReason::Full => {
+            "store limit reached, and the sensor has no older readings to evict (KELVIN_MAX_READINGS, KELVIN_STORE_MEMORY_LIMIT)"
+        }
     }
 }
 

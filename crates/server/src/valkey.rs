@@ -4,16 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use kelvin_app::SettingsError;
 use kelvin_credentials::{Role, SecretFiles, Secrets, StoreSecrets};
-use kelvin_store::{Acknowledge as Wanted, Credentials, Kind, TlsPem, ValkeySettings};
+use kelvin_store::{Credentials, StoreConfig, TlsPem, ValkeySettings};
 use opentelemetry::metrics::Meter;
 use tokio::sync::watch;
 
-use crate::config::{Acknowledge, Config, StoreKind};
+use crate::config::{Config, StoreKind};
 
 /// The kind of store that `config` asks for, and what keeps its files up to date.
-pub(crate) fn kind(config: &Config) -> Result<(Kind, Option<Reload>), SettingsError> {
+pub(crate) fn kind(config: &Config) -> Result<(StoreConfig, Option<Reload>), SettingsError> {
     if config.store == StoreKind::Memory {
-        return Ok((Kind::Memory, None));
+        return Ok((StoreConfig::Memory, None));
     }
     let secrets = StoreSecrets::load(SecretFiles {
         password: config.valkey_password_file.clone(),
@@ -32,15 +32,11 @@ pub(crate) fn kind(config: &Config) -> Result<(Kind, Option<Reload>), SettingsEr
         );
     }
     let (sender, credentials) = watch::channel(credentials(&secrets.current()));
-    let kind = Kind::Valkey(ValkeySettings {
+    let kind = StoreConfig::Valkey(ValkeySettings {
         addresses: config.valkey_address.clone(),
         cluster: config.valkey_cluster,
         username: config.valkey_username.clone(),
-        acknowledge: match config.valkey_acknowledge {
-            Acknowledge::Primary => Wanted::Primary,
-            Acknowledge::Replica => Wanted::Replica,
-            Acknowledge::Fsync => Wanted::Fsync,
-        },
+        acknowledge: config.valkey_acknowledge,
         prefix: ValkeySettings::PREFIX.to_owned(),
         partitions: ValkeySettings::PARTITIONS,
         timeout: config.valkey_timeout,
@@ -56,7 +52,7 @@ pub(crate) struct Reload {
 }
 
 impl Reload {
-    /// Looks at the files every `every`, for ever; counts `kelvin.reloads` with `meter`.
+    /// Checks the files every `every` until it is dropped; counts `kelvin.reloads` with `meter`.
     pub(crate) fn watch(self, every: Duration, meter: &Meter) -> impl Future<Output = ()> + Send + use<> {
         let meter = meter.clone();
         async move {

@@ -1,7 +1,7 @@
 use std::{net::TcpListener, sync::Arc, thread, time::Duration};
 
 use futures_util::FutureExt as _;
-use kelvin_store::Opener;
+use kelvin_store::StoreFactory;
 use kelvin_telemetry::observe_runtime;
 use opentelemetry::metrics::Meter;
 use tokio::{
@@ -24,7 +24,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A thread with a runtime and a listener of its own.
 pub(crate) struct Worker {
     pub(crate) listener: TcpListener,
-    pub(crate) opener: Opener,
+    pub(crate) factory: StoreFactory,
     pub(crate) auxiliary_services: Vec<AuxiliaryService>,
     pub(crate) meter: Meter,
     pub(crate) shared: Arc<Shared>,
@@ -32,9 +32,9 @@ pub(crate) struct Worker {
 
 /// A worker that has been started.
 pub(crate) struct Running {
-    /// Told when it serves, or why it cannot.
+    /// Receives whether it serves, or why it cannot.
     pub(crate) ready: oneshot::Receiver<Result<(), ServerError>>,
-    /// Told when it has ended; closed when it panicked.
+    /// Notified when it has ended; closed when it panicked.
     pub(crate) done: oneshot::Receiver<()>,
 }
 
@@ -90,9 +90,9 @@ impl Worker {
     }
 
     async fn open(self) -> Result<(TokioListener, Arc<Core>), ServerError> {
-        let Self { listener, opener, auxiliary_services, shared, .. } = self;
+        let Self { listener, factory, auxiliary_services, shared, .. } = self;
         let core = Core {
-            store: opener.open().await?,
+            store: factory.open().await?,
             metrics: Arc::clone(&shared.metrics),
             max_message_size: shared.config.max_message_size.0,
             max_clock_skew: shared.config.max_clock_skew,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use kelvin_store::{
-    AggregateQuery, AlertSettings, Batch, Kind, Limits, Opener, Query, Reading, Report, Store,
+    AggregateQuery, AlertSettings, Batch, Limits, Query, Reading, Report, Store, StoreConfig, StoreFactory,
 };
 use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 
@@ -60,8 +60,9 @@ async fn open(z_score: Option<f64>) -> Store {
     };
     let alerts = AlertSettings { low: Some(-40.0), high: Some(85.0), z_score };
     let meter = NoopMeterProvider::new().meter("speed");
-    let opener = Opener::new(Kind::Memory, limits, alerts, &meter).expect("the settings are valid");
-    opener.open().await.expect("memory opens")
+    let factory =
+        StoreFactory::new(StoreConfig::Memory, limits, alerts, &meter).expect("the settings are valid");
+    factory.open().await.expect("memory opens")
 }
 
 /// Each sensor in turn, with a little noise in tenths of a degree.

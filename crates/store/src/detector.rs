@@ -1,29 +1,31 @@
 //! Which readings begin or end an alert.
 //!
-//! A reading is compared with the limits and with what is usual for its sensor: the median of the sensor's newest
+//! A reading is compared with the limits, and with what is normal for its sensor: the median of the sensor's newest
 //! [`HISTORY`] readings, give or take the configured robust z-score times their median absolute deviation (MAD).
-//! Sorting is far dearer than storing, so what is usual is worked out once every [`REFRESH_INTERVAL`] readings and kept as an
-//! interval. A reading inside the kept interval costs two comparisons; one outside has it worked out anew (at most
-//! every [`RECHECK_INTERVAL`] readings) before it is called an outlier. An alert may thus miss a reading that a fresh interval
-//! would just exclude, and never calls out one that a fresh interval would include by more than [`RECHECK_INTERVAL`] readings'
-//! worth of drift.
 //!
-//! Only changes are told. An alert at a limit ends [`HYSTERESIS`] inside the limit, an outlier alert at half the
-//! z-score, so a sensor at the edge does not begin and end at every reading. After a lasting step the history fills
-//! with the new level and the alert ends by itself.
+//! Sorting the history for each reading would cost far more than storing it (O(n log n) against O(1)), so the interval
+//! of normal values is cached and refreshed once every [`REFRESH_INTERVAL`] readings: amortised, one comparison of two
+//! numbers and a sixty-fourth of a sort per reading. A reading outside the cached interval refreshes it first, at most
+//! every [`RECHECK_INTERVAL`] readings, since a sensor that drifts away would otherwise be sorted for each reading.
+//! What that costs in accuracy: an alert may miss a reading that a fresh interval would just exclude, and never reports
+//! one that a fresh interval would include by more than the drift of [`RECHECK_INTERVAL`] readings.
+//!
+//! Only changes are reported. An alert at a limit ends [`HYSTERESIS`] inside the limit, an outlier alert at half the
+//! z-score, so a sensor at the edge does not begin and end an alert with every reading. After a lasting step the history
+//! fills with the new level and the alert ends by itself.
 
 #[cfg(test)]
 mod tests;
 
 use crate::{Alert, AlertKind, AlertSettings};
 
-/// Readings that say what is usual.
+/// Readings that determine what is normal.
 pub(crate) const HISTORY: usize = 64;
-/// Fewer say nothing.
+/// Readings before the first outlier can be found.
 const MIN_HISTORY: u16 = 16;
-/// Readings between two looks at the history.
+/// Readings between two refreshes.
 const REFRESH_INTERVAL: u16 = 64;
-/// Readings between two looks at the history while readings fall outside.
+/// Readings between two refreshes while readings fall outside.
 const RECHECK_INTERVAL: u16 = 8;
 /// Degrees Celsius by which a limit must be left behind for its alert to end.
 const HYSTERESIS: f64 = 0.5;
@@ -31,11 +33,11 @@ const HYSTERESIS: f64 = 0.5;
 /// distribution. Iglewicz and Hoaglin, "How to Detect and Handle Outliers" (ASQC, 1993), who propose 0.6745 for the
 /// modified z-score, and to call out what exceeds 3.5.
 const MAD_PER_SIGMA: f64 = 0.6745;
-/// Degrees Celsius. A steadier history counts as this steady: usual sensors resolve 1/16 °C (DS18B20), and a MAD of
-/// nothing would make the smallest step infinitely far.
+/// Degrees Celsius. A history with a smaller MAD counts as having this one: common sensors resolve 1/16 °C (DS18B20), and
+/// a MAD of zero would make the smallest step infinitely far.
 const MIN_MAD: f64 = 0.0625;
 
-/// [`AlertSettings`] made ready for comparing.
+/// [`AlertSettings`] with infinite limits where there are none.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
     low: f64,
@@ -82,7 +84,7 @@ pub(crate) struct Detector {
     threshold: f64,
     /// Alerts begun so far.
     alerts: u32,
-    /// Readings until the history is looked at again.
+    /// Readings until the next refresh.
     until_refresh: u16,
     state: State,
 }
@@ -107,7 +109,7 @@ impl Detector {
             && max < rules.high.min(self.median + self.threshold)
     }
 
-    /// How many readings may be looked at before [`observe`](Self::observe) must be told.
+    /// Returns how many readings may be compared before [`observe`](Self::observe) must be called.
     pub(crate) fn until_refresh(&self) -> usize {
         self.until_refresh.into()
     }
@@ -120,17 +122,17 @@ impl Detector {
         }
     }
 
-    /// Takes up the history of a sensor anew, newest first.
+    /// Refreshes from a history that was read from the store, newest first.
     pub(crate) fn refresh_from(&mut self, rules: &Rules, history: impl Iterator<Item = f64>) {
         self.refresh(rules, history);
     }
 
-    /// The alert state as it is kept in a store.
+    /// Returns the alert state as a store keeps it.
     pub(crate) fn state(&self) -> u8 {
         self.state as u8
     }
 
-    /// Goes on from a state that was kept.
+    /// Continues from a state that was stored.
     pub(crate) fn resume(&mut self, state: u8) {
         let states = [State::Normal, State::Low, State::High, State::Outlier];
         self.state = *states.get(usize::from(state)).unwrap_or(&State::Normal);

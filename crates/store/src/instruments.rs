@@ -10,7 +10,7 @@ pub(crate) fn sensors(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGau
         .with_description("Sensors the store knows.")
 }
 
-pub(crate) fn held(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGauge<u64>, u64> {
+pub(crate) fn readings(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGauge<u64>, u64> {
     meter
         .u64_observable_gauge("kelvin.readings.stored")
         .with_unit("{reading}")
@@ -52,7 +52,7 @@ pub(crate) fn evicted(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableCou
         .with_description("Older readings that made room for newer ones, or went with an idle sensor.")
 }
 
-pub(crate) fn forgotten(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableCounter<u64>, u64> {
+pub(crate) fn expired_sensors(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableCounter<u64>, u64> {
     meter
         .u64_observable_counter("kelvin.sensors.expired")
         .with_unit("{sensor}")

@@ -10,9 +10,9 @@ use crate::{
     windows::Windows,
 };
 
-/// Which store, with its own settings.
+/// Which store, with the settings of its kind.
 #[derive(Debug, Clone)]
-pub enum Kind {
+pub enum StoreConfig {
     /// In the memory of this process.
     Memory,
     /// On Valkey, or Redis from version 7, shared with other processes.
@@ -21,7 +21,7 @@ pub enum Kind {
 
 /// Opens the same store for every runtime.
 #[derive(Debug, Clone)]
-pub struct Opener(Source);
+pub struct StoreFactory(Source);
 
 #[derive(Debug, Clone)]
 enum Source {
@@ -29,19 +29,24 @@ enum Source {
     Valkey(Arc<Valkey>),
 }
 
-impl Opener {
-    /// Checks the settings. Gauges about what is held are observed through `meter` from now on.
-    pub fn new(kind: Kind, limits: Limits, alerts: AlertSettings, meter: &Meter) -> Result<Self, StoreError> {
+impl StoreFactory {
+    /// Validates the settings and registers the gauges of the store with `meter`.
+    pub fn new(
+        config: StoreConfig,
+        limits: Limits,
+        alerts: AlertSettings,
+        meter: &Meter,
+    ) -> Result<Self, StoreError> {
         limits.check()?;
-        match kind {
-            Kind::Memory => Ok(Self(Source::Memory(Memory::new(limits, &alerts, meter)))),
-            Kind::Valkey(settings) => {
+        match config {
+            StoreConfig::Memory => Ok(Self(Source::Memory(Memory::new(limits, &alerts, meter)))),
+            StoreConfig::Valkey(settings) => {
                 Ok(Self(Source::Valkey(Arc::new(Valkey::new(settings, limits, &alerts, meter)?))))
             }
         }
     }
 
-    /// Makes spans for what a shared store does on behalf of sampled calls; memory makes none.
+    /// Makes a shared store create spans for what it does on behalf of sampled calls; the memory store creates none.
     #[must_use]
     pub fn traced(self, tracer: impl ObjectSafeTracer + Send + Sync + 'static) -> Self {
         if let Source::Valkey(valkey) = &self.0 {
@@ -50,7 +55,7 @@ impl Opener {
         self
     }
 
-    /// A store for the runtime this is called on.
+    /// Opens a store for the current runtime.
     pub async fn open(&self) -> Result<Store, StoreError> {
         match &self.0 {
             Source::Memory(memory) => Ok(Store(Handle::Memory(Arc::clone(memory)))),
@@ -72,9 +77,9 @@ enum Handle {
 impl Store {
     /// Stores the readings in order of arrival and reports into `report`, which is cleared first.
     ///
-    /// Readings may come out of order and twice: they are kept and counted as they arrive, and the last to arrive is
-    /// the sensor's last reading. After an error `report.stored` says how many at the beginning of the batch are known
-    /// to be stored; of the others it is unknown.
+    /// Readings may arrive out of order or twice: they are kept and counted as they arrive, and the last to arrive is
+    /// the sensor's last reading. After an error `report.stored` is the number of readings at the beginning of the batch
+    /// that are known to be stored; of the others it is unknown.
     pub async fn append(&self, batch: &Batch, report: &mut Report) -> Result<(), StoreError> {
         match &self.0 {
             Handle::Memory(memory) => {
@@ -85,20 +90,18 @@ impl Store {
         }
     }
 
-    /// Reads what is stored of a sensor; of an unknown one that is nothing.
+    /// Reads what is stored of a sensor: nothing if it is unknown.
     pub async fn read(&self, sensor_id: &str, query: Query) -> Result<Reader, StoreError> {
         match &self.0 {
             Handle::Memory(memory) => {
                 Ok(Reader(Inner::Memory(MemoryReader::new(memory, sensor_id, &query).await)))
             }
-            Handle::Valkey(valkey) => {
-                Ok(Reader(Inner::Valkey(ValkeyReader::new(valkey, sensor_id, &query).await?)))
-            }
+            Handle::Valkey(valkey) => Ok(Reader(Inner::Valkey(valkey.read(sensor_id, &query).await?))),
         }
     }
 
-    /// Gives what is new of a sensor, and of what is held already all from the sequence number `from` on. The first
-    /// reading since the sensor was first seen has 1. A number that is not given yet stands for the next one.
+    /// Follows a sensor from the sequence number `from` on, which may be one that is already stored. The first reading
+    /// since the sensor was first seen has number 1; a number in the future stands for the next one.
     pub async fn watch(&self, sensor_id: &str, from: u64) -> Result<Watch, StoreError> {
         let query = Query { follow: true, ..Query::default() };
         let mut reader = self.read(sensor_id, query).await?;
@@ -109,7 +112,7 @@ impl Store {
         Ok(Watch { reader, readings: Vec::new() })
     }
 
-    /// Sums up what is stored of a sensor in windows of time; of an unknown one there are none.
+    /// Aggregates what is stored of a sensor in windows of time; an unknown sensor has none.
     pub async fn aggregate(&self, sensor_id: &str, query: &AggregateQuery) -> Result<Aggregate, StoreError> {
         let AggregateQuery { since, until, step } = *query;
         let mut windows = Windows::new(step);
@@ -145,7 +148,7 @@ impl Store {
         }
     }
 
-    /// Whether this process reports what the store holds: of the processes that share one, one does.
+    /// Returns whether this process reports what the store holds. One of the processes that share a store does.
     #[must_use]
     pub fn is_reporter(&self) -> bool {
         match &self.0 {
@@ -163,7 +166,7 @@ impl Store {
     }
 }
 
-/// Gives back the readings of one sensor in order of arrival.
+/// Reads one sensor in order of arrival.
 #[derive(Debug)]
 pub struct Reader(Inner);
 
@@ -174,8 +177,8 @@ enum Inner {
 }
 
 impl Reader {
-    /// Puts the next readings behind those in `out`; false when there are no more. With [`Query::follow`] it waits
-    /// for new ones instead.
+    /// Appends the next readings to `out`; returns false when there are no more. With [`Query::follow`] it waits for new
+    /// ones instead.
     pub async fn next(&mut self, out: &mut Vec<Reading>) -> Result<bool, StoreError> {
         match &mut self.0 {
             Inner::Memory(reader) => Ok(reader.next(out).await),
@@ -183,7 +186,7 @@ impl Reader {
         }
     }
 
-    /// How many readings went to make room before this reader came to them, whether its query wanted them or not.
+    /// How many readings were evicted before this reader reached them, whether its query wanted them or not.
     #[must_use]
     pub fn missed(&self) -> u64 {
         match &self.0 {
@@ -193,7 +196,7 @@ impl Reader {
     }
 }
 
-/// Gives the readings of one sensor with their sequence numbers as they arrive.
+/// Follows one sensor with sequence numbers.
 #[derive(Debug)]
 pub struct Watch {
     reader: Reader,
@@ -201,8 +204,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Waits until there are readings and puts them behind those in `out`. No number is missing but of readings that
-    /// went to make room first. A sensor that was forgotten and comes back begins anew with 1.
+    /// Waits for readings and appends them to `out`. Numbers are missing only where readings were evicted first. A
+    /// sensor that expired and comes back starts again with 1.
     pub async fn next(&mut self, out: &mut Vec<(u64, Reading)>) -> Result<(), StoreError> {
         self.readings.clear();
         self.reader.next(&mut self.readings).await?;

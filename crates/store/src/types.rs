@@ -17,12 +17,12 @@ pub struct Reading {
 pub struct Limits {
     /// Readings held per sensor; the oldest go first.
     pub readings_per_sensor: usize,
-    /// Sensors held; readings of further ones are refused.
+    /// Sensors held; readings of further ones are rejected.
     pub sensors: usize,
-    /// Readings held in all; a sensor's own oldest go first, and a sensor that holds none is refused.
+    /// Readings held in all; a sensor's own oldest go first, and a sensor that holds none is rejected.
     pub readings: usize,
     /// Bytes that the memory store allocates for sensors and their readings, about; the oldest block of readings of the
-    /// sensor that writes goes first, and new sensors are refused. Without effect on a shared store.
+    /// sensor that writes goes first, and new sensors are rejected. Without effect on a shared store.
     pub memory: usize,
     /// A sensor that sends nothing for so long expires.
     pub idle: Duration,
@@ -47,15 +47,15 @@ pub enum Outcome {
     /// It is stored, and perhaps an alert began or ended with it.
     Stored(Option<Alert>),
     /// It is not stored, and will not be if it is sent again now.
-    Refused(Refusal),
+    Rejected(RejectReason),
 }
 
 /// Why a valid reading was not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// As many sensors as are allowed are held already.
+pub enum RejectReason {
+    /// The limit for sensors is reached.
     TooManySensors,
-    /// As many readings as are allowed are held already, none of them of this sensor.
+    /// The limit for readings or memory is reached, and the sensor has none that could be evicted.
     Full,
 }
 
@@ -93,10 +93,10 @@ pub enum AlertKind {
 pub struct Report {
     /// How many readings are stored.
     pub stored: usize,
-    /// How many older readings went to make room.
+    /// How many older readings were evicted.
     pub evicted: usize,
     /// What was not stored, by index in the batch, ascending.
-    pub refused: Vec<(usize, Refusal)>,
+    pub rejected: Vec<(usize, RejectReason)>,
     /// What began or ended an alert, by index in the batch, ascending.
     pub alerts: Vec<(usize, Alert)>,
 }
@@ -209,19 +209,19 @@ pub enum StoreError {
 }
 
 impl Report {
-    /// Forgets all and keeps the room it had.
+    /// Clears it and keeps its allocations.
     pub fn clear(&mut self) {
         self.stored = 0;
         self.evicted = 0;
-        self.refused.clear();
+        self.rejected.clear();
         self.alerts.clear();
     }
 
     /// What came of the reading at `index`. Cheap when asked in ascending order of few events.
     #[must_use]
     pub fn outcome(&self, index: usize) -> Outcome {
-        if let Ok(at) = self.refused.binary_search_by_key(&index, |(at, _)| *at) {
-            return Outcome::Refused(self.refused[at].1);
+        if let Ok(at) = self.rejected.binary_search_by_key(&index, |(at, _)| *at) {
+            return Outcome::Rejected(self.rejected[at].1);
         }
         let alert = self.alerts.binary_search_by_key(&index, |(at, _)| *at);
         Outcome::Stored(alert.ok().map(|at| self.alerts[at].1.clone()))
@@ -272,7 +272,7 @@ impl fmt::Display for Alert {
     }
 }
 
-impl Refusal {
+impl RejectReason {
     /// A word for a metric label.
     #[must_use]
     pub fn label(self) -> &'static str {

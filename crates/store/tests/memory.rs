@@ -9,7 +9,8 @@ use std::{
 
 use futures_util::FutureExt as _;
 use kelvin_store::{
-    AggregateQuery, AlertSettings, Batch, Kind, Limits, Opener, Query, Reading, Refusal, Report, Store,
+    AggregateQuery, AlertSettings, Batch, Limits, Query, Reading, RejectReason, Report, Store, StoreConfig,
+    StoreFactory,
 };
 use opentelemetry::metrics::{MeterProvider as _, noop::NoopMeterProvider};
 use proptest::{collection::vec, prelude::*};
@@ -27,8 +28,9 @@ fn limits() -> Limits {
 
 fn open(limits: Limits, alerts: AlertSettings) -> Store {
     let meter = NoopMeterProvider::new().meter("test");
-    let opener = Opener::new(Kind::Memory, limits, alerts, &meter).expect("the settings are valid");
-    opener.open().now_or_never().expect("memory does not wait").expect("the store opens")
+    let factory =
+        StoreFactory::new(StoreConfig::Memory, limits, alerts, &meter).expect("the settings are valid");
+    factory.open().now_or_never().expect("memory does not wait").expect("the store opens")
 }
 
 fn quiet() -> AlertSettings {
@@ -63,17 +65,17 @@ fn batches_of_full_sensors_leave_room_to_others() {
             let (store, stop) = (&store, &stop);
             scope.spawn(move || {
                 while !stop.load(Relaxed) {
-                    assert_eq!(append(store, batch(sensor)).refused, []);
+                    assert_eq!(append(store, batch(sensor)).rejected, []);
                 }
             });
         }
-        let new = (0..1500).map(|at| append(&store, [(format!("new-{at}"), 20.0, 0)]).refused.len());
+        let new = (0..1500).map(|at| append(&store, [(format!("new-{at}"), 20.0, 0)]).rejected.len());
         let refused: usize = new.sum();
         stop.store(true, Relaxed);
         refused
     });
     assert_eq!(refused, 0, "there is room for exactly as many");
-    assert_eq!(append(&store, [("one too many".to_owned(), 20.0, 0)]).refused, [(0, Refusal::Full)]);
+    assert_eq!(append(&store, [("one too many".to_owned(), 20.0, 0)]).rejected, [(0, RejectReason::Full)]);
 }
 
 #[test]
@@ -93,8 +95,8 @@ fn memory_limit_evicts_the_oldest_of_the_sensor_that_writes() {
     assert!((4000..9000).contains(&kept), "{kept} readings in 64 KiB");
     // Whoever holds something is still stored; new sensors are refused before the limit is passed by much.
     let refused: Vec<_> =
-        (0..100).flat_map(|at| append(&store, [(format!("new-{at}"), 1.0, 0)]).refused).collect();
-    assert!(refused.len() > 90 && refused.iter().all(|(_, reason)| *reason == Refusal::Full));
+        (0..100).flat_map(|at| append(&store, [(format!("new-{at}"), 1.0, 0)]).rejected).collect();
+    assert!(refused.len() > 90 && refused.iter().all(|(_, reason)| *reason == RejectReason::Full));
     assert_eq!(append(&store, [("still".to_owned(), 21.0, 2000)]).stored, 1);
 }
 
@@ -103,7 +105,7 @@ fn sensors_without_a_block_stay_within_the_memory_limit() {
     let store = open(Limits { memory: 32 * 1024, ..limits() }, quiet());
     for at in 0..200 {
         let report = append(&store, (0..200).map(|sensor| (format!("sensor-{sensor}"), fastrand::f64(), at)));
-        assert_eq!(report.stored + report.refused.len(), 200);
+        assert_eq!(report.stored + report.rejected.len(), 200);
     }
     let sensors = (0..200).filter(|sensor| held(&store, &format!("sensor-{sensor}")) > 0).count();
     assert!((20..100).contains(&sensors), "{sensors} sensors in 32 KiB");

@@ -36,7 +36,7 @@ pub(super) async fn send_single_reading(core: Arc<Core>, body: impl RequestBody)
     let stored = core.append(&batch, &mut report).await;
     stored.map_err(|error| status::store_error(&error, Some(report.stored as u64)))?;
     match report.outcome(0) {
-        Outcome::Refused(refusal) => Err(status::refused(refusal)),
+        Outcome::Rejected(refusal) => Err(status::refused(refusal)),
         Outcome::Stored(None) if report.evicted == 0 => Ok(framed(STORED)),
         Outcome::Stored(alert) => {
             Ok(message(&Ack { message: text(report.evicted, alert), accepted: Some(1) }))

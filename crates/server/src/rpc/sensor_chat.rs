@@ -13,7 +13,7 @@ use super::{
 use crate::{
     lifetime::{EndReason, Lifetime},
     metrics::StreamMethod,
-    status::refusal_text,
+    status::reject_text,
     validate::Invalid,
     wire::{Reply, RequestBody, ResponseWriter, stream, trailers},
 };
@@ -71,7 +71,7 @@ struct Responder<'a> {
 impl Responder<'_> {
     /// In the order of the readings.
     async fn acknowledge(&mut self, batch: &Batch, invalid: &[(usize, Invalid)], report: &Report) {
-        let uneventful = report.refused.is_empty() && report.alerts.is_empty();
+        let uneventful = report.rejected.is_empty() && report.alerts.is_empty();
         let mut invalid = invalid.iter().peekable();
         for index in 0..batch.len() {
             while let Some((_, invalid)) = invalid.next_if(|(before, _)| *before == index) {
@@ -86,8 +86,8 @@ impl Responder<'_> {
                     self.accepted += 1;
                     self.send(Severity::Alert, alert.to_string()).await;
                 }
-                Outcome::Refused(refusal) => {
-                    self.send(Severity::Rejected, refusal_text(refusal).to_owned()).await;
+                Outcome::Rejected(refusal) => {
+                    self.send(Severity::Rejected, reject_text(refusal).to_owned()).await;
                 }
             }
         }

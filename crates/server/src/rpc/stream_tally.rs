@@ -65,7 +65,7 @@ impl StreamTally {
 
     /// The status for a batch of which not all is stored.
     pub(super) fn refused(&mut self, batch: &Batch) -> Option<Status> {
-        let (index, refusal) = *self.report.refused.first()?;
+        let (index, refusal) = *self.report.rejected.first()?;
         self.logged = true;
         let index = self.received - (batch.len() - index) as u64;
         Some(status::refused_in_stream(refusal, ReadingPosition { index, stored: self.stored }))

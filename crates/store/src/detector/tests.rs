@@ -46,26 +46,26 @@ proptest! {
 }
 
 #[test]
-fn a_limit_is_told_when_crossed_and_when_left_behind() {
+fn limit_alert_begins_when_crossed_and_ends_inside() {
     let alerts = run(&limits(), &[39.0, 40.0, 45.0, 39.8, 40.1, 39.4, 20.0, -1.0, -2.0, 0.6]);
-    let told: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.label(), alert.began)).collect();
-    assert_eq!(told, [(1, "high", true), (5, "high", false), (7, "low", true), (9, "low", false)]);
+    let changes: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.label(), alert.began)).collect();
+    assert_eq!(changes, [(1, "high", true), (5, "high", false), (7, "low", true), (9, "low", false)]);
 }
 
 #[test]
 fn from_one_limit_to_the_other_the_second_begins() {
     let alerts = run(&limits(), &[41.0, -1.0, 20.0]);
-    let told: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.label(), alert.began)).collect();
-    assert_eq!(told, [(0, "high", true), (1, "low", true), (2, "low", false)]);
+    let changes: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.label(), alert.began)).collect();
+    assert_eq!(changes, [(0, "high", true), (1, "low", true), (2, "low", false)]);
 }
 
 #[test]
-fn an_outlier_is_told_with_its_numbers() {
+fn outlier_alert_has_its_numbers() {
     let mut temperatures = usual(40);
     temperatures.extend([25.0, 25.1, 20.0]);
     let alerts = run(&outliers(), &temperatures);
-    let told: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.began)).collect();
-    assert_eq!(told, [(40, true), (42, false)]);
+    let changes: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.began)).collect();
+    assert_eq!(changes, [(40, true), (42, false)]);
     let AlertKind::Outlier { z_score, median, mad } = alerts[0].1.kind else { panic!("{alerts:?}") };
     assert!((median - 20.0).abs() < 1e-9 && (mad - 0.1).abs() < 1e-9);
     assert!((z_score - 0.6745 * 5.0 / 0.1).abs() < 1e-6, "{z_score}");
@@ -82,17 +82,17 @@ fn too_little_history_calls_nothing_out() {
 fn a_constant_history_forgives_small_steps() {
     let mut temperatures = vec![20.0; HISTORY];
     temperatures.extend([20.2, 20.0, 20.5]);
-    let told: Vec<_> = run(&outliers(), &temperatures).iter().map(|(at, _)| *at).collect();
-    assert_eq!(told, [HISTORY + 2]);
+    let changes: Vec<_> = run(&outliers(), &temperatures).iter().map(|(at, _)| *at).collect();
+    assert_eq!(changes, [HISTORY + 2]);
 }
 
 #[test]
-fn a_lasting_step_is_told_once_and_becomes_usual() {
+fn lasting_step_alerts_once_and_becomes_normal() {
     let mut temperatures = usual(64);
     temperatures.extend(usual(200).iter().map(|value| value + 10.0));
-    let told: Vec<_> =
+    let changes: Vec<_> =
         run(&outliers(), &temperatures).iter().map(|(at, alert)| (*at >= 64, alert.began)).collect();
-    assert_eq!(told, [(true, true), (true, false)]);
+    assert_eq!(changes, [(true, true), (true, false)]);
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub(super) fn observe(memory: &Arc<Memory>, meter: &Meter) {
     instruments::sensors(meter)
         .with_callback(with(|counts, instrument| instrument.observe(counts.sensors, &[MEMORY()])))
         .build();
-    instruments::held(meter)
+    instruments::readings(meter)
         .with_callback(with(|counts, instrument| instrument.observe(counts.readings, &[MEMORY()])))
         .build();
     instruments::evicted(meter)
@@ -68,7 +68,7 @@ pub(super) fn observe(memory: &Arc<Memory>, meter: &Meter) {
             instrument.observe(counts.expired, &[MEMORY(), KeyValue::new("reason", "idle")]);
         }))
         .build();
-    instruments::forgotten(meter)
+    instruments::expired_sensors(meter)
         .with_callback(with(|counts, instrument| instrument.observe(counts.expired_sensors, &[MEMORY()])))
         .build();
     observe_limits(memory, meter);

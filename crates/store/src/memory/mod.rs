@@ -95,7 +95,7 @@ impl Memory {
             }
         });
         drop(room);
-        report.refused.sort_unstable_by_key(|(place, _)| *place);
+        report.rejected.sort_unstable_by_key(|(place, _)| *place);
         report.alerts.sort_unstable_by_key(|(place, _)| *place);
         timing.stop("append");
     }

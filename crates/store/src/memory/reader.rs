@@ -84,9 +84,9 @@ impl MemoryReader {
         loop {
             let follow = self.follow.clone();
             // Registered before looking, so that no notification in between is lost.
-            let mut news = follow.as_deref().map(|follow| Box::pin(follow.notified()));
-            if let Some(news) = &mut news {
-                news.as_mut().enable();
+            let mut notified = follow.as_deref().map(|follow| Box::pin(follow.notified()));
+            if let Some(notified) = &mut notified {
+                notified.as_mut().enable();
             }
             match self.step(out) {
                 Step::Read => {
@@ -95,8 +95,8 @@ impl MemoryReader {
                     return true;
                 }
                 Step::Looked => yield_now().await,
-                Step::End => match news {
-                    Some(news) => news.await,
+                Step::End => match notified {
+                    Some(notified) => notified.await,
                     None => return false,
                 },
             }

@@ -8,7 +8,7 @@ use super::{
     quota::{MemoryUse, Quota, Reservation},
     sensor::{Run, Sensor},
 };
-use crate::{Limits, Reading, Refusal, Report, Stats, detector::Rules};
+use crate::{Limits, Reading, RejectReason, Report, Stats, detector::Rules};
 
 /// A place in the table: tables are half to seven eighths full, and a place has a control byte.
 const SLOT: usize = (size_of::<Slot>() + 1) * 3 / 2;
@@ -96,7 +96,7 @@ impl Shard {
             Entry::Occupied(slot) => slot,
             Entry::Vacant(vacant) => {
                 if let Err(reason) = shared.admit(room) {
-                    report.refused.extend(run.places.iter().map(|&place| (place as usize, reason)));
+                    report.rejected.extend(run.places.iter().map(|&place| (place as usize, reason)));
                     return;
                 }
                 self.generations = self.generations.wrapping_add(1);
@@ -137,11 +137,11 @@ impl Shard {
 
 impl Shared {
     /// Takes a place for a new sensor, if there is room for it and at least one reading.
-    fn admit(&self, room: &mut Reservation<'_>) -> Result<(), Refusal> {
+    fn admit(&self, room: &mut Reservation<'_>) -> Result<(), RejectReason> {
         if !self.memory.fits(NEW_SENSOR) || room.is_exhausted() {
-            Err(Refusal::Full)
+            Err(RejectReason::Full)
         } else if self.sensors.take(1) == 0 {
-            Err(Refusal::TooManySensors)
+            Err(RejectReason::TooManySensors)
         } else {
             Ok(())
         }

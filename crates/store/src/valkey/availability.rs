@@ -1,33 +1,32 @@
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-/// A store that failed counts as away until nothing has failed for so long: of its nodes, or of reading and writing,
-/// one may work while another does not.
-const QUIET: Duration = Duration::from_secs(2);
+use parking_lot::Mutex;
+
+/// A store that failed counts as unavailable until nothing has failed for so long: one of its nodes, or reading, may
+/// work while another, or writing, does not, and the log would alternate.
+const RECOVERED_AFTER: Duration = Duration::from_secs(2);
 
 /// Whether the store answers. Each change is logged once.
 #[derive(Debug)]
 pub(super) struct Availability {
     up: AtomicBool,
-    begun: Instant,
-    /// When something failed last, in milliseconds since then.
+    opened: Instant,
+    /// When something failed last, in milliseconds since it was opened.
     failed: AtomicU64,
-    /// Why it is away, as it was told last.
-    told: Mutex<String>,
+    /// The error that was logged last.
+    last_reported: Mutex<String>,
 }
 
 impl Default for Availability {
     fn default() -> Self {
         Self {
             up: AtomicBool::new(true),
-            begun: Instant::now(),
+            opened: Instant::now(),
             failed: AtomicU64::new(0),
-            told: Mutex::default(),
+            last_reported: Mutex::default(),
         }
     }
 }
@@ -37,44 +36,40 @@ impl Availability {
         self.up.load(Relaxed)
     }
 
-    /// Something was asked of the store, and this is why it failed, if it did.
+    /// Notes that a command succeeded, or why it failed.
     pub(super) fn note(&self, failure: Option<&str>) {
         match failure {
             Some(error) => {
                 self.failed.store(self.now(), Relaxed);
                 if self.is_up() {
-                    let mut told = self.told();
+                    let mut last_reported = self.last_reported.lock();
                     if self.up.swap(false, Relaxed) {
                         tracing::error!(%error, "the store is unavailable; calls that need it fail");
-                        error.clone_into(&mut told);
+                        error.clone_into(&mut last_reported);
                     }
                 }
             }
             None if self.is_up() => {}
             None => {
-                let quiet = self.now().saturating_sub(self.failed.load(Relaxed));
-                if u128::from(quiet) >= QUIET.as_millis() && !self.up.swap(true, Relaxed) {
+                let since_failure = self.now().saturating_sub(self.failed.load(Relaxed));
+                if u128::from(since_failure) >= RECOVERED_AFTER.as_millis() && !self.up.swap(true, Relaxed) {
                     tracing::info!("the store is available again");
                 }
             }
         }
     }
 
-    /// What is there cannot be used: that is told too if the store was away before.
-    pub(super) fn note_unfit(&self, why: &str) {
+    /// Notes that the store is reachable and incompatible, which is logged also if it was unreachable before.
+    pub(super) fn note_incompatible(&self, why: &str) {
         self.note(Some(why));
-        let mut told = self.told();
-        if *told != why {
-            tracing::error!(error = why, "the store is there and cannot be used; calls that need it fail");
-            why.clone_into(&mut told);
+        let mut last_reported = self.last_reported.lock();
+        if *last_reported != why {
+            tracing::error!(error = why, "the store is reachable but incompatible; calls that need it fail");
+            why.clone_into(&mut last_reported);
         }
     }
 
-    fn told(&self) -> MutexGuard<'_, String> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn now(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -1,7 +1,7 @@
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use opentelemetry::{
@@ -11,39 +11,16 @@ use opentelemetry::{
 use redis::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Shared, check, flush, nodes::Nodes};
+use super::{
+    cluster::Nodes,
+    shared::{LEASE, NodeMemory, Shared, StoreTotals},
+    value::{info, info_field},
+    write,
+};
 use crate::instruments;
 
-/// How often the partitions are counted, by one server.
-const EVERY: Duration = Duration::from_secs(5);
-/// The server that counts has the right to for so long.
-const LEASE: Duration = Duration::from_secs(15);
-
-/// What the whole store holds, known to the server that counts.
-#[derive(Debug, Default)]
-pub(super) struct Held(Mutex<Option<(Instant, Totals)>>);
-
-/// What was counted.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Totals {
-    sensors: u64,
-    readings: u64,
-    fullest: Option<NodeMemory>,
-}
-
-/// Bytes that a node uses, and how many it may: 0 for no limit.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct NodeMemory {
-    used: u64,
-    limit: u64,
-}
-
-impl Held {
-    pub(super) fn get(&self) -> Option<Totals> {
-        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.filter(|(when, ..)| when.elapsed() < LEASE).map(|(_, totals)| totals)
-    }
-}
+/// How often the server that holds the lease counts the partitions.
+const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Counters are this server's own. What the shared store holds is reported by the one server that holds the lease, so
 /// that a sum over servers counts it once.
@@ -58,15 +35,15 @@ pub(super) fn observe(shared: &Arc<Shared>, meter: &Meter) {
     };
     instruments::sensors(meter)
         .with_callback(with(|shared, instrument| {
-            if let Some(held) = shared.held.get() {
-                instrument.observe(held.sensors, &[VALKEY()]);
+            if let Some(totals) = shared.totals.get() {
+                instrument.observe(totals.sensors, &[VALKEY()]);
             }
         }))
         .build();
-    instruments::held(meter)
+    instruments::readings(meter)
         .with_callback(with(|shared, instrument| {
-            if let Some(held) = shared.held.get() {
-                instrument.observe(held.readings, &[VALKEY()]);
+            if let Some(totals) = shared.totals.get() {
+                instrument.observe(totals.readings, &[VALKEY()]);
             }
         }))
         .build();
@@ -82,14 +59,15 @@ pub(super) fn observe(shared: &Arc<Shared>, meter: &Meter) {
         .build();
     instruments::memory_usage(meter)
         .with_callback(with(|shared, instrument| {
-            if let Some(node) = shared.held.get().and_then(|held| held.fullest) {
+            if let Some(node) = shared.totals.get().and_then(|totals| totals.fullest) {
                 instrument.observe(node.used, &[VALKEY()]);
             }
         }))
         .build();
     instruments::memory_limit(meter)
         .with_callback(with(|shared, instrument| {
-            if let Some(node) = shared.held.get().and_then(|held| held.fullest).filter(|node| node.limit > 0)
+            if let Some(node) =
+                shared.totals.get().and_then(|totals| totals.fullest).filter(|node| node.limit > 0)
             {
                 instrument.observe(node.limit, &[VALKEY()]);
             }
@@ -99,12 +77,15 @@ pub(super) fn observe(shared: &Arc<Shared>, meter: &Meter) {
         .with_callback(with(|shared, instrument| {
             let counters = &shared.counters;
             instrument.observe(counters.evicted.load(Relaxed), &[VALKEY(), KeyValue::new("reason", "full")]);
-            instrument.observe(counters.expired.load(Relaxed), &[VALKEY(), KeyValue::new("reason", "idle")]);
+            instrument.observe(
+                counters.expired_readings.load(Relaxed),
+                &[VALKEY(), KeyValue::new("reason", "idle")],
+            );
         }))
         .build();
-    instruments::forgotten(meter)
+    instruments::expired_sensors(meter)
         .with_callback(with(|shared, instrument| {
-            instrument.observe(shared.counters.forgotten.load(Relaxed), &[VALKEY()]);
+            instrument.observe(shared.counters.expired_sensors.load(Relaxed), &[VALKEY()]);
         }))
         .build();
     instruments::up(meter)
@@ -116,57 +97,50 @@ pub(super) fn observe(shared: &Arc<Shared>, meter: &Meter) {
 
 const VALKEY: fn() -> KeyValue = || KeyValue::new("kelvin.store", "valkey");
 
-/// Counts for ever, while this server holds the lease; idle sensors of partitions that get no readings are forgotten
-/// with it.
-pub(super) async fn count(shared: Arc<Shared>, nodes: Arc<Nodes>) {
+/// Counts what all partitions hold while this server holds the lease. Counting also expires the idle sensors of
+/// partitions that get no readings.
+pub(super) async fn report_totals(shared: Arc<Shared>, nodes: Arc<Nodes>) {
     let me = format!("{:016x}", fastrand::u64(..));
-    let mut ticks = interval(EVERY);
+    let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let counts = check::layout(&nodes).await.is_ok() && leads(&shared, &nodes, &me).await;
-        let held = if counts { total(&shared, &nodes).await } else { None };
-        let held = held.map(|totals| (Instant::now(), totals));
-        *shared.held.0.lock().unwrap_or_else(PoisonError::into_inner) = held;
+        let reports = nodes.ensure_layout().await.is_ok() && is_reporter(&shared, &nodes, &me).await;
+        shared.totals.set(if reports { count(&shared, &nodes).await } else { None });
     }
 }
 
-async fn leads(shared: &Shared, nodes: &Nodes, me: &str) -> bool {
+/// Takes or renews the lease. `SET NX` before `GET`, so that of servers that start together one gets it.
+async fn is_reporter(shared: &Shared, nodes: &Nodes, me: &str) -> bool {
     let partition = &shared.keys.all()[0];
     let key = partition.other("counts");
     let lease = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
     let mut pipeline = redis::pipe();
     pipeline.cmd("SET").arg(&key).arg(me).arg("NX").arg("PX").arg(lease);
     pipeline.cmd("GET").arg(&key);
-    let answer = nodes.query(partition.slot, "SET", &pipeline).await;
+    let answer = nodes.execute_retrying(partition.slot, "SET", &pipeline).await;
     let mine = matches!(answer.as_deref(), Ok([_, Value::BulkString(holder)]) if holder == me.as_bytes());
     if mine {
         let mut renew = redis::pipe();
         renew.cmd("PEXPIRE").arg(&key).arg(lease);
-        // Without it the lease runs out, and someone counts all the same.
-        let _ = nodes.query(partition.slot, "PEXPIRE", &renew).await;
+        // If that fails the lease runs out and another server takes it.
+        let _ = nodes.execute_retrying(partition.slot, "PEXPIRE", &renew).await;
     }
     mine
 }
 
-async fn total(shared: &Shared, nodes: &Nodes) -> Option<Totals> {
-    let mut all = Totals::default();
-    for (number, partition) in shared.keys.all().iter().enumerate() {
-        let mut pipeline = redis::pipe();
-        let part = flush::Part { partition: number, items: Vec::new() };
-        pipeline.add_command(flush::append(shared, &[part], &[]));
-        let answer = nodes.query(partition.slot, "EVALSHA", &pipeline).await.ok()?;
-        let Some(Value::BulkString(bytes)) = answer.first() else { return None };
-        let totals = flush::totals(&mut &bytes[..])?;
+async fn count(shared: &Shared, nodes: &Nodes) -> Option<StoreTotals> {
+    let mut all = StoreTotals::default();
+    for partition in 0..shared.keys.all().len() {
+        let totals = write::count_partition(shared, nodes, partition).await?;
         all.sensors += totals.sensors;
         all.readings += totals.readings;
-        shared.counters.gone(&totals);
     }
     all.fullest = fullest(shared, nodes).await;
     Some(all)
 }
 
-/// The primary that has the least part of its memory left; none where the user may not ask.
+/// Returns the memory of the primary that has the smallest share of it left; none where an ACL hides `INFO`.
 async fn fullest(shared: &Shared, nodes: &Nodes) -> Option<NodeMemory> {
     let mut asked = HashSet::new();
     let mut fullest: Option<NodeMemory> = None;
@@ -176,8 +150,8 @@ async fn fullest(shared: &Shared, nodes: &Nodes) -> Option<NodeMemory> {
         }
         let mut pipeline = redis::pipe();
         pipeline.cmd("INFO").arg("memory");
-        let answer = nodes.query(partition.slot, "INFO", &pipeline).await.ok()?;
-        let memory = NodeMemory::read(check::info(answer.first()?))?;
+        let answer = nodes.execute_retrying(partition.slot, "INFO", &pipeline).await.ok()?;
+        let memory = NodeMemory::read(info(answer.first()?))?;
         if fullest.is_none_or(|other| memory.is_fuller(other)) {
             fullest = Some(memory);
         }
@@ -187,20 +161,8 @@ async fn fullest(shared: &Shared, nodes: &Nodes) -> Option<NodeMemory> {
 
 impl NodeMemory {
     fn read(info: &str) -> Option<Self> {
-        let number = |name| check::field(info, name)?.parse().ok();
+        let number = |name| info_field(info, name)?.parse().ok();
         Some(Self { used: number("used_memory")?, limit: number("maxmemory")? })
-    }
-
-    /// By the share of the limit. A node without one is less full than any other.
-    fn is_fuller(self, other: Self) -> bool {
-        match (self.limit, other.limit) {
-            (0, 0) => self.used > other.used,
-            (0, _) => false,
-            (_, 0) => true,
-            (limit, other_limit) => {
-                u128::from(self.used) * u128::from(other_limit) > u128::from(other.used) * u128::from(limit)
-            }
-        }
     }
 }
 

@@ -27,7 +27,7 @@ impl Keys {
         Self { partitions }
     }
 
-    /// The number of the partition a sensor falls into. Never changes: it says where the data is.
+    /// Returns the partition of a sensor. Must not change between releases: it determines where the data is.
     pub(super) fn number_of(&self, sensor_id: &str) -> usize {
         usize::from(crc16(sensor_id.as_bytes())) % self.partitions.len()
     }
@@ -47,7 +47,7 @@ impl Partition {
         format!("{}s", self.base)
     }
 
-    /// Sorted set: sensor → when it was last seen, roughly.
+    /// Sorted set: sensor → when it was last seen, at most a sixteenth of the idle time behind.
     pub(super) fn index(&self) -> String {
         format!("{}i", self.base)
     }
@@ -114,16 +114,16 @@ mod tests {
     use super::{Keys, SLOTS, crc16};
 
     #[test]
-    fn the_checksum_is_the_specified_one() {
+    fn crc16_check_value_is_the_specified_one() {
         assert_eq!(crc16(b"123456789"), 0x31C3);
     }
 
     #[test]
-    fn partitions_share_the_slots_evenly() {
+    fn partitions_divide_slots_evenly() {
         let keys = Keys::new("kelvin", 64);
         for (number, partition) in (0..).zip(keys.all()) {
             assert_eq!(partition.slot / (SLOTS / 64), number);
-            assert!(partition.stream("{a}").starts_with("kelvin:{"), "the first braces are the tag's");
+            assert!(partition.stream("{a}").starts_with("kelvin:{"), "the first braces enclose the tag");
         }
     }
 }

@@ -1,93 +1,120 @@
 //! Readings on Valkey, shared by any number of servers.
 //!
-//! Sensors are hashed into a fixed number of partitions ([`keys`]). A runtime merges the readings of its calls
-//! ([`merger`]) and stores them with one script call a partition ([`flush`]), then finds alerts among them
-//! ([`alerts`]). [`nodes`] knows whom to ask; what is of unknown outcome is never sent again.
+//! Sensors are hashed into a fixed number of partitions ([`keys`]); all keys of a partition have one hash tag, so that
+//! one script call can change them together. `docs/store.md` describes the layout of the data.
+//!
+//! # One write
+//!
+//! ```text
+//!  call A   call B   call C          one batch each
+//!     └────────┼────────┘
+//!              ▼
+//!  write::pending                    grouped by sensor; remembers which reading came from which call
+//!              │                     write::coalescer decides when a flush starts: at once if none is in flight
+//!              ▼
+//!  write::flush                      plan   → script calls of at most 128 sensors, one slot each in a cluster
+//!      ┌─▶ route                     slot   → node                                   (cluster::slots)
+//!      │   send                      one pipeline per node, `WAIT`/`WAITAOF` last     (write::append, cluster::pool)
+//!      └── classify                  stored or rejected │ certainly not executed: again │ unknown: fails
+//!              ▼
+//!  scripts/append.lua                stream, statistics, index, totals and notification in one step
+//!              ▼
+//!  alerts                            compares with each sensor's history, sets alert states by compare-and-set
+//!              ▼
+//!  write::pending                    completes every call with its own report
+//! ```
+//!
+//! A write whose outcome is unknown (timeout, broken connection, an error from within the script) is never sent again:
+//! it may have been executed, and a second execution would store the readings twice. The rule has one place,
+//! `classify` in [`write`].
+//!
+//! # One read
+//!
+//! ```text
+//!  ValkeyReader::next                holds the next sequence number
+//!      ▼
+//!  cluster::layout                   first use only: does Valkey hold as many partitions as this server expects?
+//!      ▼
+//!  Nodes::execute_retrying           reads change nothing, so they are retried until the timeout
+//!      ▼
+//!  scripts/range.lua                 record and stream entries in one answer; the next answer is already on its way
+//!      ▼
+//!  notify                            a follower that has everything sleeps until `SPUBLISH` names its sensor, or 1 s
+//! ```
+//!
+//! # Modules
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`cluster`] | which node serves which slot, connections, what an error means for a retry |
+//! | [`write`] | from a batch to its report |
+//! | [`read`] | readers, statistics, pages of sensors |
+//! | [`notify`] | subscriptions that wake followers |
+//! | [`alerts`] | where an alert begins or ends |
+//! | [`scripts`] | Lua that runs in Valkey |
+//! | [`monitor`], [`gauges`] | background tasks |
+//! | [`shared`] | what all runtimes of the process share |
+//!
+//! Each uses only modules below it: `write` → `alerts` → `cluster`; `read` → `notify` → `cluster`; all → `shared`.
 
 mod alerts;
 mod availability;
-mod check;
-mod connect;
-mod failure;
-mod flush;
+mod cluster;
 mod gauges;
 mod keys;
-mod list;
-mod merger;
-mod news;
-mod nodes;
-mod pending;
-mod reader;
+mod monitor;
+mod notify;
+mod read;
 mod record;
 mod scripts;
 mod settings;
+mod shared;
 mod spans;
-mod topology;
+mod value;
+mod write;
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 use opentelemetry::{
-    KeyValue,
     global::ObjectSafeTracer,
     metrics::{Histogram, Meter},
     trace::Span,
 };
-use redis::{Pipeline, Value};
 use tokio::task::JoinSet;
 
-pub(crate) use self::reader::ValkeyReader;
+pub(crate) use self::read::ValkeyReader;
 pub use self::settings::{Acknowledge, Credentials, TlsPem, ValkeySettings};
 use self::{
-    availability::Availability, failure::Failure, flush::Totals, gauges::Held, keys::Keys, merger::Merger,
-    news::News, nodes::Nodes, record::Record, spans::Spans,
+    cluster::{Failure, Nodes},
+    notify::Notifications,
+    read::ReadHandle,
+    shared::Shared,
+    write::WriteCoalescer,
 };
-use crate::{AlertSettings, Batch, Limits, Report, StoreError, detector::Rules, instruments};
+use crate::{AlertSettings, Batch, Limits, Page, Query, Report, Stats, StoreError, instruments};
 
 /// What all runtimes of this process share.
 #[derive(Debug)]
 pub(crate) struct Valkey {
     settings: ValkeySettings,
     shared: Arc<Shared>,
-    counting: AtomicBool,
+    /// One runtime of the process competes for the lease of [`gauges`].
+    reports_totals: AtomicBool,
     commands: Histogram<f64>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    limits: Limits,
-    /// Milliseconds after which a sensor is forgotten.
-    idle: f64,
-    rules: Rules,
-    keys: Keys,
-    counters: Counters,
-    held: Held,
-    availability: Availability,
-    spans: Spans,
-    duration: Histogram<f64>,
-}
-
-/// What this process saw go.
-#[derive(Debug, Default)]
-struct Counters {
-    evicted: AtomicU64,
-    expired: AtomicU64,
-    forgotten: AtomicU64,
 }
 
 /// The store of one runtime, with its own connections.
 #[derive(Debug, Clone)]
 pub(crate) struct ValkeyStore {
-    shared: Arc<Shared>,
-    nodes: Arc<Nodes>,
-    merger: Arc<Merger>,
-    news: News,
-    /// End with the last clone.
+    read: ReadHandle,
+    write: Arc<WriteCoalescer>,
+    /// Aborted when the last clone is dropped.
     _tasks: Arc<JoinSet<()>>,
 }
 
@@ -98,23 +125,13 @@ impl Valkey {
         alerts: &AlertSettings,
         meter: &Meter,
     ) -> Result<Self, StoreError> {
-        check::settings(&settings)?;
-        let shared = Arc::new(Shared {
-            idle: limits.idle.as_secs_f64() * 1e3,
-            limits,
-            rules: Rules::from(alerts),
-            keys: Keys::new(&settings.prefix, settings.partitions),
-            counters: Counters::default(),
-            held: Held::default(),
-            availability: Availability::default(),
-            spans: Spans::default(),
-            duration: instruments::duration(meter),
-        });
+        cluster::validate(&settings)?;
+        let shared = Arc::new(Shared::new(&settings, limits, alerts, meter));
         gauges::observe(&shared, meter);
         Ok(Self {
             settings,
             shared,
-            counting: AtomicBool::new(false),
+            reports_totals: AtomicBool::new(false),
             commands: instruments::commands(meter),
         })
     }
@@ -123,24 +140,25 @@ impl Valkey {
         self.shared.spans.set(tracer);
     }
 
-    /// Succeeds though Valkey may be away, but not if it is there and cannot do what is wanted.
+    /// Succeeds while Valkey is unreachable; fails if it is reachable and incompatible.
     pub(crate) async fn open(&self) -> Result<ValkeyStore, StoreError> {
         let nodes = Arc::new(Nodes::new(self.settings.clone(), self.commands.clone()));
         let shared = Arc::clone(&self.shared);
-        match check::layout(&nodes).await {
-            Err(Failure::Unfit(why)) => return Err(StoreError::Settings(why)),
-            looked => shared.availability.note(looked.as_ref().err().map(Failure::text)),
+        match nodes.ensure_layout().await {
+            Err(Failure::Incompatible(why)) => return Err(StoreError::Settings(why)),
+            verified => shared.availability.note(verified.as_ref().err().map(Failure::text)),
         }
-        let (merger, news) = (Arc::new(Merger::new()), News::default());
+        let (write, notifications) = (Arc::new(WriteCoalescer::new()), Notifications::default());
         let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::clone(&merger).run(Arc::clone(&shared), Arc::clone(&nodes)));
-        tasks.spawn(news.clone().keep(Arc::clone(&shared), Arc::clone(&nodes)));
-        tasks.spawn(check::watch(Arc::clone(&shared), Arc::clone(&nodes)));
-        tasks.spawn(renew(Arc::clone(&nodes)));
-        if !self.counting.swap(true, Relaxed) {
-            tasks.spawn(gauges::count(Arc::clone(&shared), Arc::clone(&nodes)));
+        tasks.spawn(Arc::clone(&write).run(Arc::clone(&shared), Arc::clone(&nodes)));
+        tasks.spawn(notifications.clone().run(Arc::clone(&shared), Arc::clone(&nodes)));
+        tasks.spawn(monitor::watch(Arc::clone(&shared), Arc::clone(&nodes)));
+        tasks.spawn(monitor::reconnect_on_credential_change(Arc::clone(&nodes)));
+        if !self.reports_totals.swap(true, Relaxed) {
+            tasks.spawn(gauges::report_totals(Arc::clone(&shared), Arc::clone(&nodes)));
         }
-        Ok(ValkeyStore { shared, nodes, merger, news, _tasks: Arc::new(tasks) })
+        let read = ReadHandle { shared, nodes, notifications };
+        Ok(ValkeyStore { read, write, _tasks: Arc::new(tasks) })
     }
 }
 
@@ -150,92 +168,35 @@ impl ValkeyStore {
         if batch.is_empty() {
             return Ok(());
         }
-        let start = Instant::now();
-        let span = self.shared.spans.call(batch.len());
-        let settled = self.merger.append(&self.shared, batch, span.as_ref().map(Span::span_context)).await;
-        self.shared.time("append", start);
-        let Ok(settled) = settled else {
+        let (shared, start) = (&self.read.shared, Instant::now());
+        let span = shared.spans.call(batch.len());
+        let completed = self.write.append(shared, batch, span.as_ref().map(Span::span_context)).await;
+        shared.time("append", start);
+        let Ok(completed) = completed else {
             return Err(StoreError::Unavailable("the store is being closed".to_owned()));
         };
-        spans::end(span, settled.failure.as_deref(), settled.flush);
-        *report = settled.report;
-        match settled.failure {
+        spans::end(span, completed.failure.as_deref(), completed.flush);
+        *report = completed.report;
+        match completed.failure {
             None => Ok(()),
             Some(text) => Err(StoreError::Unavailable(text.to_string())),
         }
     }
 
+    pub(crate) async fn read(&self, sensor_id: &str, query: &Query) -> Result<ValkeyReader, StoreError> {
+        ValkeyReader::new(&self.read, sensor_id, query).await
+    }
+
+    pub(crate) async fn stats(&self, sensor_id: &str) -> Result<Option<Stats>, StoreError> {
+        self.read.stats(sensor_id).await
+    }
+
+    pub(crate) async fn list(&self, page_token: &str, page_size: usize) -> Result<Page, StoreError> {
+        self.read.list(page_token, page_size).await
+    }
+
     /// Whether this process holds the lease to report what the shared store holds.
     pub(crate) fn is_reporter(&self) -> bool {
-        self.shared.held.get().is_some()
-    }
-
-    /// Asks something that changes nothing.
-    async fn ask(
-        &self,
-        slot: u16,
-        operation: &'static str,
-        pipeline: &Pipeline,
-    ) -> Result<Vec<Value>, StoreError> {
-        let start = Instant::now();
-        let answer = match check::layout(&self.nodes).await {
-            Ok(()) => self.nodes.query(slot, operation, pipeline).await,
-            Err(failure) => Err(failure),
-        };
-        self.shared.time("read", start);
-        self.shared.availability.note(answer.as_ref().err().map(Failure::text));
-        answer.map_err(|failure| StoreError::Unavailable(failure.text().to_owned()))
-    }
-}
-
-impl Shared {
-    /// A sensor's record, unless it is not known or has been idle too long.
-    fn record(&self, answer: Option<&Value>) -> Option<Record> {
-        match answer {
-            Some(Value::BulkString(bytes)) => self.alive(Record::read(bytes)?),
-            _ => None,
-        }
-    }
-
-    /// The clocks of this machine and of Valkey's are taken for the same here; the scripts go by Valkey's alone.
-    fn alive(&self, record: Record) -> Option<Record> {
-        (!record.is_idle(now(), self.idle)).then_some(record)
-    }
-
-    fn time(&self, operation: &'static str, start: Instant) {
-        let attributes = [KeyValue::new("operation", operation), KeyValue::new("kelvin.store", "valkey")];
-        self.duration.record(start.elapsed().as_secs_f64(), &attributes);
-    }
-}
-
-impl Counters {
-    fn gone(&self, totals: &Totals) {
-        self.forgotten.fetch_add(totals.forgotten, Relaxed);
-        self.expired.fetch_add(totals.expired, Relaxed);
-    }
-}
-
-/// New credentials make new connections, for ever.
-async fn renew(nodes: Arc<Nodes>) {
-    let mut credentials = nodes.settings().credentials.clone();
-    while credentials.changed().await.is_ok() {
-        tracing::info!("connecting to the store anew with changed credentials");
-        nodes.reset();
-    }
-    // Nobody changes them any more.
-    std::future::pending::<()>().await;
-}
-
-/// Milliseconds since the epoch by this machine's clock.
-fn now() -> f64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    now.as_secs_f64() * 1e3
-}
-
-fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
+        self.read.shared.totals.get().is_some()
     }
 }

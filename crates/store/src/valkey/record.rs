@@ -10,8 +10,8 @@ pub(super) const READING: usize = 16;
 pub(super) struct Record {
     alerting: bool,
     alerts: u32,
-    /// Milliseconds since the epoch by Valkey's clock; tells a sensor from a forgotten one of the same name.
-    pub(super) born: f64,
+    /// Milliseconds since the epoch by Valkey's clock; tells a sensor from an expired one of the same name.
+    pub(super) created: f64,
     pub(super) count: u64,
     pub(super) held: u64,
     mean: f64,
@@ -32,10 +32,15 @@ impl Record {
         for number in &mut numbers {
             *number = f64::from_le_bytes(take(&mut bytes)?);
         }
-        let [born, count, held, mean, m2, min, max, seen, _indexed] = numbers;
+        let [created, count, held, mean, m2, min, max, seen, _indexed] = numbers;
         let last = unpack(bytes.get(..READING)?).next()?;
         let (count, held) = (whole(count), whole(held));
-        Some(Self { alerting: state != 0, alerts, born, count, held, mean, m2, min, max, seen, last })
+        Some(Self { alerting: state != 0, alerts, created, count, held, mean, m2, min, max, seen, last })
+    }
+
+    /// The sequence number of the oldest reading that is held.
+    pub(super) fn first(&self) -> u64 {
+        self.count - self.held + 1
     }
 
     pub(super) fn is_idle(&self, now: f64, idle: f64) -> bool {

@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, time::Duration};
 
 use tokio::sync::watch;
 
@@ -16,7 +16,7 @@ pub struct ValkeySettings {
     /// What all keys begin with, for several stores on one server. Without braces.
     pub prefix: String,
     /// Into how many hash tags the sensors are spread, [`PARTITIONS`](Self::PARTITIONS) if there is no reason for
-    /// another number. It says where the data is: the same for all servers, and for ever.
+    /// another number. It determines where the data is: the same for all servers, and fixed once there is data.
     pub partitions: u16,
     /// How long one answer may take, apart from the wait that [`acknowledge`](Self::acknowledge) asks for.
     pub timeout: Duration,
@@ -32,16 +32,16 @@ impl ValkeySettings {
     pub const PARTITIONS: u16 = 32;
 }
 
-/// When a write counts as stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Acknowledge {
-    /// The primary has it in memory. Lost when the primary dies before a replica or its disk has it.
-    #[default]
-    Primary,
-    /// One replica has it too (`WAIT 1`).
-    Replica,
-    /// The primary's append-only file has reached the disk (`WAITAOF 1 0`).
-    Fsync,
+kelvin_app::keyword_enum! {
+    /// When a write counts as stored.
+    pub enum Acknowledge {
+        /// The primary has it in memory. Lost when the primary dies before a replica or its disk has it.
+        Primary = "primary",
+        /// One replica has it too (`WAIT 1`).
+        Replica = "replica",
+        /// The primary's append-only file has reached the disk (`WAITAOF 1 0`).
+        Fsync = "fsync",
+    }
 }
 
 /// What may change while the store is open, as read from files.
@@ -71,28 +71,5 @@ impl fmt::Debug for Credentials {
 impl fmt::Debug for TlsPem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsPem").field("client", &self.client.is_some()).finish_non_exhaustive()
-    }
-}
-
-impl FromStr for Acknowledge {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        match word {
-            "primary" => Ok(Self::Primary),
-            "replica" => Ok(Self::Replica),
-            "fsync" => Ok(Self::Fsync),
-            _ => Err("expected `primary`, `replica` or `fsync`".to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for Acknowledge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Primary => "primary",
-            Self::Replica => "replica",
-            Self::Fsync => "fsync",
-        })
     }
 }

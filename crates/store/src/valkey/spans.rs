@@ -13,7 +13,7 @@ use opentelemetry::{
 pub(super) struct Spans(OnceLock<BoxedTracer>);
 
 impl Spans {
-    /// Spans are made by this one from now on; only the first is taken.
+    /// Sets the tracer; only the first one is used.
     pub(super) fn set(&self, tracer: impl ObjectSafeTracer + Send + Sync + 'static) {
         let _ = self.0.set(BoxedTracer::new(Box::new(tracer)));
     }
@@ -45,7 +45,7 @@ impl Spans {
     }
 }
 
-/// Ends a span with what came of it.
+/// Ends a span with its result.
 pub(super) fn end(span: Option<BoxedSpan>, failure: Option<&str>, flush: Option<SpanContext>) {
     let Some(mut span) = span else { return };
     if let Some(flush) = flush {

@@ -9,20 +9,20 @@ mod watch;
 
 use std::time::Duration;
 
-use kelvin_store::{AlertSettings, Kind, Limits, Opener};
+use kelvin_store::{AlertSettings, Limits, StoreConfig, StoreFactory};
 use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 
 /// Makes an empty store.
 trait Maker {
-    async fn make(&self, limits: Limits, alerts: AlertSettings) -> Opener;
+    async fn make(&self, limits: Limits, alerts: AlertSettings) -> StoreFactory;
 }
 
 struct Memory;
 
 impl Maker for Memory {
-    async fn make(&self, limits: Limits, alerts: AlertSettings) -> Opener {
+    async fn make(&self, limits: Limits, alerts: AlertSettings) -> StoreFactory {
         let meter = NoopMeterProvider::new().meter("test");
-        Opener::new(Kind::Memory, limits, alerts, &meter).expect("the settings are valid")
+        StoreFactory::new(StoreConfig::Memory, limits, alerts, &meter).expect("the settings are valid")
     }
 }
 
@@ -83,14 +83,14 @@ contract! {
     statistics_are_since_first_seen
     unknown_sensors_are_empty
     queries_choose_by_time_and_number
-    alerts_are_told_with_their_place
+    alerts_have_their_index
     pages_list_each_sensor_once
     followers_get_everything_once
     a_follower_may_come_before_its_sensor
     handles_share_what_is_stored
     watchers_see_every_number_once
-    a_watch_begins_where_it_is_told
-    late_readers_are_told_what_they_missed
+    watch_begins_at_the_given_number
+    late_readers_learn_what_they_missed
     overtaken_readers_go_on_with_what_is_held
     newest_of_few_are_found_far_back
     aggregates_are_by_window

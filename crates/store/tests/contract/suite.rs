@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use kelvin_store::{AlertSettings, Limits, Outcome, Query, Reading, Refusal, Store, StoreError};
+use kelvin_store::{AlertSettings, Limits, Outcome, Query, Reading, RejectReason, Store, StoreError};
 use tokio::time::Instant;
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 pub(crate) use crate::{
     aggregate::{aggregates_are_by_window, aggregates_cover_long_histories, too_many_windows_are_an_error},
     model::random_traffic_agrees_with_the_model,
-    watch::{a_watch_begins_where_it_is_told, watchers_see_every_number_once},
+    watch::{watch_begins_at_the_given_number, watchers_see_every_number_once},
 };
 
 async fn open(maker: &impl Maker, limits: Limits) -> Store {
@@ -68,8 +68,8 @@ pub(crate) async fn the_bound_of_readings_holds_in_all(maker: &impl Maker) {
     let report = append_all(&store, "b", &all[..2]).await;
     let held = async |sensor| store.stats(sensor).await.unwrap().map_or(0, |stats| stats.held);
     assert!(held("a").await + held("b").await <= 8);
-    assert_eq!(report.stored + report.refused.len(), 2);
-    assert!(report.refused.iter().all(|(_, why)| *why == Refusal::Full));
+    assert_eq!(report.stored + report.rejected.len(), 2);
+    assert!(report.rejected.iter().all(|(_, why)| *why == RejectReason::Full));
 }
 
 pub(crate) async fn sensors_beyond_the_bound_are_refused(maker: &impl Maker) {
@@ -78,15 +78,15 @@ pub(crate) async fn sensors_beyond_the_bound_are_refused(maker: &impl Maker) {
     let readings: Vec<_> = names.iter().zip(rising(0, 8)).map(|(name, reading)| (*name, reading)).collect();
     for round in 1..=2 {
         let report = append(&store, &readings).await;
-        assert_eq!((report.stored, report.refused.len()), (4, 4));
+        assert_eq!((report.stored, report.rejected.len()), (4, 4));
         let page = store.list("", 10).await.unwrap();
         assert_eq!(page.sensors.len(), 2);
         for (at, (name, _)) in readings.iter().enumerate() {
             let stats = page.sensors.iter().find(|(id, _)| id == name);
             match report.outcome(at) {
                 Outcome::Stored(_) => assert_eq!(stats.expect("it is held").1.count, 2 * round),
-                Outcome::Refused(why) => {
-                    assert_eq!(why, Refusal::TooManySensors);
+                Outcome::Rejected(why) => {
+                    assert_eq!(why, RejectReason::TooManySensors);
                     assert!(stats.is_none());
                 }
             }
@@ -114,7 +114,7 @@ pub(crate) async fn an_idle_sensor_is_forgotten(maker: &impl Maker) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let again = store.stats("a").await.unwrap();
-    assert!(again.is_none_or(|stats| stats.count == 1), "it starts anew");
+    assert!(again.is_none_or(|stats| stats.count == 1), "it starts again");
 }
 
 pub(crate) async fn statistics_are_since_first_seen(maker: &impl Maker) {
@@ -180,27 +180,31 @@ pub(crate) async fn queries_choose_by_time_and_number(maker: &impl Maker) {
     }
 }
 
-pub(crate) async fn alerts_are_told_with_their_place(maker: &impl Maker) {
+pub(crate) async fn alerts_have_their_index(maker: &impl Maker) {
     let alerts = AlertSettings { low: Some(-10.0), high: Some(60.0), z_score: Some(3.5) };
     let store = maker.make(roomy(), alerts).await.open().await.expect("the store opens");
-    let told = async |readings: &[(&str, Reading)]| -> Vec<(usize, &str, bool)> {
+    let alerts = async |readings: &[(&str, Reading)]| -> Vec<(usize, &str, bool)> {
         let report = append(&store, readings).await;
         report.alerts.iter().map(|(at, alert)| (*at, alert.label(), alert.began)).collect()
     };
     let quiet: Vec<_> = (0..40).map(|at| ("a", reading(20.0 + 0.1 * (at % 5) as f64, at))).collect();
-    assert_eq!(told(&quiet).await, []);
+    assert_eq!(alerts(&quiet).await, []);
     let both = [
         ("a", reading(20.2, 41)),
         ("b", reading(61.0, 0)),
         ("a", reading(33.0, 42)),
         ("b", reading(62.0, 1)),
     ];
-    assert_eq!(told(&both).await, [(1, "high", true), (2, "outlier", true)]);
+    assert_eq!(alerts(&both).await, [(1, "high", true), (2, "outlier", true)]);
     let alerting = store.stats("b").await.unwrap().unwrap();
     assert_eq!((alerting.alerts, alerting.alerting), (1, true));
-    assert_eq!(told(&[("b", reading(61.0, 2))]).await, [], "one bad sensor does not shout at every reading");
+    assert_eq!(
+        alerts(&[("b", reading(61.0, 2))]).await,
+        [],
+        "one bad sensor does not shout at every reading"
+    );
     let back = [("b", reading(20.0, 3)), ("a", reading(20.2, 43)), ("b", reading(-10.0, 4))];
-    assert_eq!(told(&back).await, [(0, "high", false), (1, "outlier", false), (2, "low", true)]);
+    assert_eq!(alerts(&back).await, [(0, "high", false), (1, "outlier", false), (2, "low", true)]);
     let a = store.stats("a").await.unwrap().unwrap();
     assert_eq!((a.alerts, a.alerting), (1, false));
     let b = store.stats("b").await.unwrap().unwrap();
@@ -281,8 +285,8 @@ pub(crate) async fn a_follower_may_come_before_its_sensor(maker: &impl Maker) {
 }
 
 pub(crate) async fn handles_share_what_is_stored(maker: &impl Maker) {
-    let opener = maker.make(roomy(), no_alerts()).await;
-    let (one, two) = (opener.open().await.unwrap(), opener.open().await.unwrap());
+    let factory = maker.make(roomy(), no_alerts()).await;
+    let (one, two) = (factory.open().await.unwrap(), factory.open().await.unwrap());
     let mut follower = two.read("a", Query { follow: true, ..Query::default() }).await.unwrap();
     let readings = rising(0, 100);
     append_all(&one, "a", &readings[..50]).await;
@@ -294,7 +298,7 @@ pub(crate) async fn handles_share_what_is_stored(maker: &impl Maker) {
     }
 }
 
-pub(crate) async fn late_readers_are_told_what_they_missed(maker: &impl Maker) {
+pub(crate) async fn late_readers_learn_what_they_missed(maker: &impl Maker) {
     let store = open(maker, Limits { readings_per_sensor: 20, ..roomy() }).await;
     let all = rising(0, 60);
     append_all(&store, "a", &all[..20]).await;

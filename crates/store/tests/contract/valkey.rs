@@ -4,13 +4,15 @@ use std::{
     time::Duration,
 };
 
-use kelvin_store::{Acknowledge, AlertSettings, Credentials, Kind, Limits, Opener, ValkeySettings};
+use kelvin_store::{
+    Acknowledge, AlertSettings, Credentials, Limits, StoreConfig, StoreFactory, ValkeySettings,
+};
 use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 use tokio::sync::watch;
 
 use crate::Maker;
 
-/// Stores on one server or cluster, told apart by a prefix.
+/// Stores on one server or cluster, separated by a prefix.
 pub(crate) struct Valkey {
     nodes: Vec<ValkeyServer>,
     stores: AtomicUsize,
@@ -27,7 +29,7 @@ impl Valkey {
 }
 
 impl Maker for Valkey {
-    async fn make(&self, limits: Limits, alerts: AlertSettings) -> Opener {
+    async fn make(&self, limits: Limits, alerts: AlertSettings) -> StoreFactory {
         let settings = ValkeySettings {
             addresses: self.nodes.iter().map(ValkeyServer::address).collect(),
             cluster: self.nodes.len() > 1,
@@ -40,6 +42,7 @@ impl Maker for Valkey {
             credentials: watch::channel(Credentials::default()).1,
         };
         let meter = NoopMeterProvider::new().meter("test");
-        Opener::new(Kind::Valkey(settings), limits, alerts, &meter).expect("the settings are valid")
+        StoreFactory::new(StoreConfig::Valkey(settings), limits, alerts, &meter)
+            .expect("the settings are valid")
     }
 }

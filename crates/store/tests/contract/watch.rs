@@ -28,8 +28,8 @@ fn numbers(seen: &[(u64, Reading)]) -> Vec<u64> {
 
 /// Two runtimes' stores write the same sensor at the same time; each keeps its own order, and no number is missing.
 pub(crate) async fn watchers_see_every_number_once(maker: &impl Maker) {
-    let opener = maker.make(roomy(), no_alerts()).await;
-    let (one, two) = (opener.open().await.unwrap(), opener.open().await.unwrap());
+    let factory = maker.make(roomy(), no_alerts()).await;
+    let (one, two) = (factory.open().await.unwrap(), factory.open().await.unwrap());
     let all = rising(0, 2000);
     append_all(&one, "a", &all[..100]).await;
     let mut watches = [one.watch("a", 0).await.unwrap(), two.watch("a", 51).await.unwrap()];
@@ -54,7 +54,7 @@ pub(crate) async fn watchers_see_every_number_once(maker: &impl Maker) {
     }
 }
 
-pub(crate) async fn a_watch_begins_where_it_is_told(maker: &impl Maker) {
+pub(crate) async fn watch_begins_at_the_given_number(maker: &impl Maker) {
     let limits = Limits { readings_per_sensor: 20, ..roomy() };
     let store = maker.make(limits, no_alerts()).await.open().await.expect("the store opens");
     let mut early = store.watch("a", 7).await.unwrap();

@@ -57,7 +57,7 @@ async fn what_comes_without_an_append_only_file_is_not_written_to() {
     server.kill();
     let store = open(fsync(&server)).await.expect("it opens all the same");
     server.run().await;
-    eventually("it is told why", async || match append(&store, &[1.0]).await {
+    eventually("it returns why", async || match append(&store, &[1.0]).await {
         Err(StoreError::Unavailable(text)) => text.contains("appendonly"),
         other => panic!("{other:?}"),
     })
@@ -96,7 +96,7 @@ async fn what_comes_with_another_number_of_partitions_is_not_written_to() {
         server.kill();
         other.port = port;
         other.run().await;
-        eventually("it is told why", async || match append(&store, &[1.0]).await {
+        eventually("it returns why", async || match append(&store, &[1.0]).await {
             Err(StoreError::Unavailable(text)) => text.contains("8 partitions, not 4"),
             other => panic!("{other:?}"),
         })

@@ -44,8 +44,8 @@ async fn one_server_reports_what_the_store_holds_until_its_lease_ends() {
     let reported = [(); 2].map(|()| Reported::new());
     let mut stores = Vec::new();
     for reported in &reported {
-        let opener = metered(plain(server.address()), &reported.provider.meter("test")).unwrap();
-        stores.push(opener.open().await.unwrap());
+        let factory = metered(plain(server.address()), &reported.provider.meter("test")).unwrap();
+        stores.push(factory.open().await.unwrap());
     }
     append(&stores[0], &[1.0, 2.0, 3.0]).await.unwrap();
     eventually("the readings are reported", async || {
@@ -67,8 +67,8 @@ async fn one_server_reports_what_the_store_holds_until_its_lease_ends() {
 async fn limits_and_the_memory_of_the_server_are_reported() {
     let server = ValkeyServer::start(&["--maxmemory", "64mb"]).await;
     let reported = Reported::new();
-    let opener = metered(plain(server.address()), &reported.provider.meter("test")).unwrap();
-    let _store = opener.open().await.unwrap();
+    let factory = metered(plain(server.address()), &reported.provider.meter("test")).unwrap();
+    let _store = factory.open().await.unwrap();
     eventually("its memory is reported", async || reported.gauge("kelvin.store.memory.usage").is_some())
         .await;
     assert_eq!(reported.gauge("kelvin.store.memory.limit"), Some(64 << 20));
@@ -84,8 +84,8 @@ async fn limits_and_the_memory_of_the_server_are_reported() {
 async fn an_outage_is_reported() {
     let mut server = ValkeyServer::start(&[]).await;
     let reported = Reported::new();
-    let opener = metered(plain(server.address()), &reported.provider.meter("test")).unwrap();
-    let _store = opener.open().await.unwrap();
+    let factory = metered(plain(server.address()), &reported.provider.meter("test")).unwrap();
+    let _store = factory.open().await.unwrap();
     assert_eq!(reported.gauge("kelvin.store.up"), Some(1));
     server.kill();
     eventually("it is down", async || reported.gauge("kelvin.store.up") == Some(0)).await;

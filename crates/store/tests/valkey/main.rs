@@ -11,8 +11,8 @@ use kelvin_testing::{ValkeyServer, eventually};
 use std::time::Duration;
 
 use kelvin_store::{
-    Acknowledge, AlertSettings, Batch, Credentials, Kind, Limits, Opener, Query, Reading, Report, Store,
-    StoreError, TlsPem, ValkeySettings,
+    Acknowledge, AlertSettings, Batch, Credentials, Limits, Query, Reading, Report, Store, StoreConfig,
+    StoreError, StoreFactory, TlsPem, ValkeySettings,
 };
 use opentelemetry::{
     Context, KeyValue,
@@ -40,11 +40,11 @@ fn plain(address: String) -> ValkeySettings {
     settings(address, watch::channel(Credentials::default()).1)
 }
 
-fn opener(settings: ValkeySettings) -> Result<Opener, StoreError> {
+fn factory(settings: ValkeySettings) -> Result<StoreFactory, StoreError> {
     metered(settings, &NoopMeterProvider::new().meter("test"))
 }
 
-fn metered(settings: ValkeySettings, meter: &Meter) -> Result<Opener, StoreError> {
+fn metered(settings: ValkeySettings, meter: &Meter) -> Result<StoreFactory, StoreError> {
     let limits = Limits {
         readings_per_sensor: 10_000,
         sensors: 1000,
@@ -54,11 +54,11 @@ fn metered(settings: ValkeySettings, meter: &Meter) -> Result<Opener, StoreError
         recent_window: 10,
     };
     let alerts = AlertSettings { low: None, high: Some(60.0), z_score: None };
-    Opener::new(Kind::Valkey(settings), limits, alerts, meter)
+    StoreFactory::new(StoreConfig::Valkey(settings), limits, alerts, meter)
 }
 
 async fn open(settings: ValkeySettings) -> Result<Store, StoreError> {
-    opener(settings)?.open().await
+    factory(settings)?.open().await
 }
 
 async fn append(store: &Store, temperatures: &[f64]) -> Result<Report, StoreError> {
@@ -75,7 +75,7 @@ async fn count(store: &Store) -> u64 {
 
 #[tokio::test]
 async fn settings_that_cannot_work_are_refused_in_plain_words() {
-    let refused = |settings| match opener(settings) {
+    let refused = |settings| match factory(settings) {
         Err(StoreError::Settings(text)) => text,
         other => panic!("{other:?}"),
     };
@@ -113,8 +113,8 @@ async fn what_no_replica_has_is_not_acknowledged_and_not_repeated() {
 #[tokio::test]
 async fn one_server_announces_a_change() {
     let server = ValkeyServer::start(&[]).await;
-    let opener = opener(plain(server.address())).unwrap();
-    let (one, two) = (opener.open().await.unwrap(), opener.open().await.unwrap());
+    let factory = factory(plain(server.address())).unwrap();
+    let (one, two) = (factory.open().await.unwrap(), factory.open().await.unwrap());
     for _ in 0..20 {
         let (begun, also) = tokio::join!(append(&one, &[70.0]), append(&two, &[71.0]));
         assert_eq!(begun.unwrap().alerts.len() + also.unwrap().alerts.len(), 1, "it begins once");
@@ -147,8 +147,8 @@ async fn a_sampled_call_has_a_span_linked_to_its_flush() {
     let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
     let tracer = provider.tracer("test");
     let server = ValkeyServer::start(&[]).await;
-    let opener = opener(plain(server.address())).unwrap().traced(tracer.clone());
-    let store = opener.open().await.unwrap();
+    let factory = factory(plain(server.address())).unwrap().traced(tracer.clone());
+    let store = factory.open().await.unwrap();
     append(&store, &[1.0]).await.unwrap();
     assert_eq!(exporter.get_finished_spans().unwrap().len(), 0, "nobody asked for a span");
     let call = Context::new().with_span(tracer.start("call"));

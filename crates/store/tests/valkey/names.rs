@@ -15,7 +15,7 @@ const HOSTS: &str = "HOSTS_OF_THIS_TEST";
 
 /// The test below, where it may have `/etc/hosts` to itself.
 #[test]
-fn a_name_is_looked_up_anew() {
+fn name_is_resolved_again_for_each_connection() {
     let folder = tempfile::tempdir().unwrap();
     let hosts = folder.path().join("hosts");
     fs::write(&hosts, "").unwrap();
@@ -44,7 +44,7 @@ async fn follow_the_name() {
     let (mut old, new) = (ValkeyServer::start(&[]).await, ValkeyServer::start(&[]).await);
     let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let gate = carry(listener, old.port);
+    let old_proxy = carry(listener, old.port);
     carry(TcpListener::bind(("127.0.0.3", port)).await.unwrap(), new.port);
 
     name("127.0.0.2");
@@ -52,7 +52,7 @@ async fn follow_the_name() {
     append(&store, &[1.0]).await.expect("it is stored at the old address");
     name("127.0.0.3");
     append(&store, &[2.0]).await.expect("what is connected stays");
-    gate.abort();
+    old_proxy.abort();
     old.kill();
     eventually("it is stored at the new address", async || append(&store, &[3.0]).await.is_ok()).await;
     assert_eq!(count(&store).await, 1);

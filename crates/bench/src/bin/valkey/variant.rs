@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use core_affinity::CoreId;
 use kelvin_store::{
-    Acknowledge, AlertSettings, Credentials, Kind, Limits, Opener, Store, TlsPem, ValkeySettings,
+    Acknowledge, AlertSettings, Credentials, Limits, Store, StoreConfig, StoreFactory, TlsPem, ValkeySettings,
 };
 use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 use tokio::{
@@ -111,7 +111,7 @@ impl Variant {
         };
         let alerts = AlertSettings { low: Some(-40.0), high: Some(85.0), z_score: Some(3.5) };
         let meter = NoopMeterProvider::new().meter("bench");
-        Ok(Opener::new(Kind::Valkey(settings), limits, alerts, &meter)?.open().await?)
+        Ok(StoreFactory::new(StoreConfig::Valkey(settings), limits, alerts, &meter)?.open().await?)
     }
 
     /// Forgets all readings and counts.

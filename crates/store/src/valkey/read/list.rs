@@ -1,28 +1,38 @@
 use redis::Value;
 
-use super::{ValkeyStore, keys::Partition, now, record::Record, scripts::TAIL, text};
+use super::{
+    super::{
+        keys::Partition,
+        record::Record,
+        scripts::{TAIL, TAIL_SENSORS},
+        shared::now,
+        value::text,
+    },
+    ReadHandle,
+};
 use crate::{Page, Stats, StoreError, page_token};
 
-/// Sensors asked for in one call.
-pub(super) const SENSORS: usize = 128;
-
-impl ValkeyStore {
-    pub(crate) async fn stats(&self, sensor_id: &str) -> Result<Option<Stats>, StoreError> {
+impl ReadHandle {
+    pub(in crate::valkey) async fn stats(&self, sensor_id: &str) -> Result<Option<Stats>, StoreError> {
         let partition = self.shared.keys.of(sensor_id);
         let mut all = self.stats_of(partition, &[sensor_id.to_owned()]).await?;
         Ok(all.pop().map(|(_, stats)| stats))
     }
 
     /// Sensors by partition and name. The token is the last sensor of the page before.
-    pub(crate) async fn list(&self, page_token: &str, page_size: usize) -> Result<Page, StoreError> {
+    pub(in crate::valkey) async fn list(
+        &self,
+        page_token: &str,
+        page_size: usize,
+    ) -> Result<Page, StoreError> {
         let mut after = page_token::decode(page_token)?;
         let mut number = after.as_deref().map(|id| self.shared.keys.number_of(id));
         let partitions = self.shared.keys.all();
         let mut sensors = Vec::new();
-        // One more than asked for says whether there is another page.
+        // One sensor more than asked for shows whether there is another page.
         while sensors.len() <= page_size && number.unwrap_or(0) < partitions.len() {
             let partition = &partitions[number.unwrap_or(0)];
-            let wanted = (page_size + 1 - sensors.len()).min(SENSORS);
+            let wanted = (page_size + 1 - sensors.len()).min(TAIL_SENSORS);
             let names = self.names(partition, after.as_deref(), wanted).await?;
             if names.len() < wanted {
                 (number, after) = (Some(number.unwrap_or(0) + 1), None);
@@ -48,12 +58,12 @@ impl ValkeyStore {
         let mut pipeline = redis::pipe();
         pipeline.cmd("ZRANGE").arg(partition.names()).arg(from).arg("+").arg("BYLEX");
         pipeline.arg("LIMIT").arg(0).arg(count);
-        let answer = self.ask(partition.slot, "ZRANGE", &pipeline).await?;
+        let answer = self.query(partition.slot, "ZRANGE", &pipeline).await?;
         let Some(Value::Array(names)) = answer.first() else { return Ok(Vec::new()) };
         Ok(names.iter().filter_map(text).map(str::to_owned).collect())
     }
 
-    /// The statistics of those sensors of a partition that are known.
+    /// Returns the statistics of those sensors of a partition that exist.
     async fn stats_of(
         &self,
         partition: &Partition,
@@ -67,13 +77,13 @@ impl ValkeyStore {
         let mut call = TAIL.call(keys.iter().map(String::as_str));
         let window = self.shared.limits.recent_window;
         call.arg(window).arg(partition.stream_prefix()).arg(vec!["+"; names.len()]);
-        let answer = self.ask(partition.slot, "EVALSHA", redis::pipe().add_command(call)).await?;
+        let answer = self.query(partition.slot, "EVALSHA", redis::pipe().add_command(call)).await?;
         let Some(Value::Array(answers)) = answer.first() else { return Ok(Vec::new()) };
-        let known = names.iter().zip(answers.chunks(2)).filter_map(|(name, answer)| {
+        let existing = names.iter().zip(answers.chunks(2)).filter_map(|(name, answer)| {
             let [Value::BulkString(record), Value::BulkString(tail)] = answer else { return None };
-            let record = self.shared.alive(Record::read(record)?)?;
+            let record = self.shared.unless_idle(Record::read(record)?)?;
             Some((name.clone(), record.stats(tail, window, now())))
         });
-        Ok(known.collect())
+        Ok(existing.collect())
     }
 }

@@ -1,18 +1,22 @@
+//! The Lua scripts that run in Valkey, each in one step: no other command runs in between.
+
 use std::sync::LazyLock;
 
 use redis::{Cmd, Pipeline, cmd};
 
-/// Known to a node by its digest, so that servers of neighbouring releases each run their own.
+/// A script, called by its digest: servers of neighbouring releases each run their own version.
 pub(super) struct Script {
     code: &'static str,
     digest: String,
 }
 
-pub(super) static APPEND: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("scripts/append.lua")));
-pub(super) static RANGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/range.lua")));
-pub(super) static TAIL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/tail.lua")));
-pub(super) static ALERT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/alert.lua")));
+pub(super) static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("append.lua")));
+pub(super) static RANGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("range.lua")));
+pub(super) static TAIL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("tail.lua")));
+pub(super) static ALERT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("alert.lua")));
+
+/// Sensors in one call of [`TAIL`].
+pub(super) const TAIL_SENSORS: usize = 128;
 
 impl Script {
     fn new(code: &'static str) -> Self {
@@ -30,7 +34,7 @@ impl Script {
     }
 }
 
-/// Makes a node know all scripts.
+/// Loads all scripts into a node.
 pub(super) fn load() -> Pipeline {
     let mut pipeline = redis::pipe();
     for script in [&APPEND, &RANGE, &TAIL, &ALERT] {
