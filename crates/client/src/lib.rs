@@ -33,7 +33,7 @@ use progress::Progress;
 use session::Session;
 use simulation::Simulation;
 
-/// Why a channel cannot be opened. Once a client runs, it runs until it is told to end.
+/// Why a channel cannot be opened. Once a client runs, it runs until shutdown.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Settings that cannot work, such as files that cannot be read.
@@ -62,7 +62,7 @@ pub async fn run(
         metrics,
         config,
     };
-    let mut calls = std::pin::pin!(drive(&session));
+    let mut calls = std::pin::pin!(run_calls(&session));
     tokio::select! {
         () = &mut calls => {}
         () = measure(&session) => {}
@@ -77,19 +77,19 @@ pub async fn run(
     }
 }
 
-async fn drive(session: &Session) {
+async fn run_calls(session: &Session) {
     match session.config.client_rpc {
-        CallType::Unary => session.drive(Unary).await,
-        CallType::ClientStreaming => session.drive(ClientStreaming).await,
+        CallType::Unary => kinds::run(session, Unary).await,
+        CallType::ClientStreaming => kinds::run(session, ClientStreaming).await,
         CallType::ServerStreaming => {
             let kind = ServerStreaming::new(&session.config);
-            session.drive(kind).await;
+            kinds::run(session, kind).await;
         }
-        CallType::BidiStreaming => session.drive(BidiStreaming).await,
+        CallType::BidiStreaming => kinds::run(session, BidiStreaming).await,
     }
 }
 
-/// Measures now and then, for ever, whether the server takes it or not.
+/// Samples at random intervals until shutdown, whether the server accepts readings or not.
 async fn measure(session: &Session) {
     if session.config.client_rpc == CallType::ServerStreaming {
         return std::future::pending().await;

@@ -41,7 +41,7 @@ struct State {
     failures: u32,
     since: Instant,
     /// What was last said of the failures, and when.
-    told: Option<(Code, Instant)>,
+    last_reported: Option<(Code, Instant)>,
 }
 
 impl Progress {
@@ -52,13 +52,13 @@ impl Progress {
             worked: false,
             failures: 0,
             since: Instant::now(),
-            told: None,
+            last_reported: None,
         };
         Self { health, closing, token_file, state: Mutex::new(state) }
     }
 
     /// The server answered a call as it should.
-    pub(crate) fn works(&self) {
+    pub(crate) fn record_success(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.closing.is_cancelled() {
             self.health.set_ready();
@@ -69,14 +69,14 @@ impl Progress {
         if state.failures > 0 {
             tracing::info!(failures = state.failures, after = ?state.since.elapsed(), "calls succeed again");
             state.failures = 0;
-            state.told = None;
+            state.last_reported = None;
             state.backoff.reset();
             state.refused_backoff.reset();
         }
     }
 
     /// A call failed. Says how long to wait before the next.
-    pub(crate) fn fails(&self, status: &Status) -> Duration {
+    pub(crate) fn record_failure(&self, status: &Status) -> Duration {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.failures == 0 {
             state.since = Instant::now();
@@ -85,21 +85,22 @@ impl Progress {
         let (code, now) = (status.code(), Instant::now());
         let refused = is_refusal(status);
         self.health.set_unready(if refused { "the server refuses the token" } else { "calls fail" });
-        let tell = state.told.is_none_or(|(last, at)| last != code || (!refused && now - at >= REMIND));
-        if tell {
-            state.told = Some((code, now));
-            self.tell(status);
+        let log =
+            state.last_reported.is_none_or(|(last, at)| last != code || (!refused && now - at >= REMIND));
+        if log {
+            state.last_reported = Some((code, now));
+            self.log(status);
         } else {
-            tracing::debug!(?code, reason = status.message(), "the call failed again");
+            tracing::debug!(?code, reason = status.message(), "call failed again");
         }
         if refused { state.refused_backoff.next() } else { state.backoff.next() }
     }
 
-    fn tell(&self, status: &Status) {
+    fn log(&self, status: &Status) {
         let (code, reason) = (status.code(), status.message());
         match &self.token_file {
             _ if !is_refusal(status) => {
-                tracing::warn!(?code, reason, "the call failed; trying again for ever, less and less often");
+                tracing::warn!(?code, reason, "call failed; retrying with exponential backoff");
             }
             Some(file) => tracing::error!(
                 ?code, reason, file = %file.display(),

@@ -9,7 +9,6 @@ use crate::{
     Config,
     backoff::jitter,
     channel::{Channel, Client, Deadline, Repeatable},
-    kinds::Kind,
     metrics::Metrics,
     outbox::Outbox,
     progress::{Progress, is_refusal},
@@ -32,23 +31,9 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Makes one call of `kind` after the other, until the end is asked for and nothing is left to deliver.
-    pub(crate) async fn drive(&self, mut kind: impl Kind) {
-        // After a failure, and at first, a short call shows soon whether it works.
-        let mut trial = true;
-        while !self.closing.is_cancelled() || self.outbox.len() > 0 {
-            let result = kind.call(self, trial).await;
-            self.outbox.retry();
-            trial = result.is_err();
-            match result {
-                Ok(()) => self.progress.works(),
-                Err(status) => self.recover(&status).await,
-            }
-        }
-    }
-
-    async fn recover(&self, status: &Status) {
-        let wait = tokio::time::sleep(self.progress.fails(status));
+    /// Waits until the next call after a failed one.
+    pub(crate) async fn recover(&self, status: &Status) {
+        let wait = tokio::time::sleep(self.progress.record_failure(status));
         if is_refusal(status) {
             tokio::select! {
                 () = wait => {}

@@ -156,8 +156,8 @@ impl Metrics {
         if report.stored > 0 {
             self.accepted.add(report.stored as u64);
         }
-        for (_, refusal) in &report.refused {
-            self.rejected.add(1, &[KeyValue::new("reason", refusal.label())]);
+        for (_, reason) in &report.rejected {
+            self.rejected.add(1, &[KeyValue::new("reason", reason.label())]);
         }
         for (_, alert) in report.alerts.iter().filter(|(_, alert)| alert.began) {
             self.alerts.add(1, &[KeyValue::new("kind", alert.label())]);
@@ -165,7 +165,7 @@ impl Metrics {
     }
 
     pub(crate) fn invalid(&self, invalid: Invalid) {
-        if let Some(reason) = invalid.reject_reason() {
+        if let Some(reason) = reject_reason(invalid) {
             self.rejected.add(1, &[KeyValue::new("reason", reason.as_str())]);
         }
     }
@@ -188,5 +188,17 @@ impl Metrics {
 
     pub(crate) fn connection_refused(&self, reason: ConnectionRefusal) {
         self.refused_connections.add(1, &[KeyValue::new("reason", reason.as_str())]);
+    }
+}
+
+/// Returns the reason to count a rejected reading under; none for a field of a query.
+fn reject_reason(invalid: Invalid) -> Option<RejectReason> {
+    match invalid {
+        Invalid::EmptySensorId | Invalid::LongSensorId(_) => Some(RejectReason::InvalidSensorId),
+        Invalid::NotFinite(_) | Invalid::BelowAbsoluteZero(_) | Invalid::AboveMaximum(_) => {
+            Some(RejectReason::InvalidTemperature)
+        }
+        Invalid::TimestampInFuture { .. } => Some(RejectReason::InvalidTimestamp),
+        Invalid::ShortStep(_) => None,
     }
 }

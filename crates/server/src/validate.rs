@@ -3,8 +3,6 @@ use std::{fmt, time::Duration};
 use kelvin_app::unix_now;
 use kelvin_store::Reading;
 
-use crate::metrics::RejectReason;
-
 /// Bytes of the longest sensor id.
 pub(crate) const MAX_SENSOR_ID: usize = 128;
 
@@ -64,18 +62,6 @@ impl Invalid {
             Self::NotFinite(_) | Self::BelowAbsoluteZero(_) | Self::AboveMaximum(_) => "temperature",
             Self::TimestampInFuture { .. } => "timestamp",
             Self::ShortStep(_) => "step",
-        }
-    }
-
-    /// Returns the reason to count a rejected reading under; none for a field of a query.
-    pub(crate) fn reject_reason(self) -> Option<RejectReason> {
-        match self {
-            Self::EmptySensorId | Self::LongSensorId(_) => Some(RejectReason::InvalidSensorId),
-            Self::NotFinite(_) | Self::BelowAbsoluteZero(_) | Self::AboveMaximum(_) => {
-                Some(RejectReason::InvalidTemperature)
-            }
-            Self::TimestampInFuture { .. } => Some(RejectReason::InvalidTimestamp),
-            Self::ShortStep(_) => None,
         }
     }
 }

@@ -48,7 +48,7 @@ async fn next(
 
 /// Answers come in the order of the readings.
 fn take(session: &Session, answer: &ServerMessage) {
-    session.progress.works();
+    session.progress.record_success();
     match answer.severity.map(|severity| Severity::try_from(severity).unwrap_or_default()) {
         Some(Severity::Rejected) => session.outbox.reject(1, &answer.message),
         Some(Severity::Alert) => {

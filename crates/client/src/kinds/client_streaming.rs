@@ -6,7 +6,7 @@ use tonic::Status;
 use super::Kind;
 use crate::session::Session;
 
-/// Sends readings as they are measured, and ends the stream now and then to hear how many are stored.
+/// Sends readings as they are measured, and ends the stream periodically to learn how many are stored.
 #[derive(Debug)]
 pub(crate) struct ClientStreaming;
 

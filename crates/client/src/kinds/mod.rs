@@ -14,9 +14,24 @@ pub(crate) use unary::Unary;
 
 use crate::session::Session;
 
-/// What a client does again and again.
+/// A type of call that a client repeats.
 pub(crate) trait Kind: Send {
-    /// One call from its beginning to its end. Tells the outbox which readings are done with; the others are sent
+    /// Makes one call. Removes the readings from the outbox that the server has stored or rejected; the others are sent
     /// again by the next call. A `trial` is short.
     fn call(&mut self, session: &Session, trial: bool) -> impl Future<Output = Result<(), Status>> + Send;
+}
+
+/// Makes one call of `kind` after the other until shutdown, and then until nothing is left to deliver.
+pub(crate) async fn run(session: &Session, mut kind: impl Kind) {
+    // After a failure, and at first, a short call shows soon whether it works.
+    let mut trial = true;
+    while !session.closing.is_cancelled() || session.outbox.len() > 0 {
+        let result = kind.call(session, trial).await;
+        session.outbox.retry();
+        trial = result.is_err();
+        match result {
+            Ok(()) => session.progress.record_success(),
+            Err(status) => session.recover(&status).await,
+        }
+    }
 }

@@ -53,7 +53,7 @@ impl Kind for ServerStreaming {
         let cursor = &mut self.sensors[turn];
         let request = session.repeatable(cursor.request(follow), length);
         let mut readings = session.client().get_sensor_readings(request).await?.into_inner();
-        session.progress.works();
+        session.progress.record_success();
         let end = async {
             tokio::select! {
                 () = sleep(length), if follow => {}

@@ -67,7 +67,7 @@ impl Cell {
         let start = Instant::now();
         sleep(BEFORE + SETTLED).await;
         let before = notes.rate(start, BEFORE);
-        fault.happen(&mut world).await;
+        world.inject(fault).await;
         let back = back(&notes, before).await;
         notes.end();
         callers.join_all().await;
