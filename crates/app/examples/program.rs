@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use kelvin_app::{Command, Program, SettingsError, signal};
 
 kelvin_app::settings! {
-    /// What this program can be told.
+    /// The settings of this program.
     pub struct Config {
         /// What it says when it starts.
         pub word: String = "ready",
@@ -26,7 +26,7 @@ fn check(config: &Config, error: &mut SettingsError) {
 const PROGRAM: Program = Program {
     name: "program",
     version: env!("CARGO_PKG_VERSION"),
-    about: "Says a word and waits to be told to end.",
+    about: "Prints a word and waits for SIGTERM.",
     commands: &[Command { name: "fail", about: "Ends with an error." }],
 };
 

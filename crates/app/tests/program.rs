@@ -34,7 +34,7 @@ fn version_names_program_and_version() {
 }
 
 #[test]
-fn every_wrong_setting_is_told_at_once_and_exits_64() {
+fn all_invalid_settings_are_reported_and_exit_64() {
     let wrong = [("KELVIN_WORD", ""), ("KELVIN_DRAIN", "soon"), ("KELVIN_DRIAN", "1s")];
     let (code, out, err) = output(program().envs(wrong));
     assert_eq!((code, out.as_str()), (Some(64), ""));

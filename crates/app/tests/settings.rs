@@ -91,7 +91,7 @@ fn empty_is_none_or_an_empty_list() {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_in_the_order_of_the_settings() {
+fn all_problems_are_listed_in_order_of_the_settings() {
     let text = error(&[
         ("KELVIN_SERVER", "localhost"),
         ("KELVIN_AMOUNT", "some"),
@@ -129,7 +129,7 @@ fn duration_above_the_limit_is_rejected() {
 }
 
 #[test]
-fn a_variable_is_told_once() {
+fn each_variable_is_reported_once() {
     let mut error = SettingsError::default();
     assert!(error.is_empty());
     error.push("KELVIN_LOW", "first");

@@ -1,4 +1,4 @@
-//! Simulated sensors: a daily curve, noise, and now and then a spike. The same seed measures the same.
+//! Simulated sensors: a daily curve, noise, and rare spikes. Equal seeds give equal readings.
 
 use std::f64::consts::TAU;
 

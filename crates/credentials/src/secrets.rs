@@ -23,7 +23,7 @@ pub struct SecretFiles {
     pub key: Option<PathBuf>,
 }
 
-/// What the files contain. The PEM is written anew from what was read, so that any reader takes all of it.
+/// What the files contain. The PEM is written again from what was read, so that any reader takes all of it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets {
     /// The password.

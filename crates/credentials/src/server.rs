@@ -59,7 +59,7 @@ struct Snapshot {
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
-/// Clocks are set now and then, so that a long sleep could miss the end of a certificate.
+/// Clocks are adjusted occasionally, so that a long sleep could miss the end of a certificate.
 const MAX_SLEEP: Duration = Duration::from_hours(1);
 
 impl ServerTls {

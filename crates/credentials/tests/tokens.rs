@@ -59,7 +59,7 @@ fn unusable_file_is_rejected_without_quoting_it() {
         ("fine\nbearer", "line 2: no token after `Bearer`"),
         ("sesame-open big door", "line 1: a token must not contain a space"),
         (
-            "sesame-open door\nsesame-open gate",
+            "sesame-open door\nsesame-open window",
             "line 2: the token is that of an earlier line with another name",
         ),
     ] {

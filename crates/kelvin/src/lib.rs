@@ -31,7 +31,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-            // Nobody is left to be told when this fails.
+            // Nobody is left to report a failure to.
             let _ = error.print();
             return code.into();
         }

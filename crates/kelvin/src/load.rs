@@ -163,7 +163,7 @@ fn hint(error: &LoadError) -> BoxError {
     let advice = match error {
         LoadError::Unreachable { .. } => "is the server running, and is --address right?",
         LoadError::Tls { .. } => {
-            "--ca must vouch for the server's certificate, --server-name be in it; --plaintext is for a server without TLS"
+            "--ca must have signed the server's certificate, and the certificate must contain --server-name; --plaintext is for a server without TLS"
         }
         LoadError::NotHttp2(_) => "is it a gRPC server?",
         LoadError::FirstCall { status, .. } => match status.code() {

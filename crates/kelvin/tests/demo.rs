@@ -22,7 +22,7 @@ fn all_four_types_of_call_work() {
     check(&output);
 }
 
-/// The same with its readings on Valkey, which is told of as a server is.
+/// The same with its readings on Valkey, which is listed as a server is.
 #[test]
 fn all_four_types_of_call_work_on_valkey() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -80,7 +80,7 @@ fn the_line_for_grpcurl_works_and_an_interrupt_ends_it_well() {
 }
 
 #[test]
-fn a_port_in_use_is_told_with_what_to_do() {
+fn port_in_use_is_reported_with_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let output = kelvin(&["demo", "--plain", "--port", &port]).output().unwrap();

@@ -51,11 +51,11 @@ impl Running {
         let config =
             kelvin_server::Config::from_pairs(own.into_iter().chain(settings.iter().cloned())).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let (told, started) = std::sync::mpsc::channel();
+        let (ready, started) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
             runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
                 let server = Server::build(config, &telemetry()).unwrap();
-                told.send(server.local_addr()).unwrap();
+                ready.send(server.local_addr()).unwrap();
                 let shutdown = async {
                     let _ = stopped.await;
                 };
@@ -191,7 +191,7 @@ fn a_server_that_goes_away_is_counted() {
 }
 
 #[test]
-fn what_keeps_it_from_starting_is_told_with_what_to_do() {
+fn start_failure_is_reported_with_what_to_do() {
     let server = Running::start();
     let wrong_token = refusal(&mut server.load("wrong", &[]));
     assert!(wrong_token.contains("UNAUTHENTICATED") && wrong_token.contains("--token-file"), "{wrong_token}");

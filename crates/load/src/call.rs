@@ -71,7 +71,7 @@ impl Call {
     }
 
     /// Frames there and answers back at the same time, with at most about `in_flight` readings unanswered.
-    /// `answered` is told when a frame of readings was sent, once all of it is answered.
+    /// `answered` is called when a frame of readings was sent, once all of it is answered.
     pub(crate) async fn chat(
         mut self,
         mut frames: impl Iterator<Item = &Frame>,

@@ -138,7 +138,7 @@ where
         result = connection.as_mut() => result,
         () = end => {
             // GOAWAY: calls that are open go on until they end or their age ends them, new ones go elsewhere. A caller
-            // who does not read what it asked for can put that off, but not for ever.
+            // who does not read what it asked for can delay that, but not without limit.
             connection.as_mut().graceful_shutdown();
             let longest = 2 * shared.config.max_stream_age;
             let Ok(result) = timeout(longest, connection).await else { return };

@@ -25,7 +25,7 @@ pub enum ServerError {
     /// The system gives no thread or no runtime.
     #[error("cannot start a worker")]
     Worker(#[source] io::Error),
-    /// A worker has ended although nobody told it to.
+    /// A worker ended before shutdown.
     #[error("worker {0} has ended unexpectedly; the log says why")]
     WorkerLost(usize),
 }

@@ -67,7 +67,7 @@ async fn a_certificate_authenticates_only_if_it_says_client_auth() {
     assert_eq!(code(send_as(&server, Some(TOKEN), Some("unstated")).await), Code::Ok);
     assert_eq!(code(send_as(&server, Some(TOKEN), None).await), Code::Ok);
     assert_eq!(code(send_as(&server, None, None).await), Code::Unauthenticated);
-    // A wrong token is a mistake to be told of, whatever else is right.
+    // A wrong token is reported, whatever else is right.
     assert_eq!(code(send_as(&server, Some("wrong"), Some("client")).await), Code::Unauthenticated);
 }
 
@@ -75,12 +75,12 @@ async fn a_certificate_authenticates_only_if_it_says_client_auth() {
 async fn where_certificates_are_required_there_is_no_connection_without_one() {
     let files = Files::new();
     files.issue("client", Usage::Client);
-    let stranger = LocalCa::generate().unwrap().issue(Usage::Client, &["localhost"]).unwrap();
-    stranger.write(&files.path("stranger.pem"), &files.path("stranger.key")).unwrap();
+    let other_ca = LocalCa::generate().unwrap().issue(Usage::Client, &["localhost"]).unwrap();
+    other_ca.write(&files.path("other_ca.pem"), &files.path("other_ca.key")).unwrap();
     let server = TestServer::start_with(files, &[("KELVIN_MTLS", "required")]).await;
     assert_eq!(code(send_as(&server, None, Some("client")).await), Code::Ok);
     // Both CAs have the same name, so that only the signature tells them apart.
-    for (pair, alert) in [(None, "CertificateRequired"), (Some("stranger"), "DecryptError")] {
+    for (pair, alert) in [(None, "CertificateRequired"), (Some("other_ca"), "DecryptError")] {
         let stream = TcpStream::connect(server.address).await.unwrap();
         let tls = TlsConnector::from(server.files.client_tls(pair).config());
         // TLS 1.3 lets a client believe that it is connected until it reads.

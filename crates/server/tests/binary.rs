@@ -40,7 +40,7 @@ fn with(files: &Files, extra: &[(&str, &str)]) -> Vec<(String, String)> {
 fn wrong_settings_are_all_named_and_nothing_is_bound() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    // Binding would fail and be told of first.
+    // Binding would fail and be reported first.
     let wrong = [
         ("KELVIN_LISTEN", address.as_str()),
         ("KELVIN_MAX_SENSORS", "many"),
@@ -66,7 +66,7 @@ fn files_that_cannot_be_used_are_wrong_settings() {
 }
 
 #[test]
-fn a_port_in_use_is_told_with_what_to_do() {
+fn port_in_use_is_reported_with_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let (code, output) = run(with(&Files::new(), &[("KELVIN_LISTEN", &address)]), &[]);
@@ -75,7 +75,7 @@ fn a_port_in_use_is_told_with_what_to_do() {
 }
 
 #[test]
-fn an_expired_certificate_is_told_with_its_dates() {
+fn expired_certificate_is_reported_with_its_dates() {
     let files = Files::new();
     let day = Duration::from_hours(24);
     let past = SystemTime::now() - 2 * day..SystemTime::now() - day;
@@ -162,7 +162,7 @@ fn it_serves_is_healthy_and_ends_well_at_sigterm() {
 }
 
 #[test]
-fn a_certificate_that_expires_in_use_is_told() {
+fn certificate_that_expires_in_use_is_logged() {
     let files = Files::new();
     let soon = Duration::from_secs(4);
     let valid = SystemTime::now() - soon..SystemTime::now() + soon;
@@ -182,7 +182,7 @@ fn a_second_sigterm_ends_it_in_the_middle_of_the_drain() {
 }
 
 #[test]
-fn a_setting_that_there_is_not_is_told() {
+fn unknown_setting_is_logged() {
     let files = Files::new();
     let server = Running::start(with(&files, &[("KELVIN_LISTENN", "x")]));
     assert!(server.begun.contains("unknown setting"), "{}", server.begun);

@@ -113,7 +113,8 @@ async fn chat_answers_each_reading_in_order_and_goes_on_after_wrong_ones() {
     ];
     let answers = server.client().await.sensor_chat(iter(sent)).await.unwrap().into_inner();
     let answers: Vec<ServerMessage> = answers.collect::<Result<_, _>>().await.unwrap();
-    let told: Vec<_> = answers.iter().map(|answer| (answer.severity(), answer.accepted.unwrap())).collect();
+    let received: Vec<_> =
+        answers.iter().map(|answer| (answer.severity(), answer.accepted.unwrap())).collect();
     let expected = [
         (Severity::Status, 1),
         (Severity::Rejected, 1),
@@ -123,7 +124,7 @@ async fn chat_answers_each_reading_in_order_and_goes_on_after_wrong_ones() {
         (Severity::Status, 3),
         (Severity::Alert, 4),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(received, expected);
     assert!(
         answers[3].message.contains("31.00 °C") && answers[3].message.contains("30.00 °C"),
         "{answers:?}"
@@ -170,7 +171,7 @@ async fn a_call_that_follows_gets_what_is_new() {
 }
 
 #[tokio::test]
-async fn what_overflows_is_told() {
+async fn evicted_readings_are_reported() {
     let limits = [
         ("KELVIN_MAX_SENSORS", "1"),
         ("KELVIN_MAX_READINGS_PER_SENSOR", "100"),

@@ -98,7 +98,7 @@ async fn the_healthcheck_shows_the_servers_own_certificate_where_one_is_required
 }
 
 #[tokio::test]
-async fn a_certificate_for_servers_only_is_told_to_be_useless_for_the_healthcheck() {
+async fn server_only_certificate_is_reported_by_the_healthcheck() {
     let server = TestServer::start(&[("KELVIN_MTLS", "required")]).await;
     let error = healthcheck::check(&settings_of(&server, "required")).await.unwrap_err();
     let text = kelvin_app::error_chain(&error);
@@ -106,19 +106,19 @@ async fn a_certificate_for_servers_only_is_told_to_be_useless_for_the_healthchec
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_the_certificate_is_told_in_plain_words() {
+async fn rejected_client_certificate_is_reported_by_the_healthcheck() {
     let files = Files::new();
     files.issue("server", Usage::Unspecified);
     let server = TestServer::start_with(files, &[("KELVIN_MTLS", "required")]).await;
     // The server goes on with the pair that it has; the file is of another CA.
-    let stranger = kelvin_credentials::ca::LocalCa::generate()
+    let other_ca = kelvin_credentials::ca::LocalCa::generate()
         .unwrap()
         .issue(Usage::Unspecified, &["localhost"])
         .unwrap();
     let path = |name| server.files.path(name);
-    stranger.write(&path("stranger.pem"), &path("stranger.key")).unwrap();
+    other_ca.write(&path("other_ca.pem"), &path("other_ca.key")).unwrap();
     let mut config = settings_of(&server, "required");
-    (config.tls_cert, config.tls_key) = (Some(path("stranger.pem")), Some(path("stranger.key")));
+    (config.tls_cert, config.tls_key) = (Some(path("other_ca.pem")), Some(path("other_ca.key")));
     let text = kelvin_app::error_chain(&healthcheck::check(&config).await.unwrap_err());
     // With TLS 1.3 the server's alert may or may not come before the connection's end.
     assert!(text.starts_with("no healthy server at 127.0.0.1:") && !text.contains("code:"), "{text}");

@@ -112,11 +112,11 @@ async fn large_headers_cost_their_call_and_not_the_connection() {
 }
 
 #[tokio::test]
-async fn callers_are_told_how_many_calls_a_connection_takes() {
+async fn max_concurrent_streams_is_advertised() {
     let server = TestServer::start(&[("KELVIN_MAX_CONCURRENT_STREAMS", "2")]).await;
     let (_sender, connection) = server.bare_connection().await;
-    let told = || async { (connection.current_max_send_streams() == 2).then_some(()) };
-    eventually("the server's settings come", told).await;
+    let advertised = || async { (connection.current_max_send_streams() == 2).then_some(()) };
+    eventually("the server's settings come", advertised).await;
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn connections_beyond_the_limit_are_closed_and_make_room_again() {
 }
 
 #[tokio::test]
-async fn a_reader_that_is_overtaken_is_told_how_much_it_missed() {
+async fn slow_follower_learns_how_much_it_missed() {
     const HELD: u64 = 30_000;
     let server = TestServer::start(&[("KELVIN_MAX_READINGS_PER_SENSOR", &HELD.to_string())]).await;
     let fill = async || {

@@ -37,14 +37,14 @@ use tonic_types::StatusExt as _;
 /// A caller that cannot send for so long is held up.
 const BLOCKED: Duration = Duration::from_secs(1);
 
-/// Readings are told of by calls that store some.
+/// Calls that store readings report them.
 fn assert_unavailable(status: &Status, stored: Option<u64>) {
     assert_eq!(status.code(), Code::Unavailable, "{status}");
     assert!(status.get_details_retry_info().unwrap().retry_delay.is_some());
     match stored {
         Some(stored) => {
-            let told = format!("{stored} readings of this call are stored");
-            assert!(status.message().ends_with(&told), "{}", status.message());
+            let expected = format!("{stored} readings of this call are stored");
+            assert!(status.message().ends_with(&expected), "{}", status.message());
             let info = status.get_details_error_info().unwrap();
             assert_eq!(info.metadata["stored"], stored.to_string());
         }
@@ -156,7 +156,7 @@ async fn calls_say_what_is_stored_when_the_store_goes_and_the_log_says_it_once()
 }
 
 #[tokio::test]
-async fn a_store_that_comes_unfit_is_told_of_once_and_not_used() {
+async fn incompatible_store_is_logged_once_and_not_used() {
     let mut valkey = ValkeyServer::start(&[]).await;
     valkey.kill();
     let mut kelvin = Kelvin::start(&[valkey.address()], Acknowledge::Fsync);

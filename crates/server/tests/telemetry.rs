@@ -118,7 +118,7 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
     call.abort();
     let broken = ("SensorService/StreamSensorReadings", 1);
     until_counted(&receiver, &telemetry, "kelvin.streams.aborted", "rpc.method", broken).await;
-    // The handler is told of it before the call ends.
+    // The handler learns of it before the call ends.
     let ended = ("CANCELLED", 1);
     until_counted(&receiver, &telemetry, "grpc.server.call.duration", "grpc.status", ended).await;
 

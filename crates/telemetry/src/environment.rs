@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_scheme_it_is_https_unless_told() {
+    fn endpoint_without_scheme_is_https_unless_insecure() {
         let set = (ENDPOINT, "c:4317");
         assert_eq!(endpoint(Signal::Traces, &[set]), Some((Protocol::Grpc, "https://c:4317".into())));
         assert_eq!(

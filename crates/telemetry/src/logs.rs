@@ -26,12 +26,12 @@ use tracing_subscriber::{
 /// What the exporters are made of. Their own log lines would feed the exporter that they come from.
 const TRANSPORTS: [&str; 6] = ["h2", "hyper", "hyper_util", "opentelemetry", "tonic", "tower"];
 
-/// How often the SDK may say the same thing. A collector that is away would be told of every second.
+/// How often the SDK may say the same thing. An unreachable collector would be logged every second.
 const REPEAT: Duration = Duration::from_mins(1);
 
 /// Makes log lines go to stdout and, if there is one, to `provider`, at the levels of `RUST_LOG` (`info`
 /// where it is not set). Panics become log lines. The first call in a process stands. `measured` says
-/// whether anything reads metrics: the SDK takes it for an error when an instrument is made in vain.
+/// whether anything reads metrics: the SDK takes it for an error when an instrument is a no-op.
 pub(crate) fn init(provider: Option<&SdkLoggerProvider>, measured: bool) {
     if tracing::subscriber::set_global_default(subscriber(provider, measured)).is_ok() {
         panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panicked")));
@@ -52,7 +52,7 @@ fn subscriber(provider: Option<&SdkLoggerProvider>, measured: bool) -> impl Subs
         let others = filter_fn(|metadata| !of_transports(metadata)).with_max_level_hint(LevelFilter::TRACE);
         OpenTelemetryTracingBridge::new(provider).with_filter(levels().and(others))
     });
-    let sdk = sdk_now_and_then(measured);
+    let sdk = rate_limit_sdk_errors(measured);
     tracing_subscriber::registry().with(lines.with_filter(levels().and(sdk))).with(bridge)
 }
 
@@ -81,20 +81,20 @@ fn of_transports(metadata: &Metadata<'_>) -> bool {
     TRANSPORTS.contains(&root) || root.starts_with("opentelemetry")
 }
 
-/// Lets the SDK repeat itself only now and then, and not speak of what comes after the last export: the
+/// Limits how often the SDK repeats itself, and not speak of what comes after the last export: the
 /// line that says that it failed.
-fn sdk_now_and_then<S: Subscriber>(measured: bool) -> impl layer::Filter<S> + Send + Sync + 'static {
+fn rate_limit_sdk_errors<S: Subscriber>(measured: bool) -> impl layer::Filter<S> + Send + Sync + 'static {
     let last = Mutex::new(HashMap::<Identifier, Instant>::new());
     dynamic_filter_fn(move |metadata: &Metadata<'_>, _: &layer::Context<'_, S>| {
         if !metadata.target().starts_with("opentelemetry") {
             return true;
         }
-        let in_vain = !measured && metadata.name() == "InstrumentCreationFailed";
+        let is_noop_instrument = !measured && metadata.name() == "InstrumentCreationFailed";
         // Wrong values of variables are warned of by `variables`.
         let of_variables = metadata.name().starts_with("TracerProvider.Config.");
         // That a global provider is set interests nobody who runs the program.
         let of_set_up = metadata.name().ends_with(".GlobalSet");
-        if in_vain || of_variables || of_set_up || metadata.name().ends_with(".AfterShutdown") {
+        if is_noop_instrument || of_variables || of_set_up || metadata.name().ends_with(".AfterShutdown") {
             return false;
         }
         let now = Instant::now();

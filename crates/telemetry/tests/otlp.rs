@@ -1,4 +1,4 @@
-//! What a collector receives from the example program, which is told by `OTEL_*` variables alone.
+//! What a collector receives from the example program, which is configured by `OTEL_*` variables alone.
 
 mod common;
 

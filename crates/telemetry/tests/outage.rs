@@ -74,7 +74,7 @@ async fn without_an_endpoint_nothing_complains() {
 }
 
 #[tokio::test]
-async fn an_outage_is_told_once_in_a_while_and_only_on_stdout() {
+async fn outage_is_logged_at_a_limited_rate_and_only_on_stdout() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);

@@ -46,7 +46,7 @@ fn each_is_in_a_config_map_for_the_sidecar() {
 }
 
 #[test]
-fn they_are_told_apart_and_can_be_narrowed_down() {
+fn dashboards_have_distinct_uids_and_filters() {
     let dashboards = dashboards();
     let identities: BTreeSet<_> =
         dashboards.iter().map(|(_, dashboard)| dashboard["uid"].as_str().expect("a uid")).collect();

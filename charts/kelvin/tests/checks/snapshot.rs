@@ -29,7 +29,7 @@ pub(crate) fn compare(path: &Path, text: &str) {
     let line = differs.unwrap_or_else(|| kept.lines().count().min(text.lines().count()));
     assert!(
         kept == text,
-        "{} is not current, from line {}: it says {:?}, it should say {:?}; `make test-chart UPDATE=1` writes it anew",
+        "{} is not current, from line {}: it says {:?}, it should say {:?}; `make test-chart UPDATE=1` rewrites it",
         path.display(),
         line + 1,
         kept.lines().nth(line),

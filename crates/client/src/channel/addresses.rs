@@ -16,7 +16,7 @@ use super::{connection::Connector, peers::Peers};
 /// No look-up follows another sooner.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Keeps every address that `lookup` finds connected, for ever: new ones are taken up, those that are gone are left.
+/// Keeps a connection to every address that `lookup` finds: connects to new ones, drains those that are gone.
 /// Calls that are under way there end by themselves; those that go on for long move.
 pub(super) async fn follow<F, A>(mut lookup: F, refresh: Duration, connector: Arc<Connector>, peers: Peers)
 where
@@ -24,7 +24,7 @@ where
     A: Future<Output = io::Result<Vec<SocketAddr>>>,
 {
     let mut tasks: HashMap<SocketAddr, AbortOnDropHandle<()>> = HashMap::new();
-    let mut told = false;
+    let mut logged = false;
     loop {
         let wait = match lookup().await {
             Ok(found) => {
@@ -45,15 +45,15 @@ where
                     });
                 }
                 peers.looked_up(Ok(()));
-                told = false;
+                logged = false;
                 // Whoever takes the place of a server that goes is found soon.
                 if peers.any_leaving() { PAUSE } else { refresh }
             }
             Err(error) => {
                 // What was known stays: better old addresses than none.
-                if !told {
+                if !logged {
                     tracing::warn!(%error, "cannot look up the server; trying again");
-                    told = true;
+                    logged = true;
                 }
                 peers.looked_up(Err(format!("cannot look up its name: {error}")));
                 2 * PAUSE

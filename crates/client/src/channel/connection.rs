@@ -64,10 +64,10 @@ enum End {
 type Connection = (SendRequest<Body>, JoinHandle<hyper::Result<()>>);
 
 impl Connector {
-    /// Keeps `address` connected, for ever.
+    /// Keeps `address` connected until the task is aborted.
     pub(super) async fn keep(self: Arc<Self>, address: SocketAddr, peers: Peers) {
         let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-        let mut told = false;
+        let mut logged = false;
         loop {
             let config = self.config();
             let error = match timeout(self.limit, self.open(address, config.clone())).await {
@@ -77,12 +77,12 @@ impl Connector {
                     let watch = health::follow(sender, self.origin.clone(), tell);
                     match self.hold(address, config.as_ref(), connection, watch).await {
                         End::Outdated => {
-                            tracing::info!(%address, "certificates changed: connecting anew");
+                            tracing::info!(%address, "certificates rotated; reconnecting");
                             continue;
                         }
                         End::Lost { good: true, error } => {
                             tracing::info!(%address, error, "disconnected");
-                            told = false;
+                            logged = false;
                             backoff.reset();
                             peers.connecting(address);
                             continue;
@@ -93,11 +93,11 @@ impl Connector {
                 Ok(Err(error)) => error_chain(&*error),
                 Err(_) => format!("no connection within {:?}", self.limit),
             };
-            if told {
+            if logged {
                 tracing::debug!(%address, error, "still cannot connect");
             } else {
-                tracing::warn!(%address, error, "cannot connect; trying again for ever, less and less often");
-                told = true;
+                tracing::warn!(%address, error, "connection failed; retrying with exponential backoff");
+                logged = true;
             }
             peers.failed(address, error);
             sleep(backoff.next()).await;

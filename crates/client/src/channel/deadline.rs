@@ -1,4 +1,4 @@
-//! Deadlines: what is left is told to the server, and kept here too.
+//! Deadlines: the time left is sent to the server in `grpc-timeout`, and enforced here too.
 
 use std::{
     convert::Infallible,

@@ -10,21 +10,21 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-/// Tells whether the server at the other end of `connection` serves, whenever that changes. Nothing is told of a server
-/// that knows no health checks: it counts as one that serves.
-pub(super) async fn follow(connection: SendRequest<Body>, origin: Uri, tell: impl Fn(bool)) -> Infallible {
-    if let Err(status) = watch(connection, origin, tell).await {
+/// Calls `report` whenever the server at the other end of `connection` starts or stops serving. A server without the
+/// health service is never reported: it counts as serving.
+pub(super) async fn follow(connection: SendRequest<Body>, origin: Uri, report: impl Fn(bool)) -> Infallible {
+    if let Err(status) = watch(connection, origin, report).await {
         tracing::debug!(%status, "the server's health is no longer watched");
     }
     pending().await
 }
 
-async fn watch(connection: SendRequest<Body>, origin: Uri, tell: impl Fn(bool)) -> Result<(), Status> {
+async fn watch(connection: SendRequest<Body>, origin: Uri, report: impl Fn(bool)) -> Result<(), Status> {
     let service = tower::service_fn(move |request| connection.clone().send_request(request));
     let whole_server = HealthCheckRequest { service: String::new() };
     let mut answers = HealthClient::with_origin(service, origin).watch(whole_server).await?.into_inner();
     while let Some(answer) = answers.message().await? {
-        tell(answer.status() != ServingStatus::NotServing);
+        report(answer.status() != ServingStatus::NotServing);
     }
     Ok(())
 }

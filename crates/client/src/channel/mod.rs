@@ -50,7 +50,7 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Reads certificates and token and begins to connect, in the background, for ever. Needs a Tokio runtime.
+    /// Reads certificates and token and keeps connecting in the background. Needs a Tokio runtime.
     pub fn open(config: &Config, telemetry: &Telemetry) -> Result<Self, ClientError> {
         let (host, port) = config.host_and_port();
         let host: Arc<str> = host.into();

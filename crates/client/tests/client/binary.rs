@@ -18,7 +18,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn wrong_settings_are_told_all_at_once() {
+fn all_invalid_settings_are_reported() {
     let Output { status, stderr, .. } = program()
         .envs([("KELVIN_CLIENT_RPC", "chat"), ("KELVIN_SERVER", "kelvin"), ("KELVIN_DEADLINE", "soon")])
         .output()
@@ -26,8 +26,8 @@ fn wrong_settings_are_told_all_at_once() {
     let stderr = text(&stderr);
     assert_eq!(status.code(), Some(64), "{stderr}");
     for variable in ["KELVIN_CLIENT_RPC", "KELVIN_SERVER", "KELVIN_DEADLINE"] {
-        let told = stderr.lines().filter(|line| line.trim().starts_with(variable));
-        assert_eq!(told.count(), 1, "{variable} in {stderr}");
+        let reported = stderr.lines().filter(|line| line.trim().starts_with(variable));
+        assert_eq!(reported.count(), 1, "{variable} in {stderr}");
     }
 }
 

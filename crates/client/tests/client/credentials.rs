@@ -10,19 +10,19 @@ use tracing::Level;
 use crate::setup::{Setup, logs::Logs, proxy::Proxy, telemetry, until, until_ok};
 
 #[tokio::test]
-async fn a_wrong_token_is_told_once_tried_slowly_and_the_right_one_taken_up() {
+async fn wrong_token_is_logged_once_and_retried_slowly_until_replaced() {
     let (logs, _guard) = Logs::collect();
     let setup = Setup::new();
     setup.write("client-token", "another-token\n");
     let server = setup.server(&[]);
     let mut client = setup.client("unary", server.address, &[]);
-    until("it is told", || !logs.lines(Level::ERROR, "refuses our token").is_empty()).await;
-    let told = Instant::now();
+    until("it is logged", || !logs.lines(Level::ERROR, "refuses our token").is_empty()).await;
+    let logged = Instant::now();
     assert!(!client.health.is_ready());
     // Each attempt sends the same reading.
     until("it has tried twice more", || client.readings("sent") >= 3).await;
     assert!(
-        told.elapsed() >= Duration::from_millis(1500),
+        logged.elapsed() >= Duration::from_millis(1500),
         "it waits a second, then 1.6, give or take a fifth"
     );
 
@@ -38,15 +38,15 @@ async fn a_wrong_token_is_told_once_tried_slowly_and_the_right_one_taken_up() {
 }
 
 #[tokio::test]
-async fn a_wrong_ca_is_told_with_its_cause() {
+async fn wrong_ca_is_logged_with_its_cause() {
     let (logs, _guard) = Logs::collect();
     let setup = Setup::new();
     let server = setup.server(&[]);
     setup.write("ca.pem", &LocalCa::generate().unwrap().pem());
     let mut client = setup.client("unary", server.address, &[("KELVIN_DRAIN_TIMEOUT", "10ms")]);
-    until("it is told", || !logs.lines(Level::WARN, "the call failed").is_empty()).await;
+    until("it is logged", || !logs.lines(Level::WARN, "call failed").is_empty()).await;
     client.stop().await;
-    let line = &logs.lines(Level::WARN, "the call failed")[0];
+    let line = &logs.lines(Level::WARN, "call failed")[0];
     assert!(line.contains("certificate"), "{line}");
     server.stop().await;
 }
@@ -71,10 +71,10 @@ async fn certificates_cas_and_tokens_change_without_a_failed_call() {
     let old = std::fs::read_to_string(setup.path("ca.pem")).unwrap();
     let before = proxy.accepted();
     setup.write("ca.pem", &(old + &new.pem()));
-    until("all connect anew", || proxy.accepted() >= before + clients.len()).await;
+    until("all reconnect", || proxy.accepted() >= before + clients.len()).await;
     let before = proxy.accepted();
     setup.issue(&new);
-    until("all connect anew", || proxy.accepted() >= before + clients.len()).await;
+    until("all reconnect", || proxy.accepted() >= before + clients.len()).await;
     // The server accepts both tokens before clients have the new one.
     setup.write("tokens", "the-token\nnext-token\n");
     setup.write("next-token", "next-token");
@@ -97,6 +97,6 @@ async fn certificates_cas_and_tokens_change_without_a_failed_call() {
         assert_eq!(client.readings("resent"), 0);
         assert_eq!(client.readings("acknowledged"), client.readings("measured"));
     }
-    assert_eq!(logs.lines(Level::WARN, "the call failed"), [""; 0]);
+    assert_eq!(logs.lines(Level::WARN, "call failed"), [""; 0]);
     server.stop().await;
 }

@@ -17,9 +17,9 @@ async fn silence_costs_a_deadline_and_no_reading() {
 
     proxy.mute(true);
     until("none is ready", || clients.iter().all(|client| !client.health.is_ready())).await;
-    let told = logs.lines(Level::WARN, "the call failed");
-    assert_eq!(told.len(), clients.len(), "{told:?}");
-    assert!(told.iter().all(|line| line.contains("DeadlineExceeded")), "{told:?}");
+    let logged = logs.lines(Level::WARN, "call failed");
+    assert_eq!(logged.len(), clients.len(), "{logged:?}");
+    assert!(logged.iter().all(|line| line.contains("DeadlineExceeded")), "{logged:?}");
 
     proxy.mute(false);
     until("all are ready again", || clients.iter().all(|client| client.health.is_ready())).await;

@@ -54,7 +54,7 @@ async fn replace(meanwhile: fn(SocketAddr, SocketAddr) -> Vec<SocketAddr>) {
         until("it goes on", || client.readings(name) > before + 10).await;
         assert!(client.health.is_ready());
     }
-    assert_eq!(logs.lines(Level::WARN, "the call failed"), Vec::<String>::new());
+    assert_eq!(logs.lines(Level::WARN, "call failed"), Vec::<String>::new());
     for mut client in clients {
         client.stop().await;
         assert_eq!(client.readings("resent"), 0);

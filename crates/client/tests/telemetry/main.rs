@@ -14,12 +14,12 @@ use seen::Seen;
 use world::{CALLER, RPCS, SERVER, TOKEN, World};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_that_is_told_fits_together() {
+async fn spans_metrics_and_logs_agree() {
     let world = World::start().await;
     let broken = world.break_off_a_stream().await;
     world.until_every_client_was_served_twice().await;
     let received = world.stop().await;
-    received.look(|received| assert!(!format!("{received:?}").contains(TOKEN), "a token is told"));
+    received.look(|received| assert!(!format!("{received:?}").contains(TOKEN), "a token is exported"));
     let seen = Seen::new(&received);
 
     everybody_says_who_they_are(&seen);

@@ -13,7 +13,7 @@ use crate::{
 const IMAGE: &str = "busybox:1.35";
 
 /// The pod with a client's labels shows that it is the policy that stops the other.
-pub async fn stranger(cluster: &Cluster) -> Result<String> {
+pub async fn other_namespace_is_blocked(cluster: &Cluster) -> Result<String> {
     ensure!(reaches(cluster, true).await?, "a pod with a client's labels does not reach the server");
     ensure!(!reaches(cluster, false).await?, "a pod without labels reaches the server");
     Ok("only with a client's labels".to_owned())

@@ -20,7 +20,7 @@ pub async fn all(cluster: &Cluster, report: &mut Report) {
     report.check("pods are ready", pods::ready(cluster)).await;
     report.check("Pod Security refuses a privileged pod", pods::restricted(cluster)).await;
     report.check("clients make progress, all four", telemetry::clients_progress(cluster)).await;
-    report.check("server and clients are frugal", telemetry::frugal(cluster)).await;
+    report.check("server and clients stay within their budget", telemetry::within_budget(cluster)).await;
 
     report.check("grpcurl writes and reads back by reflection", calls::grpcurl(cluster)).await;
     report.check("a client of ours makes all four calls", calls::all_four(cluster)).await;
@@ -32,7 +32,9 @@ pub async fn all(cluster: &Cluster, report: &mut Report) {
     report.check("a client certificate is as good as a token", refusals::certificate(cluster)).await;
     report.check("plain text is refused", refusals::plain_text(cluster)).await;
     report.check("a server of another CA is refused", refusals::other_ca(cluster)).await;
-    report.check("NetworkPolicy stops a pod without rights", isolation::stranger(cluster)).await;
+    report
+        .check("NetworkPolicy stops a pod without rights", isolation::other_namespace_is_blocked(cluster))
+        .await;
 
     report.check("a trace joins client and server", telemetry::joined_trace(cluster)).await;
     report.check("Prometheus counts what the server did", telemetry::counted(cluster)).await;

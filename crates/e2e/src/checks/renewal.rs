@@ -32,7 +32,7 @@ pub async fn unnoticed(cluster: &Cluster) -> Result<String> {
     let ledger = Ledger::begin(&caller, 1).await?;
 
     renew_ca(cluster).await?;
-    // A certificate whose Secret is deleted is issued anew at once.
+    // A certificate whose Secret is deleted is issued again immediately.
     let secrets = KINDS.map(|kind| format!("{}-client-{kind}-tls", cluster.release));
     for secret in [format!("{}-server-tls", cluster.release)].iter().chain(&secrets) {
         cluster.secret_api().delete(secret, &DeleteParams::default()).await?;

@@ -49,7 +49,7 @@ pub async fn rolling_update(cluster: &Cluster) -> Result<String> {
         settled(cluster, before.len()).await
     })
     .await?;
-    unharmed(&ledger.close().await?)
+    no_failed_calls(&ledger.close().await?)
 }
 
 /// To one server and back, without a call that fails.
@@ -60,7 +60,7 @@ pub async fn down_and_up(cluster: &Cluster) -> Result<String> {
         patch(cluster, json!({"spec": {"replicas": replicas}})).await?;
         poll::until(MOVED, async || settled(cluster, replicas).await).await?;
     }
-    unharmed(&ledger.close().await?)
+    no_failed_calls(&ledger.close().await?)
 }
 
 /// The node of a server, but not Valkey's.
@@ -82,7 +82,7 @@ pub async fn drain(cluster: &Cluster) -> Result<String> {
     let moved = poll::until(MOVED, async || settled(cluster, servers.len()).await).await;
     kubectl(&["uncordon"]).await?;
     drained.and(moved.map(|()| String::new()))?;
-    Ok(format!("{node}: {}", unharmed(&ledger.close().await?)?))
+    Ok(format!("{node}: {}", no_failed_calls(&ledger.close().await?)?))
 }
 
 /// It comes back with its file. Calls fail meanwhile, and say so.
@@ -133,7 +133,7 @@ pub async fn autoscaling(cluster: &Cluster) -> Result<String> {
     patch(cluster, json!({"spec": {"replicas": before}})).await?;
     let (up, rate, down) = (up?, rate?, down?);
     gone?;
-    Ok(format!("2 servers, {up} under {rate:.0} calls/s, {down} after it; {}", unharmed(&kept?)?))
+    Ok(format!("2 servers, {up} under {rate:.0} calls/s, {down} after it; {}", no_failed_calls(&kept?)?))
 }
 
 /// `kelvin load` in the cluster, as one of its clients. With a fifth of a core it leaves the rest to the servers.
@@ -181,7 +181,7 @@ fn autoscalers(cluster: &Cluster) -> Api<HorizontalPodAutoscaler> {
     Api::namespaced(cluster.client.clone(), &cluster.namespace)
 }
 
-fn unharmed(outcome: &Outcome) -> Result<String> {
+fn no_failed_calls(outcome: &Outcome) -> Result<String> {
     outcome.whole()?;
     Ok(format!("{} acknowledged, none lost, no call failed", outcome.acknowledged))
 }

@@ -39,8 +39,8 @@ pub async fn clients_progress(cluster: &Cluster) -> Result<String> {
     .await
 }
 
-/// At the default load. With Valkey there are more servers, and their CPU is only told.
-pub async fn frugal(cluster: &Cluster) -> Result<String> {
+/// At the default load. With Valkey there are more servers, and their CPU is only reported.
+pub async fn within_budget(cluster: &Cluster) -> Result<String> {
     const MEBIBYTES: f64 = 40.0;
     const MILLICORES: f64 = 100.0;
     let ours = format!("k8s_namespace_name=\"{}\"", cluster.namespace);

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 pub(super) struct Folder(TempDir);
 
 impl Folder {
-    /// Makes them anew, where the system keeps what is temporary.
+    /// Creates them in the system's folder for temporary files.
     pub(super) fn make() -> Result<Self, BoxError> {
         let folder =
             tempfile::Builder::new().prefix("kelvin-").rand_bytes(4).tempdir().map_err(|error| {

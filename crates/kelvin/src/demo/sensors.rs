@@ -48,7 +48,7 @@ impl Sensors {
         self.0.lock().expect("never poisoned").clone()
     }
 
-    /// Asks the server for ever.
+    /// Queries the server until the demo ends.
     pub(super) async fn follow(self, channel: Channel) {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,4 +1,4 @@
-//! What the demo's server and clients are told.
+//! The settings of the demo's server and clients.
 
 use std::{env, net::SocketAddr};
 

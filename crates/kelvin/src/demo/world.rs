@@ -61,11 +61,11 @@ impl World {
         let server = settings::server(&folder, arguments)?;
         let (recorder, sensors) = (Recorder::default(), Sensors::default());
         let (stop, stopped) = oneshot::channel();
-        let (told, started) = mpsc::channel();
+        let (ready, started) = mpsc::channel();
         let (ending, end) = mpsc::channel();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let live =
-            live(folder.clone(), server, recorder.clone(), sensors.clone(), told, stopped, shutdown, ending);
+            live(folder.clone(), server, recorder.clone(), sensors.clone(), ready, stopped, shutdown, ending);
         let thread = thread::Builder::new().name("demo".into()).spawn(move || runtime.block_on(live))?;
         match started.recv() {
             Ok(address) => {

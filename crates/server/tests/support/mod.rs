@@ -92,7 +92,7 @@ impl Files {
     }
 }
 
-/// A server that runs until it is dropped or told to shut down.
+/// A server that runs until it is dropped or asked to shut down.
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     pub(crate) health: SocketAddr,

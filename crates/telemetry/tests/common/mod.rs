@@ -18,7 +18,7 @@ pub(crate) struct Done {
     pub(crate) stderr: String,
 }
 
-/// The example, told by these variables and no others.
+/// The example, with these variables and no others.
 pub(crate) fn emit(variables: &[(&str, &str)]) -> Command {
     let test = std::env::current_exe().unwrap();
     let examples = test.parent().unwrap().parent().unwrap().join("examples");

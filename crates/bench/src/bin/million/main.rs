@@ -194,7 +194,7 @@ async fn hold(
     Ok((sent, late))
 }
 
-/// Reads a sensor now and then while the others send.
+/// Reads a sensor occasionally while the others send.
 async fn read(endpoint: &Endpoint, arguments: &Arguments) -> Result<Vec<Duration>> {
     let mut connection = endpoint.connect().await?;
     let mut ticks = tokio::time::interval(READ);

@@ -1,0 +1,17 @@
+//! Tests of the repository itself, in the manner of the Rust compiler's `tidy`: `cargo test -p kelvin-tidy`.
+//!
+//! | rule | where |
+//! |---|---|
+//! | none of the words in `words.txt` | [`words`] |
+//! | relative links in Markdown lead to a file, and to a heading of it | [`links`] |
+//! | no import cycle between the modules of a crate | [`cycles`] |
+//! | a runbook per alert and an alert per runbook | [`runbooks`] |
+
+pub mod cycles;
+mod files;
+mod lexer;
+pub mod links;
+pub mod runbooks;
+pub mod words;
+
+pub use files::{File, repository};
