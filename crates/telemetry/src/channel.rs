@@ -1,10 +1,14 @@
 //! The gRPC channel to a collector.
 
-use std::{fs, path::Path, time::Duration};
+use std::time::Duration;
 
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
-use crate::{TelemetryError, environment::Target};
+use crate::{
+    TelemetryError,
+    environment::Target,
+    http_client::{read, tls as tls_config},
+};
 
 /// For TCP and TLS together. A collector's node that is gone answers nothing at all.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,7 +32,7 @@ pub(crate) fn connect(target: &Target) -> Result<Channel, TelemetryError> {
 
 fn tls(target: &Target) -> Result<ClientTlsConfig, TelemetryError> {
     // tonic takes files without a certificate, and then every connection fails.
-    crate::http_client::tls(target)?;
+    tls_config(target)?;
     let mut tls = match &target.ca {
         Some(ca) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?)),
         None => ClientTlsConfig::new().with_native_roots(),
@@ -37,11 +41,4 @@ fn tls(target: &Target) -> Result<ClientTlsConfig, TelemetryError> {
         tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
     }
     Ok(tls)
-}
-
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TelemetryError> {
-    fs::read(path).map_err(|error| TelemetryError::File {
-        path: path.to_owned(),
-        problem: format!("cannot be read: {error}"),
-    })
 }

@@ -1,6 +1,6 @@
 //! The HTTP client to a collector.
 
-use std::{path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::runtime::Handle;
 
-use crate::{TelemetryError, channel::read, environment::Target};
+use crate::{TelemetryError, environment::Target};
 
 /// Sends on the exporters' runtime, whichever thread asks: the SDK's threads have no runtime.
 #[derive(Debug)]
@@ -71,4 +71,11 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TelemetryEr
 
 fn no(path: &Path, problem: &str) -> TelemetryError {
     TelemetryError::File { path: path.to_owned(), problem: problem.to_owned() }
+}
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TelemetryError> {
+    fs::read(path).map_err(|error| TelemetryError::File {
+        path: path.to_owned(),
+        problem: format!("cannot be read: {error}"),
+    })
 }
