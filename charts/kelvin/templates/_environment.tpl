@@ -32,7 +32,8 @@ takes the place of the chart's.
 {{- define "kelvin.environment.settings" -}}
 {{- $settings := deepCopy .settings -}}
 {{- range $key, $value := .values.settings -}}
-{{- if hasKey $settings $key -}}
+{{- /* DRAIN_WAIT is the former name of DRAIN_DELAY. */ -}}
+{{- if hasKey $settings (eq $key "DRAIN_WAIT" | ternary "DRAIN_DELAY" $key) -}}
 {{- fail (printf "%s.settings.%s: the chart sets KELVIN_%s from other values; see docs/configuration.md for which" $.name $key $key) -}}
 {{- end -}}
 {{- $_ := set $settings $key $value -}}

@@ -208,3 +208,10 @@ fn renamed_value_works_by_its_old_name() {
     assert_eq!(variable(&objects, "kelvin-server", "KELVIN_DRAIN_DELAY").as_deref(), Some("9s"));
     assert_eq!(pod(&objects, "kelvin-server").at("/spec/terminationGracePeriodSeconds"), 9 + 20 + 10);
 }
+
+/// The server reports it and reads it; beside its successor it is an error there.
+#[test]
+fn renamed_setting_reaches_the_server_by_its_old_name() {
+    let Some(objects) = helm::render(&["--set", "server.settings.SENSOR_IDLE=2h"]) else { return };
+    assert_eq!(variable(&objects, "kelvin-server", "KELVIN_SENSOR_IDLE").as_deref(), Some("2h"));
+}

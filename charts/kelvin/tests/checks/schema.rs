@@ -1,5 +1,6 @@
 //! `values.schema.json` catches typing mistakes.
 
+use kelvin_app::Settings as _;
 use serde_json::Value;
 
 use crate::{helm, snapshot};
@@ -53,17 +54,17 @@ fn schema_and_values_name_the_same() {
     compare("values", &values, &schema, &schema);
 }
 
-/// The names of further settings are those of the programs.
+/// The names of further settings are those of the programs, former names included: a release that sets one upgrades.
 #[test]
 fn settings_are_those_of_the_programs() {
     let path = helm::chart().join("values.schema.json");
     let mut text = std::fs::read_to_string(&path).expect("a schema");
-    for (definition, settings) in [
-        ("serverSettings", kelvin_server::Config::SETTINGS),
-        ("clientSettings", kelvin_client::Config::SETTINGS),
+    for (definition, settings, renamed) in [
+        ("serverSettings", kelvin_server::Config::SETTINGS, kelvin_server::Config::RENAMED),
+        ("clientSettings", kelvin_client::Config::SETTINGS, kelvin_client::Config::RENAMED),
     ] {
-        let names: Vec<_> =
-            settings.iter().filter_map(|setting| setting.variable.strip_prefix("KELVIN_")).collect();
+        let variables = settings.iter().map(|setting| setting.variable).chain(renamed.iter().map(|(old, _)| *old));
+        let names: Vec<_> = variables.filter_map(|variable| variable.strip_prefix("KELVIN_")).collect();
         // The list in the file, in lines of at most 120 characters.
         let mut lines = vec![String::from("         ")];
         for name in names {
