@@ -1,17 +1,17 @@
 //! grpcio, the implementation that most clients in the field use.
 
 use std::{
-    fs,
     io::{BufRead as _, BufReader, Read as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     thread,
     time::Duration,
 };
 
-use crate::{Program, is_there, support::TOKEN};
-
-const PACKAGES: [&str; 3] = ["grpcio==1.85.1", "grpcio-tools==1.85.1", "protobuf==7.36.2"];
+use crate::{
+    Program, is_there,
+    support::{TOKEN, grpcio},
+};
 
 /// How long the server stands still. A default tonic server ends the connection after less: of that many small frames
 /// that nobody reads, h2 bears a limited number.
@@ -22,7 +22,7 @@ async fn grpcio_makes_all_calls_and_64_streams_survive_a_pause() {
     if !is_there("python3", "--version") {
         return;
     }
-    let python = tokio::task::spawn_blocking(environment).await.unwrap();
+    let python = tokio::task::spawn_blocking(grpcio::environment).await.unwrap();
     let program = Program::start().await;
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut client = Command::new(python)
@@ -53,22 +53,4 @@ async fn grpcio_makes_all_calls_and_64_streams_survive_a_pause() {
     let (status, seen, errors) = ended.await.unwrap();
     assert!(status.success(), "{seen:?}\n{errors}");
     assert_eq!(seen, ["calls ok", "refusals ok", "streaming", "streams ok"]);
-}
-
-/// A virtual environment with grpcio; made once and kept beside the build.
-fn environment() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("grpcio");
-    let (python, done) = (folder.join("bin/python"), folder.join("packages"));
-    if fs::read_to_string(&done).is_ok_and(|packages| packages == PACKAGES.join(" ")) {
-        return python;
-    }
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES));
-    fs::write(done, PACKAGES.join(" ")).unwrap();
-    python
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
