@@ -63,7 +63,8 @@ fn settings_are_those_of_the_programs() {
         ("serverSettings", kelvin_server::Config::SETTINGS, kelvin_server::Config::RENAMED),
         ("clientSettings", kelvin_client::Config::SETTINGS, kelvin_client::Config::RENAMED),
     ] {
-        let variables = settings.iter().map(|setting| setting.variable).chain(renamed.iter().map(|(old, _)| *old));
+        let variables =
+            settings.iter().map(|setting| setting.variable).chain(renamed.iter().map(|(old, _)| *old));
         let names: Vec<_> = variables.filter_map(|variable| variable.strip_prefix("KELVIN_")).collect();
         // The list in the file, in lines of at most 120 characters.
         let mut lines = vec![String::from("         ")];

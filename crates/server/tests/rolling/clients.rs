@@ -6,7 +6,6 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::Arc,
     time::Duration,
 };
 
@@ -102,7 +101,7 @@ impl HereCalls {
                 while !end.is_cancelled() {
                     tally.calls += 1;
                     if let Err(status) =
-                        client.send_single_reading(reading("rolling", 20.5, 1_800_000_000)).await
+                        client.send_single_reading(reading("rolling", 20.5, 1_700_000_000)).await
                     {
                         *tally
                             .failures
@@ -140,7 +139,7 @@ pub(crate) struct ProcessCalls {
 
 impl ProcessCalls {
     async fn start(mut command: Command, server: SocketAddr, files: &Files) -> Self {
-        let payload = reading("rolling", 20.5, 1_800_000_000).encode_to_vec();
+        let payload = reading("rolling", 20.5, 1_700_000_000).encode_to_vec();
         let hex = payload.iter().fold(String::new(), |mut hex, byte| {
             let _ = write!(hex, "{byte:02x}");
             hex
