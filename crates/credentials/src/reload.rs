@@ -40,6 +40,11 @@ impl<S: Source> Reloadable<S> {
         self.snapshot.load_full()
     }
 
+    /// Looks at the value without a count of references, which all threads would share.
+    pub(crate) fn peek<T>(&self, look: impl FnOnce(&S::Snapshot) -> T) -> T {
+        look(&self.snapshot.load())
+    }
+
     /// Notifies of each change.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()

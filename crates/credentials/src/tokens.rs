@@ -26,11 +26,7 @@ pub struct Tokens(Arc<Reloadable<ReloadableFile<Lines>>>);
 
 /// Who sent an accepted token.
 #[derive(Clone)]
-pub struct Caller {
-    token: Arc<str>,
-    name: Option<Arc<str>>,
-    tokens: Arc<Reloadable<ReloadableFile<Lines>>>,
-}
+pub struct Caller(Arc<Line>);
 
 /// Why a token is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -54,11 +50,11 @@ const MAX_NAME: usize = 64;
 struct Lines {
     first: String,
     hasher: RandomState,
-    by_hash: HashMap<u64, Vec<Line>>,
+    by_hash: HashMap<u64, Vec<Arc<Line>>>,
 }
 
 struct Line {
-    token: Arc<str>,
+    token: Box<str>,
     name: Option<Arc<str>>,
 }
 
@@ -75,10 +71,19 @@ impl Tokens {
         if token.iter().any(u8::is_ascii_whitespace) {
             return Err(TokenError::ContainsSpace);
         }
-        let lines = self.0.current();
-        let line = lines.find(token).ok_or(TokenError::Unknown)?;
-        let (token, name) = (Arc::clone(&line.token), line.name.clone());
-        Ok(Caller { token, name, tokens: Arc::clone(&self.0) })
+        self.0.peek(|lines| lines.find(token).cloned()).map(Caller).ok_or(TokenError::Unknown)
+    }
+
+    /// Returns whether the file still has the token of `caller`, with whatever name.
+    #[must_use]
+    pub fn accepts(&self, caller: &Caller) -> bool {
+        self.0.peek(|lines| lines.find(caller.0.token.as_bytes()).is_some())
+    }
+
+    /// Notifies of each reload, after which [`accepts`](Self::accepts) may answer differently.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.changes()
     }
 
     /// Returns the first token for a client to send, with `Bearer` if the line has it, without a name.
@@ -96,34 +101,19 @@ impl Tokens {
 impl Caller {
     /// Returns the name beside the token, if there is one.
     #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
-    /// Returns whether the token is no longer in the file.
-    #[must_use]
-    pub fn is_revoked(&self) -> bool {
-        self.tokens.current().find(self.token.as_bytes()).is_none()
-    }
-
-    /// Completes when the token is no longer in the file.
-    pub fn revoked(&self) -> impl Future<Output = ()> + Send + use<> {
-        let caller = self.clone();
-        let mut changes: watch::Receiver<()> = self.tokens.changes();
-        async move {
-            while !caller.is_revoked() {
-                if changes.changed().await.is_err() {
-                    return std::future::pending().await;
-                }
-            }
-        }
+    pub fn name(&self) -> Option<&Arc<str>> {
+        self.0.name.as_ref()
     }
 }
 
 impl Lines {
-    fn find(&self, token: &[u8]) -> Option<&Line> {
-        let same_hash = self.by_hash.get(&self.hasher.hash_one(token))?;
-        same_hash.iter().find(|line| line.token.as_bytes().ct_eq(token).into())
+    fn find(&self, token: &[u8]) -> Option<&Arc<Line>> {
+        self.candidates(token).iter().find(|line| line.token.as_bytes().ct_eq(token).into())
+    }
+
+    /// The lines that a token is compared with.
+    fn candidates(&self, token: &[u8]) -> &[Arc<Line>] {
+        self.by_hash.get(&self.hasher.hash_one(token)).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -147,7 +137,7 @@ fn parse(files: &[File]) -> Result<Loaded<Lines>, TlsError> {
             Some(_) => {}
             None => {
                 let hash = lines.hasher.hash_one(token.as_bytes());
-                let line = Line { token: token.into(), name: name.map(Into::into) };
+                let line = Arc::new(Line { token: token.into(), name: name.map(Into::into) });
                 lines.by_hash.entry(hash).or_default().push(line);
             }
         }
@@ -214,6 +204,30 @@ impl fmt::Debug for Tokens {
 
 impl fmt::Debug for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Caller").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Caller").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn cost_of_a_look_up_does_not_grow_with_the_number_of_tokens() {
+        for count in [1_usize, 10_000] {
+            let mut content = String::new();
+            for number in 0..count {
+                writeln!(content, "token-{number} caller-{number}").unwrap();
+            }
+            let file = File { role: Role::Tokens, path: PathBuf::new(), content: content.into_bytes() };
+            let Ok(Loaded { value: lines, .. }) = parse(&[file]) else { panic!("{count} lines are valid") };
+            // Of 10,000 tokens two share one of 2^64 hashes once in 370 billion runs.
+            let compared =
+                (0..count).map(|number| lines.candidates(format!("token-{number}").as_bytes()).len());
+            assert_eq!(compared.max(), Some(1));
+            assert_eq!(lines.candidates(b"unknown").len(), 0);
+        }
     }
 }

@@ -1,4 +1,5 @@
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -6,10 +7,11 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use grpc_otel::ServerLayer;
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use kelvin_credentials::{ServerTls, has_client_auth_eku};
+use kelvin_credentials::ServerTls;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -21,12 +23,13 @@ use tokio_util::sync::CancellationToken;
 use tower::{Layer as _, Service as _};
 
 use crate::{
+    caller::{ClientCertificate, Interrupts},
     config::Config,
     lifetime::jittered,
     log_rate_limiter::LogRateLimiter,
     metrics::{ConnectionRefusal, Metrics},
     preface::PrefaceChecked,
-    rpc::{Authenticate, Authenticator, Core, Rpc},
+    rpc::{Authenticate, Authenticator, ConnectionAuth, Core, Rpc},
 };
 
 /// Bytes a caller may send on one stream before we have read them: HTTP/2's default.
@@ -46,6 +49,10 @@ const KEEPALIVE_PAUSE: Duration = Duration::from_secs(10);
 
 static HANDSHAKE_LOG: LogRateLimiter = LogRateLimiter::new();
 static LIMIT_LOG: LogRateLimiter = LogRateLimiter::new();
+static CERTIFICATE_LOG: LogRateLimiter = LogRateLimiter::new();
+
+/// How long the calls on a connection whose client certificate is rejected may take to end.
+const CERTIFICATE_GRACE: Duration = Duration::from_secs(1);
 
 /// What all connections of a server share.
 pub(crate) struct Shared {
@@ -74,13 +81,13 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, core: Arc<Core
         return;
     };
     set_options(&stream, shared.config.keepalive_interval);
-    let Some(tls) = &shared.tls else { return begin(stream, false, &shared, core).await };
+    let Some(tls) = &shared.tls else { return begin(stream, ConnectionAuth::default(), &shared, core).await };
     let acceptor = TlsAcceptor::from(tls.config());
     match timeout(shared.config.handshake_timeout, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
-            let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-            let client_cert_verified = certificate.is_some_and(has_client_auth_eku);
-            begin(stream, client_cert_verified, &shared, core).await;
+            let certificate = stream.get_ref().1.peer_certificates().map(ClientCertificate::new);
+            let auth = certificate.map(ConnectionAuth::new).unwrap_or_default();
+            begin(stream, auth, &shared, core).await;
         }
         Ok(Err(error)) => refuse(&shared, ConnectionRefusal::Handshake, &error),
         Err(elapsed) => refuse(&shared, ConnectionRefusal::HandshakeTimeout, &elapsed),
@@ -100,12 +107,12 @@ fn set_options(stream: &TcpStream, keepalive_interval: Duration) {
 }
 
 /// Waits for the first words of HTTP/2.
-async fn begin<I>(io: I, client_cert_verified: bool, shared: &Shared, core: Arc<Core>)
+async fn begin<I>(io: I, auth: ConnectionAuth, shared: &Shared, core: Arc<Core>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     match timeout(shared.config.handshake_timeout, PrefaceChecked::read(io)).await {
-        Ok(Ok(io)) => http2(io, client_cert_verified, shared, core).await,
+        Ok(Ok(io)) => http2(io, auth, shared, core).await,
         Ok(Err(error)) => refuse(shared, ConnectionRefusal::NoHttp2, &error),
         Err(elapsed) => refuse(shared, ConnectionRefusal::NoHttp2Timeout, &elapsed),
     }
@@ -118,33 +125,51 @@ fn refuse(shared: &Shared, reason: ConnectionRefusal, error: &dyn std::error::Er
     }
 }
 
-async fn http2<I>(io: I, client_cert_verified: bool, shared: &Shared, core: Arc<Core>)
+async fn http2<I>(io: I, auth: ConnectionAuth, shared: &Shared, core: Arc<Core>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let rejected = certificate_rejected(auth.certificate().cloned(), shared, Arc::clone(&core.interrupts));
     let authenticator = Arc::clone(&shared.authenticator);
-    let stack =
-        shared.otel.layer(Authenticate { authenticator, client_cert_verified, inner: Rpc::new(core) });
+    let stack = shared.otel.layer(Authenticate { authenticator, connection: auth, inner: Rpc::new(core) });
     let service = service_fn(move |request| stack.clone().call(request));
     let connection = builder(&shared.config).serve_connection(TokioIo::new(io), service);
-    let mut connection = std::pin::pin!(connection);
+    let (mut connection, mut rejected) = (pin!(connection), pin!(rejected.fuse()));
     let end = async {
         tokio::select! {
             () = shared.drain.cancelled() => {}
             () = sleep(jittered(shared.config.max_connection_age)) => {}
         }
     };
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = end => {
-            // GOAWAY: calls that are open go on until they end or their age ends them, new ones go elsewhere. A caller
-            // who does not read what it asked for can delay that, but not without limit.
-            connection.as_mut().graceful_shutdown();
-            let longest = 2 * shared.config.max_stream_age;
-            let Ok(result) = timeout(longest, connection).await else { return };
-            result
-        }
+    let limit = tokio::select! {
+        result = connection.as_mut() => return log(result),
+        () = end => 2 * shared.config.max_stream_age,
+        () = rejected.as_mut() => CERTIFICATE_GRACE,
     };
+    // GOAWAY: calls that are open go on until they end or their age ends them, new ones go elsewhere. A caller
+    // who does not read what it asked for can delay that, but not without limit.
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        result = timeout(limit, connection.as_mut()) => result.map_or((), log),
+        () = rejected => { _ = timeout(CERTIFICATE_GRACE, connection).await; }
+    }
+}
+
+/// Completes when the client certificate of the connection is no longer accepted; its calls end then.
+async fn certificate_rejected(
+    certificate: Option<Arc<ClientCertificate>>,
+    shared: &Shared,
+    interrupts: Arc<Interrupts>,
+) {
+    let (Some(certificate), Some(tls)) = (certificate, &shared.tls) else { std::future::pending().await };
+    let error = certificate.rejected(tls).await;
+    interrupts.signal();
+    if let Some(connections) = CERTIFICATE_LOG.record() {
+        tracing::info!(connections, %error, "connections closed because their client certificate is no longer accepted");
+    }
+}
+
+fn log(result: hyper::Result<()>) {
     if let Err(error) = result {
         tracing::debug!(error = kelvin_app::error_chain(&error), "connection aborted");
     }

@@ -5,6 +5,7 @@
 //! own handle on the store. The bodies of the calls are read and written many messages at a time (`wire`).
 
 mod builtin_services;
+mod caller;
 mod config;
 mod connection;
 mod error;

@@ -1,16 +1,24 @@
-//! What ends a call from outside: its deadline, its age, the server's drain.
+//! What ends a call from outside: its deadline, its age, the server's drain, its caller's credentials.
 
 use std::{
     future::poll_fn,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use http::HeaderMap;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
+
+use crate::{
+    caller::{Caller, Interrupts},
+    log_rate_limiter::LogRateLimiter,
+};
+
+static REMOVED_LOG: LogRateLimiter = LogRateLimiter::new();
 
 /// What ended a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +29,10 @@ pub(crate) enum EndReason {
     Age,
     /// The server shuts down.
     Drain,
+    /// The caller's token is no longer in the token file.
+    TokenRemoved,
+    /// The client certificate of the connection has expired, or its CA is no longer trusted.
+    CertificateRejected,
 }
 
 /// How long a call may go on. Timers are made when it has to wait for the first time.
@@ -28,8 +40,10 @@ pub(crate) enum EndReason {
 pub(crate) struct Lifetime {
     deadline: Option<Instant>,
     max_age: Duration,
-    /// None for calls that a drain lets end by themselves.
-    drain: Option<CancellationToken>,
+    interrupts: Arc<Interrupts>,
+    caller: Caller,
+    /// False for calls that a drain lets end by themselves.
+    ends_at_drain: bool,
     armed: Option<Pin<Box<Armed>>>,
 }
 
@@ -37,7 +51,7 @@ pub(crate) struct Lifetime {
 struct Armed {
     sleep: Pin<Box<Sleep>>,
     by: EndReason,
-    drained: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    signal: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Lifetime {
@@ -45,7 +59,9 @@ impl Lifetime {
     pub(crate) fn new(
         headers: &HeaderMap,
         max_age: Duration,
-        drain: Option<&CancellationToken>,
+        interrupts: &Arc<Interrupts>,
+        caller: Caller,
+        ends_at_drain: bool,
     ) -> Result<Self, Status> {
         let deadline = match headers.get("grpc-timeout") {
             None => None,
@@ -57,20 +73,33 @@ impl Lifetime {
                 Instant::now().checked_add(timeout)
             }
         };
-        Ok(Self { deadline, max_age, drain: drain.cloned(), armed: None })
+        let interrupts = Arc::clone(interrupts);
+        Ok(Self { deadline, max_age, interrupts, caller, ends_at_drain, armed: None })
+    }
+
+    /// Returns who makes the call.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// Ready when the call has to end.
     pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<EndReason> {
-        let armed = match &mut self.armed {
+        let Self { interrupts, caller, ends_at_drain, armed, .. } = self;
+        let armed = match armed {
             Some(armed) => armed,
-            empty => empty.insert(Box::pin(Armed::new(self.deadline, self.max_age, self.drain.take()))),
+            empty => {
+                let armed = empty.insert(Box::pin(Armed::new(self.deadline, self.max_age, interrupts)));
+                if let Some(reason) = interrupts.reason(caller, *ends_at_drain) {
+                    return Poll::Ready(ended(reason, caller));
+                }
+                armed
+            }
         };
-        let armed = &mut **armed;
-        if let Some(drained) = &mut armed.drained
-            && drained.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(EndReason::Drain);
+        while armed.signal.as_mut().poll(cx).is_ready() {
+            armed.signal = Box::pin(interrupts.next().cancelled_owned());
+            if let Some(reason) = interrupts.reason(caller, *ends_at_drain) {
+                return Poll::Ready(ended(reason, caller));
+            }
         }
         armed.sleep.as_mut().poll(cx).map(|()| armed.by)
     }
@@ -87,15 +116,24 @@ impl Lifetime {
 }
 
 impl Armed {
-    fn new(deadline: Option<Instant>, max_age: Duration, drain: Option<CancellationToken>) -> Self {
+    fn new(deadline: Option<Instant>, max_age: Duration, interrupts: &Interrupts) -> Self {
         let end = Instant::now() + jittered(max_age);
         let (at, by) = match deadline {
             Some(deadline) if deadline < end => (deadline, EndReason::Deadline),
             _ => (end, EndReason::Age),
         };
-        let drained = drain.map(|drain| Box::pin(drain.cancelled_owned()));
-        Self { sleep: Box::pin(sleep_until(at)), by, drained }
+        Self { sleep: Box::pin(sleep_until(at)), by, signal: Box::pin(interrupts.next().cancelled_owned()) }
     }
+}
+
+fn ended(reason: EndReason, caller: &Caller) -> EndReason {
+    if reason == EndReason::TokenRemoved
+        && let Some(calls) = REMOVED_LOG.record()
+    {
+        let caller = caller.name().map(tracing::field::display);
+        tracing::info!(calls, caller, "calls ended because their token was removed (caller of the last one)");
+    }
+    reason
 }
 
 /// `age` give or take a tenth, so that what began together does not end together.

@@ -55,6 +55,7 @@ label_values! {
         Missing = "no_token",
         Wrong = "wrong_token",
         Ambiguous = "ambiguous_token",
+        Certificate = "rejected_certificate",
     }
 }
 

@@ -177,8 +177,8 @@ impl Server {
         let start = |(index, listener)| {
             let (factory, auxiliary_services, meter) =
                 (self.factory.clone(), auxiliary_services.clone(), self.meter.clone());
-            Worker { listener, factory, auxiliary_services, meter, shared: Arc::clone(&self.shared) }
-                .start(index)
+            let (tokens, shared) = (self.tokens.clone(), Arc::clone(&self.shared));
+            Worker { listener, factory, auxiliary_services, tokens, meter, shared }.start(index)
         };
         self.listeners.into_iter().enumerate().map(start).collect()
     }

@@ -14,6 +14,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The domain of our `google.rpc.ErrorInfo` details.
 const DOMAIN: &str = "kelvin";
 
+/// What calls are told on a connection whose client certificate was accepted once.
+pub(crate) const CERTIFICATE_REJECTED: &str =
+    "the client certificate has expired or its CA is no longer trusted; connect with another one";
+
 /// Where in a stream a reading is that ends it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadingPosition {
@@ -95,6 +99,10 @@ pub(crate) fn ended(reason: EndReason, stored: Option<u64>) -> Status {
         EndReason::Deadline => (Code::DeadlineExceeded, "the deadline of the call has passed"),
         EndReason::Age => (Code::Unavailable, "the call has reached its age limit, go on in a new one"),
         EndReason::Drain => (Code::Unavailable, "the server is shutting down"),
+        EndReason::TokenRemoved => {
+            (Code::Unauthenticated, "the token of this call was removed from the server; send another one")
+        }
+        EndReason::CertificateRejected => (Code::Unauthenticated, CERTIFICATE_REJECTED),
     };
     match stored {
         Some(stored) => {

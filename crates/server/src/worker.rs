@@ -1,6 +1,7 @@
 use std::{net::TcpListener, sync::Arc, thread, time::Duration};
 
 use futures_util::FutureExt as _;
+use kelvin_credentials::Tokens;
 use kelvin_store::StoreFactory;
 use kelvin_telemetry::observe_runtime;
 use opentelemetry::metrics::Meter;
@@ -14,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     ServerError,
+    caller::Interrupts,
     connection::{self, Shared},
     rpc::{AuxiliaryService, Core},
 };
@@ -26,6 +28,7 @@ pub(crate) struct Worker {
     pub(crate) listener: TcpListener,
     pub(crate) factory: StoreFactory,
     pub(crate) auxiliary_services: Vec<AuxiliaryService>,
+    pub(crate) tokens: Option<Arc<Tokens>>,
     pub(crate) meter: Meter,
     pub(crate) shared: Arc<Shared>,
 }
@@ -68,6 +71,8 @@ impl Worker {
             }
         };
         let _ = tell_ready.send(Ok(()));
+        let interrupts = Arc::clone(&core.interrupts);
+        tokio::spawn(async move { interrupts.watch().await });
         let connections = TaskTracker::new();
         let accept = |stream| {
             connections.spawn(connection::serve(stream, Arc::clone(&shared), Arc::clone(&core)));
@@ -90,14 +95,14 @@ impl Worker {
     }
 
     async fn open(self) -> Result<(TokioListener, Arc<Core>), ServerError> {
-        let Self { listener, factory, auxiliary_services, shared, .. } = self;
+        let Self { listener, factory, auxiliary_services, tokens, shared, .. } = self;
         let core = Core {
             store: factory.open().await?,
             metrics: Arc::clone(&shared.metrics),
             max_message_size: shared.config.max_message_size.0,
             max_clock_skew: shared.config.max_clock_skew,
             max_stream_age: shared.config.max_stream_age,
-            drain: shared.drain.child_token(),
+            interrupts: Arc::new(Interrupts::new(shared.drain.child_token(), tokens)),
             auxiliary_services,
         };
         Ok((TokioListener::from_std(listener).map_err(ServerError::Worker)?, Arc::new(core)))

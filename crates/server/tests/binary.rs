@@ -193,6 +193,7 @@ fn unknown_setting_is_logged() {
 async fn the_most_talkative_log_holds_no_token_and_no_key() {
     let files = Files::new();
     let log = files.path("log");
+    fs::write(files.path("tokens"), format!("{TOKEN} gateway-7\n")).unwrap();
     let mut settings = with(&files, &[("KELVIN_WORKERS", "1")]);
     settings.push(("RUST_LOG".to_owned(), "trace".to_owned()));
     let mut server = program(settings).stdout(File::create(&log).unwrap()).spawn().unwrap();
@@ -204,6 +205,23 @@ async fn the_most_talkative_log_holds_no_token_and_no_key() {
         let call = client(channel.clone(), token).send_single_reading(reading("cellar", 20.0, 1)).await;
         assert_eq!(call.is_ok(), accepted);
     }
+    // A caller that goes away in the middle of its stream.
+    let (requests, receiver) = tokio::sync::mpsc::channel(1);
+    let receiver = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let (mut leaving, other) = (client(channel.clone(), TOKEN), client(channel, TOKEN));
+    let call = tokio::spawn(async move { leaving.stream_sensor_readings(receiver).await });
+    requests.send(reading("attic", 20.0, 1)).await.unwrap();
+    eventually("the reading is stored", || {
+        let stats = kelvin_proto::SensorStatsRequest { sensor_id: "attic".into() };
+        let mut other = other.clone();
+        async move { other.get_sensor_stats(stats).await.ok() }
+    })
+    .await;
+    call.abort();
+    eventually("the log names the caller of an aborted stream", || async {
+        read().contains("\"caller\":\"gateway-7\"").then_some(())
+    })
+    .await;
     server.kill().unwrap();
     server.wait().unwrap();
     let log = read();

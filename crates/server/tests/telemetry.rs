@@ -85,7 +85,9 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
     let telemetry = observed_by(&receiver);
     let settings =
         [("KELVIN_MAX_SENSORS", "1"), ("KELVIN_MAX_READINGS_PER_SENSOR", "100"), ("KELVIN_ALERT_HIGH", "30")];
-    let server = TestServer::start_observed(Files::new(), &settings, &telemetry).await;
+    let files = Files::new();
+    std::fs::write(files.path("tokens"), format!("{} gateway-7\n", support::TOKEN)).unwrap();
+    let server = TestServer::start_observed(files, &settings, &telemetry).await;
     let mut client = server.client().await;
 
     let mut traced = Request::new(reading("cellar", 31.0, 1));
@@ -138,7 +140,12 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
         ]);
         assert_eq!(of("kelvin.readings.rejected", "reason"), rejected);
         assert_eq!(of("kelvin.alerts", "kind"), counts([("high", 1), ("low", 0), ("outlier", 0)]));
-        let unauthenticated = counts([("no_token", 0), ("wrong_token", 1), ("ambiguous_token", 0)]);
+        let unauthenticated = counts([
+            ("no_token", 0),
+            ("wrong_token", 1),
+            ("ambiguous_token", 0),
+            ("rejected_certificate", 0),
+        ]);
         assert_eq!(of("kelvin.calls.unauthenticated", "reason"), unauthenticated);
         assert_eq!(of("kelvin.connections.refused", "reason").len(), 5);
         assert_eq!(of("kelvin.streams.aborted", "rpc.method").len(), 2);
@@ -158,6 +165,9 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
         assert_eq!(of_caller.len(), 1);
         assert_eq!(of_caller[0].trace_id, u128::from_str_radix(trace, 16).unwrap().to_be_bytes());
         assert_eq!(of_caller[0].parent_span_id, 0x00f0_67aa_0ba9_02b7_u64.to_be_bytes());
+        let named = spans.iter().map(|span| text(&span.attributes, "kelvin.caller.name"));
+        assert_eq!(named.filter(|name| *name == Some("gateway-7")).count(), 3, "all but the refused one");
+        assert!(!format!("{received:?}").contains(support::TOKEN));
     });
 }
 

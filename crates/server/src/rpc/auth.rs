@@ -7,14 +7,17 @@ use std::{
 };
 
 use http::{HeaderMap, Request, header::AUTHORIZATION};
-use kelvin_credentials::Tokens;
+use kelvin_credentials::{Tokens, has_client_auth_eku};
 use tonic::Status;
 use tower::Service;
 
+use super::Rpc;
 use crate::{
+    caller::{Caller, ClientCertificate},
     log_rate_limiter::LogRateLimiter,
     metrics::{AuthFailure, Metrics},
-    wire::{BoxFuture, Reply, failure},
+    status::CERTIFICATE_REJECTED,
+    wire::{BoxFuture, Reply, RequestBody, failure},
 };
 
 /// Probes have no token.
@@ -35,68 +38,86 @@ impl Authenticator {
 
     /// A token that is sent must be accepted, even beside a certificate: a wrong one is a mistake to report. Two
     /// `authorization` headers are ambiguous, because proxies differ in which of them they check.
-    fn check(&self, headers: &HeaderMap, client_cert_verified: bool) -> Result<(), Status> {
+    fn check(&self, headers: &HeaderMap, connection: &ConnectionAuth) -> Result<Caller, Status> {
+        let caller = |token| Caller { token, certificate: connection.certificate.clone() };
+        if connection.certificate.as_ref().is_some_and(|certificate| certificate.is_rejected()) {
+            return Err(self.refuse(AuthFailure::Certificate, CERTIFICATE_REJECTED));
+        }
         let mut sent = headers.get_all(AUTHORIZATION).iter();
-        let reason = match (&self.tokens, sent.next(), sent.next()) {
-            (_, Some(_), Some(_)) => AuthFailure::Ambiguous,
-            (Some(tokens), Some(token), None) if tokens.authenticate(token.as_bytes()).is_ok() => {
-                return Ok(());
+        match (&self.tokens, sent.next(), sent.next()) {
+            (_, Some(_), Some(_)) => {
+                let text = "more than one authorization metadata entry; send one";
+                Err(self.refuse(AuthFailure::Ambiguous, text))
             }
-            (Some(_), Some(_), None) => AuthFailure::Wrong,
-            _ if client_cert_verified => return Ok(()),
-            _ => AuthFailure::Missing,
-        };
+            (Some(tokens), Some(token), None) => match tokens.authenticate(token.as_bytes()) {
+                Ok(token) => Ok(caller(Some(token))),
+                Err(error) => Err(self.refuse(AuthFailure::Wrong, &error.to_string())),
+            },
+            _ if connection.authenticates => Ok(caller(None)),
+            (Some(_), None, _) => {
+                let text = "send a token in the authorization metadata, bare or behind `Bearer `";
+                Err(self.refuse(AuthFailure::Missing, text))
+            }
+            (None, ..) => {
+                let text = "send a client certificate with the clientAuth extended key usage";
+                Err(self.refuse(AuthFailure::Missing, text))
+            }
+        }
+    }
+
+    fn refuse(&self, reason: AuthFailure, text: &str) -> Status {
         self.metrics.unauthenticated(reason);
         if let Some(calls) = self.log.record() {
             tracing::warn!(calls, reason = reason.as_str(), "unauthenticated calls refused");
         }
-        Err(Status::unauthenticated(match (reason, &self.tokens) {
-            (AuthFailure::Ambiguous, _) => "more than one authorization metadata entry; send one",
-            (AuthFailure::Wrong, _) => "the token in the authorization metadata is not one of this server's",
-            (AuthFailure::Missing, Some(_)) => {
-                "send a token in the authorization metadata, bare or behind `Bearer `"
-            }
-            (AuthFailure::Missing, None) => {
-                "send a client certificate with the clientAuth extended key usage"
-            }
-        }))
+        Status::unauthenticated(text)
+    }
+}
+
+/// What a connection says of its callers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ConnectionAuth {
+    certificate: Option<Arc<ClientCertificate>>,
+    /// The certificate is one for clients.
+    authenticates: bool,
+}
+
+impl ConnectionAuth {
+    pub(crate) fn new(certificate: Arc<ClientCertificate>) -> Self {
+        let authenticates = certificate.chain().first().is_some_and(has_client_auth_eku);
+        Self { certificate: Some(certificate), authenticates }
+    }
+
+    pub(crate) fn certificate(&self) -> Option<&Arc<ClientCertificate>> {
+        self.certificate.as_ref()
     }
 }
 
 /// Lets the calls of one connection through that may be made.
 #[derive(Debug, Clone)]
-pub(crate) struct Authenticate<S> {
+pub(crate) struct Authenticate {
     pub(crate) authenticator: Arc<Authenticator>,
-    /// The peer showed a certificate that authenticates it.
-    pub(crate) client_cert_verified: bool,
-    pub(crate) inner: S,
+    pub(crate) connection: ConnectionAuth,
+    pub(crate) inner: Rpc,
 }
 
-impl<S, B> Service<Request<B>> for Authenticate<S>
-where
-    S: Service<
-            Request<B>,
-            Response = Reply,
-            Error = Infallible,
-            Future = BoxFuture<Result<Reply, Infallible>>,
-        >,
-{
+impl<B: RequestBody> Service<Request<B>> for Authenticate {
     type Response = Reply;
     type Error = Infallible;
-    type Future = S::Future;
+    type Future = BoxFuture<Result<Reply, Infallible>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let checked = if request.uri().path().starts_with(EXEMPT) {
-            Ok(())
+        let caller = if request.uri().path().starts_with(EXEMPT) {
+            Ok(Caller { token: None, certificate: self.connection.certificate.clone() })
         } else {
-            self.authenticator.check(request.headers(), self.client_cert_verified)
+            self.authenticator.check(request.headers(), &self.connection)
         };
-        match checked {
-            Ok(()) => self.inner.call(request),
+        match caller {
+            Ok(caller) => self.inner.call(request, caller),
             Err(status) => Box::pin(std::future::ready(Ok(failure(status)))),
         }
     }

@@ -2,10 +2,9 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use kelvin_store::{Batch, Report, Store, StoreError};
-use tokio_util::sync::CancellationToken;
 use tower::util::BoxCloneSyncService;
 
-use crate::metrics::Metrics;
+use crate::{caller::Interrupts, metrics::Metrics};
 
 /// What the calls on one runtime share.
 #[derive(Debug)]
@@ -16,8 +15,7 @@ pub(crate) struct Core {
     pub(crate) max_message_size: usize,
     pub(crate) max_clock_skew: Duration,
     pub(crate) max_stream_age: Duration,
-    /// Cancelled when streams have to end.
-    pub(crate) drain: CancellationToken,
+    pub(crate) interrupts: Arc<Interrupts>,
     /// Services beside `SensorService`.
     pub(crate) auxiliary_services: Vec<AuxiliaryService>,
 }

@@ -12,7 +12,7 @@ mod service;
 mod stream_sensor_readings;
 mod stream_tally;
 
-pub(crate) use auth::{Authenticate, Authenticator};
+pub(crate) use auth::{Authenticate, Authenticator, ConnectionAuth};
 pub(crate) use core::{AuxiliaryService, Core};
 pub(crate) use service::Rpc;
 

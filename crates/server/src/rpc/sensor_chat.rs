@@ -36,7 +36,7 @@ async fn converse(
     lifetime: Lifetime,
     out: &mut ResponseWriter,
 ) -> Status {
-    let mut tally = StreamTally::new(Arc::clone(&core), StreamMethod::SensorChat);
+    let mut tally = StreamTally::new(Arc::clone(&core), StreamMethod::SensorChat, lifetime.caller());
     let mut ingest = Ingest::new(&core, body, lifetime, OnInvalid::Skip);
     loop {
         let stop = ingest.read_batch(&core, || _ = out.try_flush()).await;

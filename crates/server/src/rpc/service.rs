@@ -1,9 +1,4 @@
-use std::{
-    convert::Infallible,
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -20,6 +15,7 @@ use super::{
     stream_sensor_readings::stream_sensor_readings,
 };
 use crate::{
+    caller::Caller,
     lifetime::Lifetime,
     status::{self, panicked},
     wire::{BoxFuture, Reply, ReplyBody, RequestBody, UntilEnded, failure},
@@ -35,62 +31,61 @@ impl Rpc {
     pub(crate) fn new(core: Arc<Core>) -> Self {
         Self { core }
     }
-}
 
-impl<B: RequestBody> Service<Request<B>> for Rpc {
-    type Response = Reply;
-    type Error = Infallible;
-    type Future = BoxFuture<Result<Reply, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    /// Makes a call for `caller`.
+    pub(super) fn call<B: RequestBody>(
+        &self,
+        request: Request<B>,
+        caller: Caller,
+    ) -> BoxFuture<Result<Reply, Infallible>> {
         if request.method() != Method::POST {
             return no_grpc(StatusCode::METHOD_NOT_ALLOWED);
         }
         if !is_grpc(request.headers()) {
             return no_grpc(StatusCode::UNSUPPORTED_MEDIA_TYPE);
         }
+        caller.record();
         let core = Arc::clone(&self.core);
-        let age = core.max_stream_age;
+        let lifetime = |caller, ends_at_drain| {
+            let (age, interrupts) = (self.core.max_stream_age, &self.core.interrupts);
+            Lifetime::new(request.headers(), age, interrupts, caller, ends_at_drain)
+        };
         // Short calls are left to end by themselves in a drain, streams are ended.
-        let short = || Lifetime::new(request.headers(), age, None);
-        let stream = || Lifetime::new(request.headers(), age, Some(&self.core.drain));
+        let short = |caller| lifetime(caller, false);
+        let stream = |caller| lifetime(caller, true);
         match request.uri().path() {
             "/SensorService/SendSingleReading" => {
-                let lifetime = short();
+                let lifetime = short(caller);
                 run(limited(lifetime, send_single_reading(core, request.into_body())))
             }
             "/SensorService/StreamSensorReadings" => {
-                let lifetime = stream();
+                let lifetime = stream(caller);
                 run(async { stream_sensor_readings(core, request.into_body(), lifetime?).await })
             }
             "/SensorService/GetSensorReadings" => {
-                let lifetime = stream();
+                let lifetime = stream(caller);
                 run(async { get_sensor_readings(core, request.into_body(), lifetime?).await })
             }
             "/SensorService/SensorChat" => {
-                let lifetime = stream();
+                let lifetime = stream(caller);
                 run(async { Ok(sensor_chat(core, request.into_body(), lifetime?)) })
             }
             "/SensorService/AggregateSensorReadings" => {
-                let lifetime = stream();
+                let lifetime = stream(caller);
                 run(async { aggregate_sensor_readings(core, request.into_body(), lifetime?).await })
             }
             "/SensorService/GetSensorStats" => {
-                let lifetime = short();
+                let lifetime = short(caller);
                 run(limited(lifetime, get_sensor_stats(core, request.into_body())))
             }
             "/SensorService/ListSensors" => {
-                let lifetime = short();
+                let lifetime = short(caller);
                 run(limited(lifetime, list_sensors(core, request.into_body())))
             }
             path => match core.auxiliary_services.iter().find(|auxiliary| path.starts_with(auxiliary.prefix))
             {
                 Some(auxiliary) => {
-                    let (lifetime, service) = (stream(), auxiliary.service.clone());
+                    let (lifetime, service) = (stream(caller), auxiliary.service.clone());
                     run(async { ask(service, request, lifetime?).await })
                 }
                 None => run(std::future::ready(Err(Status::unimplemented("this server has no such method")))),

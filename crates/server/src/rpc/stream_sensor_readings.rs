@@ -19,7 +19,8 @@ pub(super) async fn stream_sensor_readings(
     body: impl RequestBody,
     lifetime: Lifetime,
 ) -> Result<Reply, Status> {
-    let mut tally = StreamTally::new(Arc::clone(&core), StreamMethod::StreamSensorReadings);
+    let mut tally =
+        StreamTally::new(Arc::clone(&core), StreamMethod::StreamSensorReadings, lifetime.caller());
     let mut ingest = Ingest::new(&core, body, lifetime, OnInvalid::Abort);
     loop {
         let stop = ingest.read_batch(&core, || ()).await;

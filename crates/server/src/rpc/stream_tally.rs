@@ -8,6 +8,7 @@ use tonic::Status;
 
 use super::{core::Core, ingest::StreamEnd};
 use crate::{
+    caller::Caller,
     lifetime::EndReason,
     metrics::StreamMethod,
     status::{self, ReadingPosition, stored_summary},
@@ -20,6 +21,7 @@ pub(super) struct StreamTally {
     method: StreamMethod,
     /// Of the call, for the log line.
     context: Context,
+    caller: Option<Arc<str>>,
     logged: bool,
     /// Valid readings received.
     received: u64,
@@ -31,11 +33,12 @@ pub(super) struct StreamTally {
 }
 
 impl StreamTally {
-    pub(super) fn new(core: Arc<Core>, method: StreamMethod) -> Self {
+    pub(super) fn new(core: Arc<Core>, method: StreamMethod, caller: &Caller) -> Self {
         Self {
             core,
             method,
             context: Context::current(),
+            caller: caller.name().cloned(),
             logged: false,
             received: 0,
             stored: 0,
@@ -113,6 +116,7 @@ impl Drop for StreamTally {
             tracing::info!(
                 method = self.method.as_str(),
                 stored = self.stored,
+                caller = self.caller.as_deref(),
                 "stream aborted; stored readings are kept"
             );
         }
