@@ -268,6 +268,24 @@ async fn aggregate_late_readings_are_in_their_window() {
     assert_eq!(stream.collect::<Result<Vec<_>, _>>().await.unwrap(), []);
 }
 
+/// Proto3 cannot tell 0 from unset, and sensors without a clock send it.
+#[tokio::test]
+async fn timestamps_of_zero_and_before_1970_are_accepted() {
+    let server = TestServer::start(&[]).await;
+    let mut client = server.client().await;
+    let sent: Vec<_> = [0, -1, i64::MIN, -86_400].map(|timestamp| reading("cellar", 20.0, timestamp)).into();
+    client.send_single_reading(sent[0].clone()).await.unwrap();
+    client.stream_sensor_readings(iter(sent[1..].to_vec())).await.unwrap();
+    assert_eq!(get(&server, of("cellar")).await, sent);
+    let before = SensorRequest { until: Some(0), since: Some(-86_400), ..of("cellar") };
+    assert_eq!(get(&server, before).await, [sent[1].clone(), sent[3].clone()]);
+    let request =
+        AggregateRequest { sensor_id: "cellar".to_owned(), step: 3600, ..AggregateRequest::default() };
+    let windows = client.aggregate_sensor_readings(request).await.unwrap().into_inner();
+    let starts = windows.map(|window| window.unwrap().start).collect::<Vec<_>>().await;
+    assert_eq!(starts, [i64::MIN, -86_400, -3600, 0]);
+}
+
 #[tokio::test]
 async fn aggregate_invalid_request_names_its_field() {
     let server = TestServer::start(&[]).await;

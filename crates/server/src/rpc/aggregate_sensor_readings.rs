@@ -11,7 +11,7 @@ use crate::{
     lifetime::Lifetime,
     status,
     validate::{Invalid, check_sensor_id},
-    wire::{Reply, RequestBody, ResponseWriter, stream, trailers},
+    wire::{Messages, Reply, RequestBody, ResponseWriter, stream, trailers},
 };
 
 /// Bytes of a window at most: six tags, two varints and four doubles.
@@ -20,16 +20,16 @@ const MAX_LENGTH: usize = 6 + 2 * 10 + 4 * 8;
 /// Sums up what is stored of a sensor in windows of time.
 pub(super) async fn aggregate_sensor_readings(
     core: Arc<Core>,
-    body: impl RequestBody,
+    messages: Messages<impl RequestBody>,
     mut lifetime: Lifetime,
 ) -> Result<Reply, Status> {
-    let aggregate = lifetime.limit(aggregate(&core, body)).await;
+    let aggregate = lifetime.limit(aggregate(&core, messages)).await;
     let Aggregate { windows, evicted } = aggregate.map_err(|reason| status::ended(reason, None))??;
     Ok(stream(|out| send(out, lifetime, windows, evicted)))
 }
 
-async fn aggregate(core: &Core, body: impl RequestBody) -> Result<Aggregate, Status> {
-    let request = single(body, core.max_message_size, |message| AggregateRequest::decode(message)).await?;
+async fn aggregate(core: &Core, messages: Messages<impl RequestBody>) -> Result<Aggregate, Status> {
+    let request = single(messages, |message| AggregateRequest::decode(message)).await?;
     check_sensor_id(&request.sensor_id).map_err(status::invalid)?;
     let query = query(&request)?;
     let aggregate = core.store.aggregate(&request.sensor_id, &query).await;

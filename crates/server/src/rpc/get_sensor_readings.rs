@@ -11,7 +11,7 @@ use crate::{
     lifetime::{EndReason, Lifetime},
     status,
     validate::check_sensor_id,
-    wire::{ReadingPrefix, Reply, RequestBody, ResponseWriter, stream, trailers},
+    wire::{Messages, ReadingPrefix, Reply, RequestBody, ResponseWriter, stream, trailers},
 };
 
 /// Trailer that says how many readings went to make room before this call came to them.
@@ -20,11 +20,11 @@ pub(super) const MISSED: &str = "kelvin-evicted-unread";
 /// Streams what is stored of a sensor in order of arrival.
 pub(super) async fn get_sensor_readings(
     core: Arc<Core>,
-    body: impl RequestBody,
+    messages: Messages<impl RequestBody>,
     mut lifetime: Lifetime,
 ) -> Result<Reply, Status> {
     let request = lifetime
-        .limit(single(body, core.max_message_size, |message| SensorRequest::decode(message)))
+        .limit(single(messages, |message| SensorRequest::decode(message)))
         .await
         .map_err(|reason| status::ended(reason, None))??;
     let SensorRequest { sensor_id, since, until, limit, follow } = request;

@@ -13,7 +13,7 @@ use super::{core::Core, malformed, truncated_message};
 use crate::{
     lifetime::{EndReason, Lifetime},
     validate::{Invalid, check_reading, latest_timestamp},
-    wire::{DecodeError, Deframer, FrameError, RequestBody, read_reading},
+    wire::{DecodeError, Deframer, FrameError, Messages, RequestBody, read_reading},
 };
 
 /// Readings after which a batch is handed on although more are there.
@@ -53,8 +53,8 @@ pub(super) enum StreamEnd {
 }
 
 impl<B: RequestBody> Ingest<B> {
-    pub(super) fn new(core: &Core, body: B, lifetime: Lifetime, on_invalid: OnInvalid) -> Self {
-        let deframer = Deframer::new(core.max_message_size);
+    pub(super) fn new(messages: Messages<B>, lifetime: Lifetime, on_invalid: OnInvalid) -> Self {
+        let Messages { body, deframer } = messages;
         Self { body, deframer, lifetime, on_invalid, batch: Batch::default(), invalid: Vec::new() }
     }
 

@@ -20,15 +20,13 @@ use std::{future::poll_fn, pin::Pin};
 
 use tonic::Status;
 
-use crate::wire::{DecodeError, Deframer, RequestBody};
+use crate::wire::{DecodeError, Messages, RequestBody};
 
 /// The only message of a request.
 async fn single<B: RequestBody, T>(
-    mut body: B,
-    max_length: usize,
+    Messages { mut body, mut deframer }: Messages<B>,
     read: impl Fn(&[u8]) -> Result<T, DecodeError>,
 ) -> Result<T, Status> {
-    let mut deframer = Deframer::new(max_length);
     let mut only = None;
     while !body.is_end_stream()
         && let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await

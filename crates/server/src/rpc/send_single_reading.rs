@@ -9,16 +9,19 @@ use super::{core::Core, single};
 use crate::{
     status,
     validate::{check_reading, latest_timestamp},
-    wire::{Reply, RequestBody, framed, message, read_reading},
+    wire::{Messages, Reply, RequestBody, framed, message, read_reading},
 };
 
 /// The everyday answer, encoded: message `stored`, accepted 1.
 const STORED: &[u8] = b"\x00\x00\x00\x00\x0a\x0a\x06stored\x10\x01";
 
 /// Stores one reading.
-pub(super) async fn send_single_reading(core: Arc<Core>, body: impl RequestBody) -> Result<Reply, Status> {
+pub(super) async fn send_single_reading(
+    core: Arc<Core>,
+    messages: Messages<impl RequestBody>,
+) -> Result<Reply, Status> {
     let latest = latest_timestamp(core.max_clock_skew);
-    let batch = single(body, core.max_message_size, |message| {
+    let batch = single(messages, |message| {
         read_reading(message, |sensor_id, reading| {
             check_reading(sensor_id, reading, latest).map(|()| {
                 let mut batch = Batch::default();

@@ -15,16 +15,20 @@ use crate::{
     metrics::StreamMethod,
     status::reject_text,
     validate::Invalid,
-    wire::{Reply, RequestBody, ResponseWriter, stream, trailers},
+    wire::{Messages, Reply, RequestBody, ResponseWriter, stream, trailers},
 };
 
 /// Bytes that are enough for any answer: the longest text is that of an alert.
 const LONGEST: usize = 512;
 
 /// Responder each reading, while more arrive.
-pub(super) fn sensor_chat(core: Arc<Core>, body: impl RequestBody, lifetime: Lifetime) -> Reply {
+pub(super) fn sensor_chat(
+    core: Arc<Core>,
+    messages: Messages<impl RequestBody>,
+    lifetime: Lifetime,
+) -> Reply {
     stream(async |mut out| {
-        let status = converse(core, body, lifetime, &mut out).await;
+        let status = converse(core, messages, lifetime, &mut out).await;
         out.flush().await;
         trailers(&status)
     })
@@ -32,12 +36,12 @@ pub(super) fn sensor_chat(core: Arc<Core>, body: impl RequestBody, lifetime: Lif
 
 async fn converse(
     core: Arc<Core>,
-    body: impl RequestBody,
+    messages: Messages<impl RequestBody>,
     lifetime: Lifetime,
     out: &mut ResponseWriter,
 ) -> Status {
     let mut tally = StreamTally::new(Arc::clone(&core), StreamMethod::SensorChat, lifetime.caller());
-    let mut ingest = Ingest::new(&core, body, lifetime, OnInvalid::Skip);
+    let mut ingest = Ingest::new(messages, lifetime, OnInvalid::Skip);
     loop {
         let stop = ingest.read_batch(&core, || _ = out.try_flush()).await;
         let accepted = tally.stored;

@@ -11,7 +11,7 @@ use super::{core::Core, single};
 use crate::{
     status,
     validate::check_sensor_id,
-    wire::{Reply, RequestBody, message},
+    wire::{Messages, Reply, RequestBody, message},
 };
 
 /// Sensors on a page where the caller does not say.
@@ -20,8 +20,11 @@ const PAGE: u32 = 100;
 const MAX_PAGE: u32 = 1000;
 
 /// Statistics of one sensor since it was first seen.
-pub(super) async fn get_sensor_stats(core: Arc<Core>, body: impl RequestBody) -> Result<Reply, Status> {
-    let request = single(body, core.max_message_size, |message| SensorStatsRequest::decode(message)).await?;
+pub(super) async fn get_sensor_stats(
+    core: Arc<Core>,
+    messages: Messages<impl RequestBody>,
+) -> Result<Reply, Status> {
+    let request = single(messages, |message| SensorStatsRequest::decode(message)).await?;
     check_sensor_id(&request.sensor_id).map_err(status::invalid)?;
     let stats = core.store.stats(&request.sensor_id).await;
     match stats.map_err(|error| status::store_error(&error, None))? {
@@ -31,8 +34,11 @@ pub(super) async fn get_sensor_stats(core: Arc<Core>, body: impl RequestBody) ->
 }
 
 /// Statistics of all sensors, in pages.
-pub(super) async fn list_sensors(core: Arc<Core>, body: impl RequestBody) -> Result<Reply, Status> {
-    let request = single(body, core.max_message_size, |message| ListSensorsRequest::decode(message)).await?;
+pub(super) async fn list_sensors(
+    core: Arc<Core>,
+    messages: Messages<impl RequestBody>,
+) -> Result<Reply, Status> {
+    let request = single(messages, |message| ListSensorsRequest::decode(message)).await?;
     let size = if request.page_size == 0 { PAGE } else { request.page_size.min(MAX_PAGE) };
     let page = core.store.list(&request.page_token, size as usize).await;
     let page = page.map_err(|error| status::store_error(&error, None))?;

@@ -18,7 +18,7 @@ use crate::{
     caller::Caller,
     lifetime::Lifetime,
     status::{self, panicked},
-    wire::{BoxFuture, Reply, ReplyBody, RequestBody, UntilEnded, failure},
+    wire::{BoxFuture, Deframer, Encoding, Messages, Reply, ReplyBody, RequestBody, UntilEnded, failure},
 };
 
 /// Routes calls to their handlers.
@@ -53,34 +53,38 @@ impl Rpc {
         // Short calls are left to end by themselves in a drain, streams are ended.
         let short = |caller| lifetime(caller, false);
         let stream = |caller| lifetime(caller, true);
+        let messages = |request: Request<B>| {
+            let deframer = Deframer::new(self.core.max_message_size, Encoding::of(request.headers())?);
+            Ok::<_, Status>(Messages { body: request.into_body(), deframer })
+        };
         match request.uri().path() {
             "/SensorService/SendSingleReading" => {
-                let lifetime = short(caller);
-                run(limited(lifetime, send_single_reading(core, request.into_body())))
+                let (lifetime, messages) = (short(caller), messages(request));
+                run(limited(lifetime, async { send_single_reading(core, messages?).await }))
             }
             "/SensorService/StreamSensorReadings" => {
-                let lifetime = stream(caller);
-                run(async { stream_sensor_readings(core, request.into_body(), lifetime?).await })
+                let (lifetime, messages) = (stream(caller), messages(request));
+                run(async { stream_sensor_readings(core, messages?, lifetime?).await })
             }
             "/SensorService/GetSensorReadings" => {
-                let lifetime = stream(caller);
-                run(async { get_sensor_readings(core, request.into_body(), lifetime?).await })
+                let (lifetime, messages) = (stream(caller), messages(request));
+                run(async { get_sensor_readings(core, messages?, lifetime?).await })
             }
             "/SensorService/SensorChat" => {
-                let lifetime = stream(caller);
-                run(async { Ok(sensor_chat(core, request.into_body(), lifetime?)) })
+                let (lifetime, messages) = (stream(caller), messages(request));
+                run(async { Ok(sensor_chat(core, messages?, lifetime?)) })
             }
             "/SensorService/AggregateSensorReadings" => {
-                let lifetime = stream(caller);
-                run(async { aggregate_sensor_readings(core, request.into_body(), lifetime?).await })
+                let (lifetime, messages) = (stream(caller), messages(request));
+                run(async { aggregate_sensor_readings(core, messages?, lifetime?).await })
             }
             "/SensorService/GetSensorStats" => {
-                let lifetime = short(caller);
-                run(limited(lifetime, get_sensor_stats(core, request.into_body())))
+                let (lifetime, messages) = (short(caller), messages(request));
+                run(limited(lifetime, async { get_sensor_stats(core, messages?).await }))
             }
             "/SensorService/ListSensors" => {
-                let lifetime = short(caller);
-                run(limited(lifetime, list_sensors(core, request.into_body())))
+                let (lifetime, messages) = (short(caller), messages(request));
+                run(limited(lifetime, async { list_sensors(core, messages?).await }))
             }
             path => match core.auxiliary_services.iter().find(|auxiliary| path.starts_with(auxiliary.prefix))
             {

@@ -10,18 +10,18 @@ use super::{
 use crate::{
     lifetime::Lifetime,
     metrics::StreamMethod,
-    wire::{Reply, RequestBody, message},
+    wire::{Messages, Reply, RequestBody, message},
 };
 
 /// Stores each reading as it arrives and answers with how many.
 pub(super) async fn stream_sensor_readings(
     core: Arc<Core>,
-    body: impl RequestBody,
+    messages: Messages<impl RequestBody>,
     lifetime: Lifetime,
 ) -> Result<Reply, Status> {
     let mut tally =
         StreamTally::new(Arc::clone(&core), StreamMethod::StreamSensorReadings, lifetime.caller());
-    let mut ingest = Ingest::new(&core, body, lifetime, OnInvalid::Abort);
+    let mut ingest = Ingest::new(messages, lifetime, OnInvalid::Abort);
     loop {
         let stop = ingest.read_batch(&core, || ()).await;
         tally.append(&ingest.batch).await?;

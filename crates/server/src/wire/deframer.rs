@@ -1,6 +1,9 @@
-use tonic::{Status, metadata::MetadataValue};
+use tonic::Status;
 
-use super::PREFIX;
+use super::{
+    PREFIX,
+    encoding::{Encoding, gunzip},
+};
 
 /// Finds messages in the DATA frames of one stream; frames and messages need not begin or end together.
 #[derive(Debug)]
@@ -8,20 +11,28 @@ pub(crate) struct Deframer {
     /// A message that has begun and not ended, with its prefix.
     partial: Vec<u8>,
     limit: usize,
+    encoding: Encoding,
 }
 
 /// Why a stream cannot be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FrameError {
+    /// The compressed flag in a call that names no encoding.
     Compressed,
-    TooLong { length: usize, limit: usize },
+    TooLong {
+        length: usize,
+        limit: usize,
+    },
+    /// Longer than this when decompressed.
+    InflatesBeyond(usize),
+    NotGzip,
     Flag(u8),
 }
 
 impl Deframer {
-    /// `limit` is the length of the longest message allowed, in bytes.
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { partial: Vec::new(), limit }
+    /// `limit` is the length of the longest message allowed, in bytes, compressed or not.
+    pub(crate) fn new(limit: usize, encoding: Encoding) -> Self {
+        Self { partial: Vec::new(), limit, encoding }
     }
 
     /// False when the stream ends here in the middle of a message.
@@ -39,20 +50,20 @@ impl Deframer {
             if !self.top_up(PREFIX, &mut data) {
                 return Ok(());
             }
-            let end = PREFIX + self.length(&self.partial)?;
+            let (is_compressed, end) = self.prefix(&self.partial)?;
             if !self.top_up(end, &mut data) {
                 return Ok(());
             }
-            let result = each(&self.partial[PREFIX..]);
+            let result = self.decoded(is_compressed, &self.partial[PREFIX..], &mut each);
             self.partial.clear();
             result?;
         }
         while data.len() >= PREFIX {
-            let end = PREFIX + self.length(data)?;
+            let (is_compressed, end) = self.prefix(data)?;
             if data.len() < end {
                 break;
             }
-            each(&data[PREFIX..end])?;
+            self.decoded(is_compressed, &data[PREFIX..end], &mut each)?;
             data = &data[end..];
         }
         self.partial.extend_from_slice(data);
@@ -68,18 +79,28 @@ impl Deframer {
         self.partial.len() >= len
     }
 
-    /// The length of the message after the prefix that `data` begins with.
-    fn length(&self, data: &[u8]) -> Result<usize, FrameError> {
-        match data[0] {
-            0 => {}
-            1 => return Err(FrameError::Compressed),
-            flag => return Err(FrameError::Flag(flag)),
-        }
+    fn decoded<E: From<FrameError>>(
+        &self,
+        is_compressed: bool,
+        message: &[u8],
+        each: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if is_compressed { each(&gunzip(message, self.limit)?) } else { each(message) }
+    }
+
+    /// Whether the message is compressed, and where it ends if `data` begins with its prefix.
+    fn prefix(&self, data: &[u8]) -> Result<(bool, usize), FrameError> {
+        let is_compressed = match (data[0], self.encoding) {
+            (0, _) => false,
+            (1, Encoding::Gzip) => true,
+            (1, Encoding::Identity) => return Err(FrameError::Compressed),
+            (flag, _) => return Err(FrameError::Flag(flag)),
+        };
         let length = u32::from_be_bytes([data[1], data[2], data[3], data[4]]) as usize;
         if length > self.limit {
             return Err(FrameError::TooLong { length, limit: self.limit });
         }
-        Ok(length)
+        Ok((is_compressed, PREFIX + length))
     }
 }
 
@@ -87,12 +108,12 @@ impl From<FrameError> for Status {
     fn from(error: FrameError) -> Self {
         match error {
             FrameError::Compressed => {
-                let mut status =
-                    Self::unimplemented("compressed messages are not supported, send them as they are");
-                let identity = MetadataValue::from_static("identity");
-                status.metadata_mut().insert("grpc-accept-encoding", identity);
-                status
+                Self::internal("a message has the compressed flag, but the call has no grpc-encoding")
             }
+            FrameError::InflatesBeyond(limit) => Self::resource_exhausted(format!(
+                "a decompressed message is longer than the limit of {limit} bytes"
+            )),
+            FrameError::NotGzip => Self::internal("a message cannot be decompressed: it is not valid gzip"),
             FrameError::TooLong { length, limit } => Self::resource_exhausted(format!(
                 "a message of {length} bytes is longer than the limit of {limit}"
             )),
@@ -128,7 +149,7 @@ mod tests {
             cuts in prop::collection::vec(1_usize..60, 1..40),
         ) {
             let bytes: Vec<u8> = sent.iter().flat_map(|message| framed(message)).collect();
-            let mut deframer = Deframer::new(40);
+            let mut deframer = Deframer::new(40, Encoding::Identity);
             let mut received = Vec::new();
             let mut rest = &bytes[..];
             for cut in cuts.iter().cycle() {
@@ -146,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_cut_message_is_noticed() {
-        let mut deframer = Deframer::new(10);
+        let mut deframer = Deframer::new(10, Encoding::Identity);
         assert_eq!(messages(&mut deframer, &framed(b"whole")[..7]), Ok(vec![]));
         assert!(!deframer.is_between_messages());
     }
@@ -156,10 +177,16 @@ mod tests {
         let long = [0, 0, 0, 0, 11];
         let compressed = [1, 0, 0, 0, 1];
         let error = FrameError::TooLong { length: 11, limit: 10 };
-        assert_eq!(messages(&mut Deframer::new(10), &long), Err(error));
-        assert_eq!(messages(&mut Deframer::new(10), &compressed), Err(FrameError::Compressed));
-        assert_eq!(messages(&mut Deframer::new(10), b"GET / HTTP/1.1"), Err(FrameError::Flag(b'G')));
-        let mut split = Deframer::new(10);
+        assert_eq!(messages(&mut Deframer::new(10, Encoding::Identity), &long), Err(error));
+        assert_eq!(
+            messages(&mut Deframer::new(10, Encoding::Identity), &compressed),
+            Err(FrameError::Compressed)
+        );
+        assert_eq!(
+            messages(&mut Deframer::new(10, Encoding::Identity), b"GET / HTTP/1.1"),
+            Err(FrameError::Flag(b'G'))
+        );
+        let mut split = Deframer::new(10, Encoding::Identity);
         assert_eq!(messages(&mut split, &long[..3]), Ok(vec![]));
         assert_eq!(messages(&mut split, &long[3..]), Err(error));
     }

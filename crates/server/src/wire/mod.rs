@@ -1,15 +1,17 @@
 //! gRPC over HTTP/2 DATA frames, read and written many messages at a time.
 
 mod deframer;
+mod encoding;
 mod reading;
 mod reply;
 mod response_writer;
 mod until_ended;
 
 pub(crate) use deframer::{Deframer, FrameError};
+pub(crate) use encoding::{ACCEPTED, Encoding};
 pub(crate) use reading::{DecodeError, read_reading};
 pub(crate) use reply::{
-    BoxFuture, Reply, ReplyBody, RequestBody, failure, framed, message, stream, trailers,
+    BoxFuture, Messages, Reply, ReplyBody, RequestBody, failure, framed, message, stream, trailers,
 };
 pub(crate) use response_writer::{ReadingPrefix, ResponseWriter};
 pub(crate) use until_ended::UntilEnded;

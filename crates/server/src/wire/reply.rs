@@ -6,14 +6,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header::CONTENT_TYPE};
 use http_body::{Body, Frame};
 use tonic::Status;
 
 use super::{
-    UntilEnded,
+    ACCEPTED, Deframer, UntilEnded,
     response_writer::{FrameSlot, ResponseWriter, put},
 };
+
+const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// A future that is sent to the task of its call.
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -30,6 +32,13 @@ pub(crate) trait RequestBody:
 impl<B> RequestBody for B where
     B: Body<Data = Bytes, Error: Into<tonic::codegen::StdError>> + Send + Unpin + 'static
 {
+}
+
+/// The messages of a request.
+#[derive(Debug)]
+pub(crate) struct Messages<B> {
+    pub(crate) body: B,
+    pub(crate) deframer: Deframer,
 }
 
 /// The body of a response.
@@ -60,7 +69,9 @@ fn single(message: Bytes) -> Reply {
 
 /// A reply without a message.
 pub(crate) fn failure(status: Status) -> Reply {
-    status.into_http()
+    let mut reply = status.into_http();
+    reply.headers_mut().insert(ACCEPT_ENCODING, ACCEPTED);
+    reply
 }
 
 /// A reply of the messages that `handler` writes and the trailers it returns.
@@ -91,6 +102,7 @@ fn ok() -> HeaderMap {
 fn reply(body: ReplyBody) -> Reply {
     let mut reply = Response::new(body);
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    reply.headers_mut().insert(ACCEPT_ENCODING, ACCEPTED);
     reply
 }
 
