@@ -5,7 +5,7 @@ HELM3 ?= helm3
 # A tag or commit to compare grpc-otel's API with; empty: none is published yet.
 SEMVER_BASELINE ?=
 
-.PHONY: nightly nightly-cluster fuzz test-helm3 test-publish test-semver test-workflows
+.PHONY: nightly nightly-cluster fuzz h2spec test-helm3 test-publish test-semver test-workflows
 
 nightly: test-workflows audit test-publish test-semver test-helm3 fuzz h2spec ## what takes too long for every change, without a cluster
 	$(MAKE) hostile HOSTILE_ROUNDS=10
@@ -35,3 +35,8 @@ test-helm3: ## the chart's tests with Helm 3.17, the oldest version supported (H
 
 fuzz: ## the fuzz targets, FUZZ_SECONDS each (needs nightly Rust and cargo-fuzz)
 	@mk/fuzz $(FUZZ_SECONDS)
+
+h2spec: ## HTTP/2 conformance of the server, over TLS
+	@mk/tools h2spec openssl
+	cargo build --quiet --locked -p kelvin-server -p kelvin
+	@mk/h2spec target/debug
