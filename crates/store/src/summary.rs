@@ -65,6 +65,21 @@ mod tests {
     use crate::Reading;
 
     proptest! {
+        /// The counts are those of a century of a million readings a second.
+        #[test]
+        fn summaries_of_the_accepted_range_stay_finite(
+            parts in prop::collection::vec((-273.15..=1e6_f64, -273.15..=1e6_f64, 1..1_u64 << 52), 1..50),
+        ) {
+            let mut merged = Summary::default();
+            for (one, other, count) in parts {
+                let [low, high] = [one.min(other), one.max(other)];
+                let part = Summary { count, mean: f64::midpoint(low, high), m2: (high - low).powi(2) / 4.0 * count as f64, min: low, max: high };
+                merged.merge(&part);
+                prop_assert!(merged.mean.is_finite() && merged.m2.is_finite());
+                prop_assert!((0.0..=1_000_274.0).contains(&merged.standard_deviation()), "{:?}", merged);
+            }
+        }
+
         #[test]
         fn merged_parts_equal_the_whole(
             parts in prop::collection::vec(prop::collection::vec(-80.0..80.0_f64, 0..20), 1..8),

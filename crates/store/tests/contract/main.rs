@@ -1,6 +1,7 @@
 //! What every store must do, asked of each of them.
 
 mod aggregate;
+mod extremes;
 mod model;
 mod suite;
 mod support;
@@ -97,4 +98,6 @@ contract! {
     aggregates_cover_long_histories
     too_many_windows_are_an_error
     random_traffic_agrees_with_the_model
+    statistics_of_accepted_readings_are_finite
+    readers_among_writes_lose_nothing_unnoticed
 }

@@ -11,6 +11,7 @@ use crate::{
 };
 pub(crate) use crate::{
     aggregate::{aggregates_are_by_window, aggregates_cover_long_histories, too_many_windows_are_an_error},
+    extremes::{readers_among_writes_lose_nothing_unnoticed, statistics_of_accepted_readings_are_finite},
     model::random_traffic_agrees_with_the_model,
     watch::{watch_begins_at_the_given_number, watchers_see_every_number_once},
 };
