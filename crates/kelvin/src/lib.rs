@@ -7,7 +7,7 @@ mod load;
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
-use kelvin_app::{BoxError, EXIT_USAGE, Parse as _, error_chain, exit_code, report};
+use kelvin_app::{BoxError, EXIT_USAGE, Parse as _, error_chain, exit_code, print, report};
 
 /// Kelvin on one machine.
 #[derive(Parser)]
@@ -30,13 +30,18 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-            // Nobody is left to report a failure to.
-            let _ = error.print();
-            return code.into();
+            if error.use_stderr() {
+                report(error.render().to_string().trim_end());
+                return EXIT_USAGE.into();
+            }
+            return end(print(&error.render().to_string()).map_err(BoxError::from));
         }
     };
-    match run(cli.command) {
+    end(run(cli.command))
+}
+
+fn end(result: Result<(), BoxError>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&format!("kelvin: {}", error_chain(&*error)));

@@ -56,6 +56,37 @@ fn demo_ends_when_its_output_is_closed() {
 }
 
 #[test]
+fn help_and_usage_errors_end_honestly() {
+    let temporary = tempfile::tempdir().unwrap();
+    let full = || Stdio::from(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let mut closed = kelvin(temporary.path()).args(["load", "--help"]).spawn().unwrap();
+    drop(closed.stdout.take());
+    let output = closed.wait_with_output().unwrap();
+    assert_clean(temporary.path(), &output);
+    assert_eq!(output.status.code(), Some(0));
+    for (arguments, code) in
+        [(&["--help"][..], 1), (&["--version"], 1), (&["load", "--duration", "soon"], 64)]
+    {
+        let output = kelvin(temporary.path()).args(arguments).stdout(full()).output().unwrap();
+        assert_clean(temporary.path(), &output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        assert!(!output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn demo_whose_disk_is_full_removes_its_keys_and_fails() {
+    let temporary = tempfile::tempdir().unwrap();
+    for arguments in [&["--plain"][..], &["--json", "--duration", "1s"]] {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut demo = kelvin(temporary.path());
+        let output = demo.args(["demo", "--port", "0"]).args(arguments).stdout(full).output().unwrap();
+        assert_clean(temporary.path(), &output);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    }
+}
+
+#[test]
 fn certs_writes_all_files_before_it_prints() {
     let temporary = tempfile::tempdir().unwrap();
     let files =
