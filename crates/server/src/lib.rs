@@ -10,6 +10,8 @@ mod config;
 mod connection;
 mod error;
 mod files;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub mod healthcheck;
 mod lifetime;
 mod listen;
