@@ -65,13 +65,13 @@ impl Client {
                 command
             }
         };
-        Some(Calls::Process(ProcessCalls::start(command, server, files).await))
+        Some(Calls::Process(Box::new(ProcessCalls::start(command, server, files).await)))
     }
 }
 
 pub(crate) enum Calls {
     Here(HereCalls),
-    Process(ProcessCalls),
+    Process(Box<ProcessCalls>),
 }
 
 impl Calls {
@@ -174,10 +174,7 @@ impl ProcessCalls {
             let (count, failure) = line.split_once(' ').expect("a count and a failure");
             (failure.to_owned(), count.parse().expect("the count is a number"))
         });
-        Tally {
-            calls: calls.parse().expect("the count is a number"),
-            failures: BTreeMap::from_iter(failures),
-        }
+        Tally { calls: calls.parse().expect("the count is a number"), failures: failures.collect() }
     }
 }
 
