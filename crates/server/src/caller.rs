@@ -14,7 +14,7 @@ use opentelemetry::{Context, KeyValue, trace::TraceContextExt as _};
 use tokio_rustls::rustls::{self, pki_types::CertificateDer};
 use tokio_util::sync::CancellationToken;
 
-use crate::lifetime::EndReason;
+use crate::end_reason::EndReason;
 
 /// Attribute of a span: the name of the caller's token.
 const CALLER_NAME: &str = "kelvin.caller.name";

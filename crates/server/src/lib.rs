@@ -8,6 +8,7 @@ mod builtin_services;
 mod caller;
 mod config;
 mod connection;
+mod end_reason;
 mod error;
 mod files;
 #[cfg(fuzzing)]

@@ -15,25 +15,11 @@ use tonic::Status;
 
 use crate::{
     caller::{Caller, Interrupts},
+    end_reason::EndReason,
     log_rate_limiter::LogRateLimiter,
 };
 
 static REMOVED_LOG: LogRateLimiter = LogRateLimiter::new();
-
-/// What ended a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EndReason {
-    /// The caller's deadline.
-    Deadline,
-    /// The server's limit for the age of calls.
-    Age,
-    /// The server shuts down.
-    Drain,
-    /// The caller's token is no longer in the token file.
-    TokenRemoved,
-    /// The client certificate of the connection has expired, or its CA is no longer trusted.
-    CertificateRejected,
-}
 
 /// How long a call may go on. Timers are made when it has to wait for the first time.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use kelvin_store::{RejectReason, StoreError};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{lifetime::EndReason, validate::Invalid};
+use crate::{end_reason::EndReason, validate::Invalid};
 
 /// When to try again where the store cannot be reached.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -14,7 +14,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The domain of our `google.rpc.ErrorInfo` details.
 const DOMAIN: &str = "kelvin";
 
-/// What calls are told on a connection whose client certificate was accepted once.
+/// The message of calls on a connection whose client certificate was accepted once.
 pub(crate) const CERTIFICATE_REJECTED: &str =
     "the client certificate has expired or its CA is no longer trusted; connect with another one";
 

@@ -8,7 +8,8 @@ use tonic::{Status, metadata::MetadataValue};
 
 use super::{core::Core, single};
 use crate::{
-    lifetime::{EndReason, Lifetime},
+    end_reason::EndReason,
+    lifetime::Lifetime,
     status,
     validate::check_sensor_id,
     wire::{Messages, ReadingPrefix, Reply, RequestBody, ResponseWriter, stream, trailers},

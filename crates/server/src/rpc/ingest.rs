@@ -11,7 +11,8 @@ use tonic::{Status, codegen::StdError};
 
 use super::{core::Core, malformed, truncated_message};
 use crate::{
-    lifetime::{EndReason, Lifetime},
+    end_reason::EndReason,
+    lifetime::Lifetime,
     validate::{Invalid, check_reading, latest_timestamp},
     wire::{DecodeError, Deframer, FrameError, Messages, RequestBody, read_reading},
 };

@@ -11,7 +11,8 @@ use super::{
     stream_tally::StreamTally,
 };
 use crate::{
-    lifetime::{EndReason, Lifetime},
+    end_reason::EndReason,
+    lifetime::Lifetime,
     metrics::StreamMethod,
     status::reject_text,
     validate::Invalid,

@@ -9,7 +9,7 @@ use tonic::Status;
 use super::{core::Core, ingest::StreamEnd};
 use crate::{
     caller::Caller,
-    lifetime::EndReason,
+    end_reason::EndReason,
     metrics::StreamMethod,
     status::{self, ReadingPosition, stored_summary},
 };

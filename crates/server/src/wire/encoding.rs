@@ -6,7 +6,7 @@ use flate2::bufread::GzDecoder;
 use http::{HeaderMap, HeaderValue};
 use tonic::Status;
 
-use super::FrameError;
+use super::frame_error::FrameError;
 
 /// The names of [`Encoding`] for `grpc-accept-encoding`.
 pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip");

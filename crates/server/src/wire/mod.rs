@@ -2,13 +2,15 @@
 
 mod deframer;
 mod encoding;
+mod frame_error;
 mod reading;
 mod reply;
 mod response_writer;
 mod until_ended;
 
-pub(crate) use deframer::{Deframer, FrameError};
+pub(crate) use deframer::Deframer;
 pub(crate) use encoding::{ACCEPTED, Encoding};
+pub(crate) use frame_error::FrameError;
 pub(crate) use reading::{DecodeError, read_reading};
 pub(crate) use reply::{
     BoxFuture, Messages, Reply, ReplyBody, RequestBody, failure, framed, message, stream, trailers,

@@ -1,7 +1,6 @@
 //! The clients: tonic's in this process, those of grpc-go and grpcio in processes of their own.
 
 use std::{
-    collections::BTreeMap,
     fmt::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},

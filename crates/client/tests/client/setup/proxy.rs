@@ -54,6 +54,13 @@ impl Proxy {
         self.muted.send_replace(muted);
     }
 
+    /// How many connections are open.
+    pub(crate) fn open(&self) -> usize {
+        let mut connections = self.connections.lock().unwrap();
+        while connections.try_join_next().is_some() {}
+        connections.len()
+    }
+
     /// How many connections there were.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
