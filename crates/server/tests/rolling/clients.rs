@@ -53,6 +53,12 @@ impl Client {
         }
     }
 
+    /// True for a failure that only the client can prevent: tonic drops calls that wait in the queue of a connection
+    /// when it ends, without having sent them.
+    pub(crate) fn owes(self, failure: &str) -> bool {
+        matches!(self, Self::Tonic) && failure.starts_with("Cancelled: ")
+    }
+
     /// Starts steady calls; none where the client cannot be built.
     pub(crate) async fn start(self, server: SocketAddr, files: &Files) -> Option<Calls> {
         let command = match self {
