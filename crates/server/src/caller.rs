@@ -1,8 +1,8 @@
 //! Who makes a call, and what ends calls whose credentials are no longer accepted.
 //!
-//! Every stream is polled for each batch of its readings, so it waits for one signal only ([`Interrupts`]), which its
-//! worker sends for every reason: the drain, a reload of the tokens, a client certificate that is rejected. Whoever is
-//! woken looks whether the reason is its own, and takes the next signal otherwise.
+//! Every stream is polled for each batch of its readings, so it waits for a single signal ([`Interrupts`]) that covers
+//! every reason: the drain, a reload of the tokens, a rejected client certificate. A call that is woken checks whether a
+//! reason applies to it, and otherwise waits for the next signal.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -22,7 +22,7 @@ const CALLER_NAME: &str = "kelvin.caller.name";
 /// Who makes a call.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Caller {
-    /// The token it sent, if it was accepted by that.
+    /// The token it sent, if it was accepted for that.
     pub(crate) token: Option<kelvin_credentials::Caller>,
     /// The certificate of its connection.
     pub(crate) certificate: Option<Arc<ClientCertificate>>,

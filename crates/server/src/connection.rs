@@ -51,7 +51,7 @@ static HANDSHAKE_LOG: LogRateLimiter = LogRateLimiter::new();
 static LIMIT_LOG: LogRateLimiter = LogRateLimiter::new();
 static CERTIFICATE_LOG: LogRateLimiter = LogRateLimiter::new();
 
-/// How long the calls on a connection whose client certificate is rejected may take to end.
+/// Time for calls to end after the client certificate of their connection is rejected; then the connection is closed.
 const CERTIFICATE_GRACE: Duration = Duration::from_secs(1);
 
 /// What all connections of a server share.

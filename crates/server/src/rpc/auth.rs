@@ -74,11 +74,11 @@ impl Authenticator {
     }
 }
 
-/// What a connection says of its callers.
+/// The client certificate of a connection and whether it authenticates calls.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ConnectionAuth {
     certificate: Option<Arc<ClientCertificate>>,
-    /// The certificate is one for clients.
+    /// The certificate has the clientAuth extended key usage.
     authenticates: bool,
 }
 
@@ -93,7 +93,7 @@ impl ConnectionAuth {
     }
 }
 
-/// Lets the calls of one connection through that may be made.
+/// Authenticates the calls of one connection and passes accepted ones on.
 #[derive(Debug, Clone)]
 pub(crate) struct Authenticate {
     pub(crate) authenticator: Arc<Authenticator>,
