@@ -2,6 +2,10 @@
 
 use std::{collections::BTreeMap, error::Error, process, sync::Arc, time::Duration};
 
+use kelvin_bench::{
+    files::{Files, TOKEN},
+    machine,
+};
 use kelvin_credentials::{ClientFiles, ClientTls};
 use kelvin_load::{Options, Progress, Target, Tls};
 use kelvin_proto::CallType;
@@ -9,8 +13,7 @@ use serde::Serialize;
 
 use crate::{
     cases::Case,
-    files::{Files, TOKEN},
-    machine,
+    idle::{self, Idle},
     peer::{Peer, Programs, Running},
     sink,
 };
@@ -82,6 +85,13 @@ impl Bench {
         let tls = ClientTls::load(ClientFiles { ca: Some(files.path("ca.crt")), ..ClientFiles::default() })?;
         let telemetry = format!("http://{}", sink::start()?);
         Ok(Self { programs, peers, rounds, duration, files, tls, telemetry, server_core })
+    }
+
+    /// Measures what Kelvin takes while nobody calls.
+    pub(crate) fn idle(&self) -> Result<Idle, Box<dyn Error>> {
+        let server =
+            Running::start(Peer::Kelvin, &self.programs, self.server_core, &self.files, &self.telemetry)?;
+        idle::measure(&server, &self.tls.config())
     }
 
     pub(crate) fn compare(&self, case: &Case) -> Result<Comparison, Box<dyn Error>> {

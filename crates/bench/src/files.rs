@@ -5,14 +5,18 @@ use std::{fs, path::PathBuf};
 use kelvin_credentials::ca;
 
 /// What the servers and the load need, in a folder that goes with it.
-pub(crate) struct Files {
+#[derive(Debug)]
+pub struct Files {
+    /// The folder.
     pub folder: tempfile::TempDir,
 }
 
-pub(crate) const TOKEN: &str = "Bearer bench";
+/// The `authorization` metadata that the servers accept.
+pub const TOKEN: &str = "Bearer bench";
 
 impl Files {
-    pub(crate) fn make() -> Result<Self, Box<dyn std::error::Error>> {
+    /// Makes a CA, a certificate of it for `localhost`, and the token file.
+    pub fn make() -> Result<Self, Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let ca = ca::LocalCa::generate()?;
         let server = ca.issue(ca::Usage::Server, &["localhost"])?;
@@ -23,7 +27,9 @@ impl Files {
         Ok(made)
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    /// Returns the path of a file in the folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 }

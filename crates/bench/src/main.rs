@@ -4,8 +4,7 @@
 
 mod cases;
 mod compare;
-mod files;
-mod machine;
+mod idle;
 mod peer;
 mod peers;
 mod report;
@@ -14,6 +13,7 @@ mod sink;
 use std::{env, error::Error, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
+use kelvin_bench::goals::Goals;
 
 use cases::CASES;
 use compare::Bench;
@@ -51,9 +51,8 @@ struct Arguments {
     /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
-    /// Fail when a goal is not reached
-    #[arg(long)]
-    check: bool,
+    #[command(flatten)]
+    goals: Goals,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -94,11 +93,15 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         .filter(|case| case.name.contains(&arguments.only))
         .map(|case| bench.compare(case))
         .collect::<Result<Vec<_>, _>>()?;
+    let idle = bench.idle()?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&comparisons)?);
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&serde_json::json!({ "loads": comparisons, "idle": idle }))?
+        );
     } else {
-        print!("{}", Table(&comparisons));
+        print!("{}{idle}", Table(&comparisons));
     }
-    let reached = comparisons.iter().all(compare::Comparison::reached);
-    Ok(if arguments.check && !reached { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let reached = comparisons.iter().all(compare::Comparison::reached) && idle.reached();
+    Ok(arguments.goals.exit_code(reached))
 }

@@ -3,7 +3,6 @@
 use std::{
     env,
     ffi::OsString,
-    fs,
     io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     os::unix::process::CommandExt as _,
@@ -15,9 +14,10 @@ use std::{
 
 use clap::ValueEnum;
 use core_affinity::CoreId;
+use kelvin_bench::{files::Files, machine};
 use kelvin_testing::free_port;
 
-use crate::{cases::READINGS_PER_SENSOR, files::Files, machine, peers};
+use crate::{cases::READINGS_PER_SENSOR, peers};
 
 /// How long a server may take to listen.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -131,9 +131,7 @@ impl Running {
 
     /// Returns the resident memory in bytes; `None` where there is no `/proc`.
     pub(crate) fn resident(&self) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib << 10)
+        machine::resident(self.child.id())
     }
 }
 

@@ -6,13 +6,13 @@ use h2::{
     client::{ResponseFuture, SendRequest},
 };
 use http::Request;
+use kelvin_bench::files::TOKEN;
 use kelvin_proto::{CallType, SensorRequest};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, rustls::ClientConfig};
 
 use crate::{
     Result,
-    files::TOKEN,
     sensors::{id, put},
 };
 

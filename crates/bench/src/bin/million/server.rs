@@ -1,16 +1,17 @@
 use std::{
-    env, fs, future,
+    env, future,
     io::{self, BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child, Command, Stdio},
 };
 
 use core_affinity::CoreId;
+use kelvin_bench::{files::Files, machine};
 use kelvin_credentials::{ClientFiles, ClientTls};
 use kelvin_server::{Config, Server};
 use kelvin_telemetry::Telemetry;
 
-use crate::{Result, connection::Endpoint, files::Files, machine};
+use crate::{Result, connection::Endpoint};
 
 /// The server in a process of its own, which ends with this value.
 pub(crate) struct Running {
@@ -48,10 +49,8 @@ impl Running {
 
     /// Bytes of memory, as the kernel counts them.
     pub(crate) fn resident(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<usize>().ok());
-        kibibytes.unwrap_or_default() * 1024
+        let bytes = machine::resident(self.child.id()).unwrap_or_default();
+        usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 use bytes::{BufMut as _, Bytes, BytesMut};
 use grpc_otel::Methods;
 use http_body_util::Full;
+use kelvin_bench::tuned;
 use kelvin_proto::{FILE_DESCRIPTOR_SET, SensorReading};
 use prost::Message as _;
 use tonic::{
@@ -23,7 +24,7 @@ use tonic::{
 };
 use tower_layer::Layer as _;
 
-use crate::{READINGS_PER_SENSOR, bare, variant::Variant};
+use crate::{READINGS_PER_SENSOR, variant::Variant};
 
 const PATH: &str = "http://localhost:50051/SensorService/SendSingleReading";
 
@@ -56,7 +57,7 @@ pub(crate) fn compare(variants: &[Variant], rounds: usize) -> Result<(), Box<dyn
 type Turn = Box<dyn FnMut() -> Duration>;
 
 fn turn(variant: Variant) -> Result<Turn, Box<dyn Error>> {
-    let routes = Routes::new(bare::service(READINGS_PER_SENSOR)).prepare();
+    let routes = Routes::new(tuned::service(READINGS_PER_SENSOR)).prepare();
     Ok(match variant.otel() {
         None => calls(routes),
         Some(otel) => {

@@ -5,13 +5,7 @@
 //! process, as where a process has its memory makes it quicker or slower by some percent. What is compared is
 //! processor time, so what else runs on the machine counts little.
 
-#[path = "../../bare.rs"]
-mod bare;
-#[path = "../../files.rs"]
-mod files;
 mod in_process;
-#[path = "../../machine.rs"]
-mod machine;
 mod turn;
 mod variant;
 
@@ -19,10 +13,10 @@ use std::{error::Error, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum as _};
 use core_affinity::CoreId;
+use kelvin_bench::{files::Files, machine};
 use kelvin_credentials::{ClientFiles, ClientTls};
 use tokio::runtime::Builder;
 
-use files::Files;
 use turn::{Case, Cost, Turn};
 use variant::Variant;
 

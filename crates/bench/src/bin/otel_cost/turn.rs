@@ -11,11 +11,12 @@ use std::{
 
 use clap::ValueEnum;
 use core_affinity::CoreId;
+use kelvin_bench::{files::Files, machine};
 use kelvin_load::{Options, Target, Tls};
 use kelvin_proto::CallType;
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::{READINGS_PER_SENSOR, files::Files, machine, variant::Variant};
+use crate::{READINGS_PER_SENSOR, variant::Variant};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Case {

@@ -1,10 +1,11 @@
 //! The servers that are compared.
 
-use std::{error::Error, path::Path, time::Duration};
+use std::{error::Error, fs, path::Path, time::Duration};
 
 use clap::ValueEnum;
 use core_affinity::CoreId;
 use grpc_otel::{GrpcOtel, Methods};
+use kelvin_bench::{machine, tuned};
 use kelvin_proto::FILE_DESCRIPTOR_SET;
 use opentelemetry::{metrics::noop::NoopMeterProvider, trace::noop::NoopTracerProvider};
 use opentelemetry_sdk::{
@@ -16,8 +17,12 @@ use opentelemetry_sdk::{
     trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter},
 };
 use tokio::{net::TcpListener, runtime::Runtime};
+use tonic::transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming};
 
-use crate::{READINGS_PER_SENSOR, bare, machine};
+use crate::READINGS_PER_SENSOR;
+
+const STREAM_WINDOW: u32 = 65_535;
+const CONNECTION_WINDOW: u32 = 16 << 20;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Variant {
@@ -37,8 +42,8 @@ impl Variant {
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             println!("{}", listener.local_addr()?);
-            let incoming = bare::incoming(listener);
-            let (mut server, service) = (bare::server(files)?, bare::service(READINGS_PER_SENSOR));
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            let (mut server, service) = (server(files)?, tuned::service(READINGS_PER_SENSOR));
             let Some(otel) = otel else {
                 return Ok(server.add_service(service).serve_with_incoming(incoming).await?);
             };
@@ -61,6 +66,17 @@ impl Variant {
         };
         Some(otel.build())
     }
+}
+
+/// tonic's server, with TLS.
+fn server(files: &Path) -> Result<Server, Box<dyn Error>> {
+    let file = |name| fs::read(files.join(name));
+    let identity = Identity::from_pem(file("server.crt")?, file("server.key")?);
+    Ok(Server::builder()
+        // With tonic's own windows, one message a frame ends the connection: ENHANCE_YOUR_CALM.
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .tls_config(ServerTlsConfig::new().identity(identity))?)
 }
 
 fn meters() -> SdkMeterProvider {

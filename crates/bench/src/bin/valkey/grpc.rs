@@ -10,6 +10,10 @@ use std::{
 };
 
 use core_affinity::CoreId;
+use kelvin_bench::{
+    files::{Files, TOKEN},
+    machine,
+};
 use kelvin_credentials::{ClientFiles, ClientTls};
 use kelvin_load::{Options, Target, Tls};
 use kelvin_proto::CallType;
@@ -18,8 +22,6 @@ use kelvin_telemetry::Telemetry;
 
 use crate::{
     HELD, Result,
-    files::{Files, TOKEN},
-    machine,
     peer::{Calls, Size},
     variant::Variant,
 };

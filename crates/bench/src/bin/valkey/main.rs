@@ -2,11 +2,7 @@
 //! append-only file. What Valkey itself can do is asked of `valkey-benchmark` in the same run.
 
 mod direct;
-#[path = "../../files.rs"]
-mod files;
 mod grpc;
-#[path = "../../machine.rs"]
-mod machine;
 mod peer;
 mod report;
 mod variant;
@@ -15,6 +11,7 @@ use std::{error::Error, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use core_affinity::CoreId;
+use kelvin_bench::{goals::Goals, machine};
 use kelvin_proto::CallType;
 use kelvin_server::Acknowledge;
 
@@ -51,9 +48,8 @@ struct Arguments {
     /// Seconds of each measurement
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// Fail when a goal is not reached
-    #[arg(long)]
-    check: bool,
+    #[command(flatten)]
+    goals: Goals,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -82,7 +78,7 @@ fn main() -> Result<ExitCode> {
         fill(&mut table, &variant, &memory, kelvin, time)?;
         reached &= table.reached;
     }
-    Ok(if arguments.check && !reached { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(arguments.goals.exit_code(reached))
 }
 
 fn fill(

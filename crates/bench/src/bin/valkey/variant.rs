@@ -1,19 +1,20 @@
 //! A Valkey, and how Kelvin reaches it.
 
-use kelvin_testing::{ValkeyServer, eventually, free_port};
 use std::{fs, path::PathBuf, time::Duration};
 
 use core_affinity::CoreId;
+use kelvin_bench::{files::Files, machine};
 use kelvin_store::{
     Acknowledge, AlertSettings, Credentials, Limits, Store, StoreConfig, StoreFactory, TlsPem, ValkeySettings,
 };
+use kelvin_testing::{ValkeyServer, eventually, free_port};
 use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::watch,
 };
 
-use crate::{HELD, Result, files::Files, machine};
+use crate::{HELD, Result};
 
 /// Valkey on its core, plain or with TLS and an append-only file.
 pub(crate) struct Variant {

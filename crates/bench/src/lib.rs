@@ -1,0 +1,6 @@
+//! What the benchmarks share.
+
+pub mod files;
+pub mod goals;
+pub mod machine;
+pub mod tuned;
