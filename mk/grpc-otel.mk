@@ -2,7 +2,7 @@
 
 .PHONY: differential
 differential: ## Compare grpc-otel's metrics and spans with those of grpc-go's plugin (needs go)
-	cargo run --quiet --package grpc-otel --example differential --features bound-instruments,deadline
+	cargo run --quiet --package grpc-otel --example differential
 
 .PHONY: otel-cost
 otel-cost: ## What grpc-otel costs a server, on two cores (ARGS="--only unary --rounds 50")

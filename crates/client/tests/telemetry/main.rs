@@ -1,6 +1,7 @@
 //! What a server, the four clients and a caller of the test's own tell an OTLP collector, read from the decoded
 //! protobuf and compared with each other.
 
+mod off;
 mod seen;
 mod world;
 

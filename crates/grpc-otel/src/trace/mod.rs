@@ -113,10 +113,11 @@ where
             describe(&mut |attribute| span.set_attribute(attribute));
             return CallSpan::new(parent.with_span(span), Some(began));
         }
-        // Of a span that records nothing only the identity matters, for the spans below it.
+        // Of a span that records nothing only the identity matters, for the spans below it. A provider that is shut down
+        // gives none: the caller's context is then passed on as it came.
         let identity = span.span_context();
-        let same = identity.span_id() == parent.span().span_context().span_id();
-        let context = if same { parent.clone() } else { parent.with_remote_span_context(identity.clone()) };
+        let keep = !identity.is_valid() || identity.span_id() == parent.span().span_context().span_id();
+        let context = if keep { parent.clone() } else { parent.with_remote_span_context(identity.clone()) };
         CallSpan::new(context, None)
     }
 }

@@ -10,6 +10,7 @@ mod generated;
 #[path = "../../examples/greeter/mod.rs"]
 mod greeter;
 mod observed;
+mod off;
 mod options;
 mod retries;
 mod spans;
