@@ -96,10 +96,18 @@ kelvin_app::settings! {
         pub max_message_size: Bytes = "64KiB",
         /// Largest header list taken in one call.
         pub max_header_size: Bytes = "16KiB",
-        /// Calls at a time on one connection.
-        pub max_concurrent_streams: NonZeroU32 = "1000",
-        /// Connections at a time; further ones are closed at once.
+        /// Calls at a time on one connection; further ones wait in the client.
+        pub max_concurrent_streams: NonZeroU32 = "128",
+        /// Connections at a time; at it an unauthenticated one gives way, else further ones are closed at once.
         pub max_connections: NonZeroUsize = "10000",
+        /// Connections at a time without an authenticated call; at it the one that is idle for longest gives way.
+        pub max_unauthenticated_connections: NonZeroUsize = "1000",
+        /// How long a connection without an authenticated call may have no open call.
+        pub unauthenticated_idle_timeout: Duration = "2m",
+        /// Memory for request bytes not yet read and response bytes not yet sent, of all connections; beyond it those that hold most are closed.
+        pub connection_memory_limit: Bytes = "128MiB",
+        /// The part of `KELVIN_CONNECTION_MEMORY_LIMIT` for connections without an authenticated call.
+        pub unauthenticated_memory_limit: Bytes = "32MiB",
         /// How long a TLS handshake may take, and then the first words of HTTP/2.
         pub handshake_timeout: Duration = "5s",
         /// Age, give or take a tenth, at which a client is asked to reconnect.
@@ -159,6 +167,8 @@ impl Config {
 
 /// Linux refuses more than 32767 seconds.
 const MAX_KEEPALIVE: Duration = Duration::from_hours(9);
+/// A few calls have to fit.
+const MIN_CONNECTION_MEMORY: usize = 1 << 20;
 /// More than any store has, and far from an overflow.
 const MAX_COUNT: usize = 1_000_000_000_000;
 
@@ -234,6 +244,7 @@ fn check_limits(config: &Config, error: &mut SettingsError) {
         ("KELVIN_HANDSHAKE_TIMEOUT", config.handshake_timeout),
         ("KELVIN_MAX_CONNECTION_AGE", config.max_connection_age),
         ("KELVIN_MAX_STREAM_AGE", config.max_stream_age),
+        ("KELVIN_UNAUTHENTICATED_IDLE_TIMEOUT", config.unauthenticated_idle_timeout),
         ("KELVIN_VALKEY_TIMEOUT", config.valkey_timeout),
     ];
     for (variable, duration) in durations {
@@ -267,6 +278,15 @@ fn check_limits(config: &Config, error: &mut SettingsError) {
         if size.0 < 1024 || u32::try_from(size.0).is_err() {
             error.push(variable, "must be from 1KiB to less than 4GiB");
         }
+    }
+    let memory = config.connection_memory_limit.0;
+    if memory < MIN_CONNECTION_MEMORY {
+        error.push("KELVIN_CONNECTION_MEMORY_LIMIT", "must be at least 1MiB");
+    }
+    if config.unauthenticated_memory_limit.0 > memory {
+        error.push("KELVIN_UNAUTHENTICATED_MEMORY_LIMIT", "must be at most KELVIN_CONNECTION_MEMORY_LIMIT");
+    } else if config.unauthenticated_memory_limit.0 < MIN_CONNECTION_MEMORY {
+        error.push("KELVIN_UNAUTHENTICATED_MEMORY_LIMIT", "must be at least 1MiB");
     }
     if let (Some(low), Some(high)) = (config.alert_low, config.alert_high)
         && low >= high

@@ -4,10 +4,11 @@
 //! down and then drains. Each core runs a current-thread runtime with its own listener, its own connections and its
 //! own handle on the store. The bodies of the calls are read and written many messages at a time (`wire`).
 
+mod accept;
 mod builtin_services;
 mod caller;
 mod config;
-mod connection;
+mod connections;
 mod end_reason;
 mod error;
 mod files;
@@ -18,7 +19,6 @@ mod lifetime;
 mod listen;
 mod log_rate_limiter;
 mod metrics;
-mod preface;
 mod rpc;
 mod sensor_metrics;
 mod server;

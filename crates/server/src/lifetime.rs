@@ -122,6 +122,13 @@ fn ended(reason: EndReason, caller: &Caller) -> EndReason {
     reason
 }
 
+/// When a call that begins now has to end whatever happens, for those who cannot wait for its [`Lifetime`].
+pub(crate) fn end_of_call(headers: &HeaderMap, max_age: Duration, now: Instant) -> Instant {
+    let end = now + jittered(max_age);
+    let timeout = headers.get("grpc-timeout").and_then(|value| read_timeout(value.to_str().ok()?));
+    timeout.and_then(|timeout| now.checked_add(timeout)).map_or(end, |deadline| deadline.min(end))
+}
+
 /// `age` give or take a tenth, so that what began together does not end together.
 pub(crate) fn jittered(age: Duration) -> Duration {
     age.mul_f64(0.9 + 0.2 * fastrand::f64())

@@ -70,6 +70,18 @@ label_values! {
     }
 }
 
+label_values! {
+    /// Why the server closes a connection that is open.
+    CloseReason {
+        Idle = "unauthenticated_idle",
+        Displaced = "unauthenticated_displaced",
+        Refused = "unauthenticated_calls_refused",
+        UnauthenticatedBytes = "unauthenticated_memory_limit",
+        Budget = "memory_limit",
+        SettingsFlood = "settings_flood",
+    }
+}
+
 const ALERTS: [&str; 3] = ["low", "high", "outlier"];
 
 fn values<T: Copy>(all: &[T], as_str: impl Fn(T) -> &'static str) -> Vec<&'static str> {
@@ -87,6 +99,7 @@ pub(crate) struct Metrics {
     unauthenticated: Counter<u64>,
     connections: UpDownCounter<i64>,
     refused_connections: Counter<u64>,
+    closed_connections: Counter<u64>,
 }
 
 impl Metrics {
@@ -145,6 +158,13 @@ impl Metrics {
                 "reason",
                 &values(ConnectionRefusal::ALL, ConnectionRefusal::as_str),
             ),
+            closed_connections: counter_by(
+                "kelvin.connections.closed",
+                "{connection}",
+                "Open connections that the server closed at a limit, by reason",
+                "reason",
+                &values(CloseReason::ALL, CloseReason::as_str),
+            ),
         }
     }
 
@@ -189,6 +209,10 @@ impl Metrics {
 
     pub(crate) fn connection_refused(&self, reason: ConnectionRefusal) {
         self.refused_connections.add(1, &[KeyValue::new("reason", reason.as_str())]);
+    }
+
+    pub(crate) fn connection_closed_early(&self, reason: CloseReason) {
+        self.closed_connections.add(1, &[KeyValue::new("reason", reason.as_str())]);
     }
 }
 

@@ -1,7 +1,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::Arc,
     thread,
 };
 
@@ -19,9 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 
 use crate::{
-    ServerError, builtin_services,
+    ServerError,
+    accept::Shared,
+    builtin_services,
     config::Config,
-    connection::Shared,
+    connections::{Limits, Registry},
     files,
     listen::listeners,
     metrics::Metrics,
@@ -68,9 +70,10 @@ impl Server {
         let shared = Arc::new(Shared {
             tls,
             authenticator: Arc::new(Authenticator::new(tokens.clone(), Arc::clone(&metrics))),
-            otel: otel(telemetry),
+            otel: traced(telemetry),
+            untraced: untraced(telemetry),
+            registry: Arc::new(Registry::new(Limits::new(&config), Arc::clone(&metrics))),
             metrics,
-            open: AtomicUsize::new(0),
             drain: CancellationToken::new(),
             config,
         });
@@ -151,6 +154,7 @@ impl Server {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(ServerError::Worker)?;
             background.spawn(health::serve(listener, health.clone(), std::future::pending()));
         }
+        background.spawn(Arc::clone(&self.shared.registry).close_idle());
         let every = self.shared.config.reload_interval;
         if let Some(tls) = &self.shared.tls {
             background.spawn(tls.watch(every, &self.meter));
@@ -184,18 +188,27 @@ impl Server {
     }
 }
 
-fn otel(telemetry: &Telemetry) -> ServerLayer {
-    let methods = Methods::from_descriptor_set(kelvin_proto::FILE_DESCRIPTOR_SET)
-        .and_then(|methods| methods.and_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET))
-        .and_then(|methods| methods.and_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET))
-        .and_then(|methods| methods.and_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET))
-        .expect("generated descriptors are valid");
+/// For calls of authenticated callers.
+fn traced(telemetry: &Telemetry) -> ServerLayer {
     let mut otel =
         GrpcOtel::builder().meter_provider(&telemetry.meter_provider()).propagator(telemetry.propagator());
     if let Some(provider) = telemetry.tracer_provider() {
         otel = otel.tracer_provider(&provider);
     }
-    otel.build().server_layer(methods)
+    otel.build().server_layer(methods())
+}
+
+/// For calls of others: their trace context and baggage are not even read.
+fn untraced(telemetry: &Telemetry) -> ServerLayer {
+    GrpcOtel::builder().meter_provider(&telemetry.meter_provider()).build().server_layer(methods())
+}
+
+fn methods() -> Methods {
+    Methods::from_descriptor_set(kelvin_proto::FILE_DESCRIPTOR_SET)
+        .and_then(|methods| methods.and_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET))
+        .and_then(|methods| methods.and_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET))
+        .and_then(|methods| methods.and_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET))
+        .expect("generated descriptors are valid")
 }
 
 fn bind_health(address: SocketAddr) -> Result<TcpListener, ServerError> {

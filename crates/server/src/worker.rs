@@ -15,13 +15,16 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     ServerError,
+    accept::{self, Shared},
     caller::Interrupts,
-    connection::{self, Shared},
+    log_rate_limiter::LogRateLimiter,
     rpc::{AuxiliaryService, Core},
 };
 
 /// How long to wait when a connection cannot be accepted, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+static ACCEPT_LOG: LogRateLimiter = LogRateLimiter::new();
 
 /// A thread with a runtime and a listener of its own.
 pub(crate) struct Worker {
@@ -73,9 +76,9 @@ impl Worker {
         let _ = tell_ready.send(Ok(()));
         let interrupts = Arc::clone(&core.interrupts);
         tokio::spawn(async move { interrupts.watch().await });
-        let connections = TaskTracker::new();
+        let tracker = TaskTracker::new();
         let accept = |stream| {
-            connections.spawn(connection::serve(stream, Arc::clone(&shared), Arc::clone(&core)));
+            tracker.spawn(accept::serve(stream, Arc::clone(&shared), Arc::clone(&core)));
         };
         while let Some(stream) = shared.drain.run_until_cancelled(next(&listener)).await {
             accept(stream);
@@ -85,10 +88,10 @@ impl Worker {
             accept(stream);
         }
         drop(listener);
-        connections.close();
-        if timeout(shared.config.drain_timeout, connections.wait()).await.is_err() {
+        tracker.close();
+        if timeout(shared.config.drain_timeout, tracker.wait()).await.is_err() {
             tracing::warn!(
-                connections = connections.len(),
+                connections = tracker.len(),
                 "the drain's time is up; these connections are cut off"
             );
         }
@@ -114,7 +117,9 @@ async fn next(listener: &TokioListener) -> TcpStream {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                if let Some(times) = ACCEPT_LOG.record() {
+                    tracing::warn!(times, %error, "cannot accept a connection");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -153,8 +153,9 @@ async fn max_concurrent_streams_is_advertised() {
 async fn connections_beyond_the_limit_are_closed_and_make_room_again() {
     let server = TestServer::start(&[("KELVIN_MAX_CONNECTIONS", "2")]).await;
     let tls = || server.files.client_tls(None);
-    let first = server.client().await;
-    let mut second = server.client().await;
+    let (mut first, mut second) = (server.client().await, server.client().await);
+    // Connections without an authenticated call would give way.
+    first.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
     second.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
     connect(server.address, tls()).await.unwrap_err();
     drop(first);

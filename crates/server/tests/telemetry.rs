@@ -148,6 +148,7 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
         ]);
         assert_eq!(of("kelvin.calls.unauthenticated", "reason"), unauthenticated);
         assert_eq!(of("kelvin.connections.refused", "reason").len(), 5);
+        assert_eq!(of("kelvin.connections.closed", "reason").len(), 6);
         assert_eq!(of("kelvin.streams.aborted", "rpc.method").len(), 2);
         let started = of("grpc.server.call.started", "grpc.method");
         assert_eq!(started["SensorService/SendSingleReading"], 4);
@@ -160,7 +161,8 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
         let spans = received.spans().map(|(_, span)| span);
         let spans: Vec<_> =
             spans.filter(|span| span.name == "Recv.SensorService.SendSingleReading").collect();
-        assert_eq!(spans.len(), 4);
+        // Of authenticated callers.
+        assert_eq!(spans.len(), 3);
         let of_caller: Vec<_> = spans.iter().filter(|span| !span.parent_span_id.is_empty()).collect();
         assert_eq!(of_caller.len(), 1);
         assert_eq!(of_caller[0].trace_id, u128::from_str_radix(trace, 16).unwrap().to_be_bytes());

@@ -13,7 +13,8 @@ use opentelemetry::{Context, trace::TraceContextExt};
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use tracing::{
-    Event, Metadata, Subscriber, callsite::Identifier, level_filters::LevelFilter, subscriber::DefaultGuard,
+    Event, Level, Metadata, Subscriber, callsite::Identifier, level_filters::LevelFilter,
+    subscriber::DefaultGuard,
 };
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -24,7 +25,7 @@ use tracing_subscriber::{
 };
 
 /// What the exporters are made of. Their own log lines would feed the exporter that they come from.
-const TRANSPORTS: [&str; 6] = ["h2", "hyper", "hyper_util", "opentelemetry", "tonic", "tower"];
+const TRANSPORTS: [&str; 7] = ["h2", "hyper", "hyper_util", "opentelemetry", "rustls", "tonic", "tower"];
 
 /// How often the SDK may say the same thing. An unreachable collector would be logged every second.
 const REPEAT: Duration = Duration::from_mins(1);
@@ -52,8 +53,8 @@ fn subscriber(provider: Option<&SdkLoggerProvider>, measured: bool) -> impl Subs
         let others = filter_fn(|metadata| !of_transports(metadata)).with_max_level_hint(LevelFilter::TRACE);
         OpenTelemetryTracingBridge::new(provider).with_filter(levels().and(others))
     });
-    let sdk = rate_limit_sdk_errors(measured);
-    tracing_subscriber::registry().with(lines.with_filter(levels().and(sdk))).with(bridge)
+    let libraries = rate_limit_libraries(measured);
+    tracing_subscriber::registry().with(lines.with_filter(levels().and(libraries))).with(bridge)
 }
 
 /// Text for a terminal, else JSON.
@@ -81,12 +82,14 @@ fn of_transports(metadata: &Metadata<'_>) -> bool {
     TRANSPORTS.contains(&root) || root.starts_with("opentelemetry")
 }
 
-/// Limits how often the SDK repeats itself, and not speak of what comes after the last export: the
-/// line that says that it failed.
-fn rate_limit_sdk_errors<S: Subscriber>(measured: bool) -> impl layer::Filter<S> + Send + Sync + 'static {
+/// Limits how often libraries repeat themselves, and drops what the SDK says after the last export: the line that says
+/// that it failed.
+fn rate_limit_libraries<S: Subscriber>(measured: bool) -> impl layer::Filter<S> + Send + Sync + 'static {
     let last = Mutex::new(HashMap::<Identifier, Instant>::new());
     dynamic_filter_fn(move |metadata: &Metadata<'_>, _: &layer::Context<'_, S>| {
-        if !metadata.target().starts_with("opentelemetry") {
+        // HTTP/2 and TLS warn of what peers do, as often as they do it.
+        let of_peers = of_transports(metadata) && *metadata.level() <= Level::WARN;
+        if !of_peers && !metadata.target().starts_with("opentelemetry") {
             return true;
         }
         let is_noop_instrument = !measured && metadata.name() == "InstrumentCreationFailed";

@@ -3,6 +3,8 @@
 LISTEN: "[::]:{{ .Values.server.port }}"
 HEALTH_LISTEN: "[::]:8081"
 MAX_CONNECTIONS: {{ int64 .Values.server.maxConnections | quote }}
+MAX_UNAUTHENTICATED_CONNECTIONS: {{ int64 .Values.server.maxUnauthenticatedConnections | quote }}
+CONNECTION_MEMORY_LIMIT: {{ .Values.server.connectionMemoryLimit }}
 REFLECTION: {{ .Values.server.reflection }}
 TOKEN_FILE: /etc/kelvin/tokens/tokens
 DRAIN_DELAY: {{ include "kelvin.value" (list . "server.drain.delaySeconds") }}s

@@ -103,8 +103,17 @@ fn default_limits_fit_the_memory_limit() {
     assert!(total.1 <= limit.trim_end_matches("Mi").parse().expect("MiB"), "{rows:?} is more than {limit}");
     let store = variable(&objects, "kelvin-server", "KELVIN_STORE_MEMORY_LIMIT");
     assert_eq!(store, Some(format!("{}MiB", parts[0].1)));
-    let connections = variable(&objects, "kelvin-server", "KELVIN_MAX_CONNECTIONS");
-    assert_eq!(connections.as_deref(), Some("2000"), "1,000 without and 1,000 with an authenticated call");
+    for (name, value) in [
+        ("CONNECTION_MEMORY_LIMIT", format!("{}MiB", parts[1].1)),
+        ("MAX_UNAUTHENTICATED_CONNECTIONS", "1000".to_owned()),
+        ("MAX_CONNECTIONS", "2000".to_owned()),
+    ] {
+        assert_eq!(
+            variable(&objects, "kelvin-server", &format!("KELVIN_{name}")),
+            Some(value),
+            "KELVIN_{name}"
+        );
+    }
 }
 
 #[test]

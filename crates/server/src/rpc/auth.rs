@@ -1,23 +1,26 @@
 //! Who may call: whoever sends a token of the token file, or shows a certificate that says `client auth`.
 
 use std::{
+    borrow::Cow,
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, Request, header::AUTHORIZATION};
+use grpc_otel::{ResponseBody, ResponseFuture, ServerLayer};
+use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use kelvin_credentials::{Tokens, has_client_auth_eku};
 use tonic::Status;
-use tower::Service;
+use tower::{Layer as _, Service};
 
 use super::Rpc;
 use crate::{
     caller::{Caller, ClientCertificate},
+    connections::{Account, IncomingBody},
     log_rate_limiter::LogRateLimiter,
     metrics::{AuthFailure, Metrics},
     status::CERTIFICATE_REJECTED,
-    wire::{BoxFuture, Reply, RequestBody, failure},
+    wire::{BoxFuture, Reply, ReplyBody, RequestBody, failure},
 };
 
 /// Probes have no token.
@@ -38,39 +41,52 @@ impl Authenticator {
 
     /// A token that is sent must be accepted, even beside a certificate: a wrong one is a mistake to report. Two
     /// `authorization` headers are ambiguous, because proxies differ in which of them they check.
-    fn check(&self, headers: &HeaderMap, connection: &ConnectionAuth) -> Result<Caller, Status> {
+    fn check(&self, headers: &HeaderMap, connection: &ConnectionAuth) -> Result<Caller, Refusal> {
         let caller = |token| Caller { token, certificate: connection.certificate.clone() };
         if connection.certificate.as_ref().is_some_and(|certificate| certificate.is_rejected()) {
-            return Err(self.refuse(AuthFailure::Certificate, CERTIFICATE_REJECTED));
+            return Err(Refusal::new(AuthFailure::Certificate, CERTIFICATE_REJECTED));
         }
         let mut sent = headers.get_all(AUTHORIZATION).iter();
         match (&self.tokens, sent.next(), sent.next()) {
             (_, Some(_), Some(_)) => {
                 let text = "more than one authorization metadata entry; send one";
-                Err(self.refuse(AuthFailure::Ambiguous, text))
+                Err(Refusal::new(AuthFailure::Ambiguous, text))
             }
             (Some(tokens), Some(token), None) => match tokens.authenticate(token.as_bytes()) {
                 Ok(token) => Ok(caller(Some(token))),
-                Err(error) => Err(self.refuse(AuthFailure::Wrong, &error.to_string())),
+                Err(error) => Err(Refusal::new(AuthFailure::Wrong, error.to_string())),
             },
             _ if connection.authenticates => Ok(caller(None)),
             (Some(_), None, _) => {
                 let text = "send a token in the authorization metadata, bare or behind `Bearer `";
-                Err(self.refuse(AuthFailure::Missing, text))
+                Err(Refusal::new(AuthFailure::Missing, text))
             }
             (None, ..) => {
                 let text = "send a client certificate with the clientAuth extended key usage";
-                Err(self.refuse(AuthFailure::Missing, text))
+                Err(Refusal::new(AuthFailure::Missing, text))
             }
         }
     }
 
-    fn refuse(&self, reason: AuthFailure, text: &str) -> Status {
+    fn refuse(&self, Refusal { reason, text }: Refusal) -> Status {
         self.metrics.unauthenticated(reason);
         if let Some(calls) = self.log.record() {
             tracing::warn!(calls, reason = reason.as_str(), "unauthenticated calls refused");
         }
         Status::unauthenticated(text)
+    }
+}
+
+/// Why a call is not authenticated, with the message of its status.
+#[derive(Debug)]
+struct Refusal {
+    reason: AuthFailure,
+    text: Cow<'static, str>,
+}
+
+impl Refusal {
+    fn new(reason: AuthFailure, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason, text: text.into() }
     }
 }
 
@@ -91,17 +107,67 @@ impl ConnectionAuth {
     pub(crate) fn certificate(&self) -> Option<&Arc<ClientCertificate>> {
         self.certificate.as_ref()
     }
+
+    pub(crate) fn authenticates(&self) -> bool {
+        self.authenticates
+    }
 }
 
-/// Authenticates the calls of one connection and passes accepted ones on.
-#[derive(Debug, Clone)]
+/// Authenticates the calls of one connection and passes accepted ones on. It stands outside of the layers that record
+/// calls: only authenticated callers start traces or influence sampling.
 pub(crate) struct Authenticate {
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) connection: ConnectionAuth,
-    pub(crate) inner: Rpc,
+    pub(crate) account: Arc<Account>,
+    pub(crate) traced: ServerLayer,
+    pub(crate) untraced: ServerLayer,
+    pub(crate) rpc: Rpc,
 }
 
-impl<B: RequestBody> Service<Request<B>> for Authenticate {
+impl Service<Request<IncomingBody>> for Authenticate {
+    type Response = Response<ResponseBody<ReplyBody>>;
+    type Error = Infallible;
+    type Future = ResponseFuture<BoxFuture<Result<Reply, Infallible>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<IncomingBody>) -> Self::Future {
+        let is_exempt = request.uri().path().starts_with(EXEMPT);
+        let (layer, outcome) = match self.authenticator.check(request.headers(), &self.connection) {
+            Ok(caller) => {
+                self.account.authenticate();
+                (&self.traced, Ok(if is_exempt { self.without_token() } else { caller }))
+            }
+            Err(_) if is_exempt && self.account.admits_call() => (&self.untraced, Ok(self.without_token())),
+            Err(_) if is_exempt => {
+                let text = "too many open calls on a connection without an authenticated one";
+                (&self.untraced, Err(Status::resource_exhausted(text)))
+            }
+            Err(refusal) => {
+                self.account.refuse();
+                (&self.untraced, Err(self.authenticator.refuse(refusal)))
+            }
+        };
+        layer.layer(Authenticated { rpc: &self.rpc, outcome: Some(outcome) }).call(request)
+    }
+}
+
+impl Authenticate {
+    /// A call that needs no token does not end when one is removed.
+    fn without_token(&self) -> Caller {
+        Caller { token: None, certificate: self.connection.certificate.clone() }
+    }
+}
+
+/// Makes one call for its caller, or answers it with the status that refuses it.
+struct Authenticated<'a> {
+    rpc: &'a Rpc,
+    outcome: Option<Result<Caller, Status>>,
+}
+
+impl<B: RequestBody> Service<Request<B>> for Authenticated<'_> {
     type Response = Reply;
     type Error = Infallible;
     type Future = BoxFuture<Result<Reply, Infallible>>;
@@ -111,13 +177,8 @@ impl<B: RequestBody> Service<Request<B>> for Authenticate {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let caller = if request.uri().path().starts_with(EXEMPT) {
-            Ok(Caller { token: None, certificate: self.connection.certificate.clone() })
-        } else {
-            self.authenticator.check(request.headers(), &self.connection)
-        };
-        match caller {
-            Ok(caller) => self.inner.call(request, caller),
+        match self.outcome.take().expect("made for one call") {
+            Ok(caller) => self.rpc.call(request, caller),
             Err(status) => Box::pin(std::future::ready(Ok(failure(status)))),
         }
     }

@@ -10,9 +10,12 @@ use super::{core::Core, ingest::StreamEnd};
 use crate::{
     caller::Caller,
     end_reason::EndReason,
+    log_rate_limiter::LogRateLimiter,
     metrics::StreamMethod,
     status::{self, ReadingPosition, stored_summary},
 };
+
+static ABORT_LOG: LogRateLimiter = LogRateLimiter::new();
 
 /// Tallies a stream of readings. Drop counts and logs a stream that was aborted.
 #[derive(Debug)]
@@ -113,7 +116,10 @@ impl Drop for StreamTally {
         if !self.logged {
             let _current = self.context.clone().attach();
             self.core.metrics.stream_aborted(self.method);
+            // Callers drop streams at will.
+            let Some(streams) = ABORT_LOG.record() else { return };
             tracing::info!(
+                streams,
                 method = self.method.as_str(),
                 stored = self.stored,
                 caller = self.caller.as_deref(),

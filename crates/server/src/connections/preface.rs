@@ -7,13 +7,13 @@ use std::{
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 /// What every HTTP/2 client sends first (RFC 9113, 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection whose peer has begun to speak HTTP/2. hyper waits for that without a time limit.
+/// A connection whose peer has begun to speak HTTP/2. h2 waits for that without a time limit.
 #[derive(Debug)]
 pub(crate) struct PrefaceChecked<I> {
     io: I,
-    /// What hyper has not read again yet.
+    /// What h2 has not read again yet.
     preface: &'static [u8],
 }
 

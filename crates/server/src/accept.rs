@@ -1,0 +1,137 @@
+//! Accepts connections: TLS, then HTTP/2.
+
+use std::{sync::Arc, time::Duration};
+
+use grpc_otel::ServerLayer;
+use kelvin_credentials::ServerTls;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    caller::{ClientCertificate, Interrupts},
+    config::Config,
+    connections::{self, Account, PrefaceChecked, Registry},
+    log_rate_limiter::LogRateLimiter,
+    metrics::{ConnectionRefusal, Metrics},
+    rpc::{Authenticate, Authenticator, ConnectionAuth, Core, Rpc},
+};
+
+/// Probes of a silent connection that go unanswered before it is closed, and the time between them.
+const KEEPALIVE_PROBES: u32 = 2;
+const KEEPALIVE_PAUSE: Duration = Duration::from_secs(10);
+
+static HANDSHAKE_LOG: LogRateLimiter = LogRateLimiter::new();
+static CERTIFICATE_LOG: LogRateLimiter = LogRateLimiter::new();
+
+/// What all connections of a server share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    /// Plain text if there is none.
+    pub(crate) tls: Option<Arc<ServerTls>>,
+    pub(crate) authenticator: Arc<Authenticator>,
+    /// Records the calls of authenticated callers.
+    pub(crate) otel: ServerLayer,
+    /// Records those of others: metrics, and nothing that they decide about.
+    pub(crate) untraced: ServerLayer,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) registry: Arc<Registry>,
+    /// Cancelled when connections have to end.
+    pub(crate) drain: CancellationToken,
+}
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, core: Arc<Core>) {
+    let Some(admitted) = shared.registry.admit() else { return };
+    let account = Arc::new(Account::new(&admitted));
+    set_options(&stream, shared.config.keepalive_interval);
+    let Some(tls) = &shared.tls else {
+        return begin(stream, ConnectionAuth::default(), &shared, core, account).await;
+    };
+    let acceptor = TlsAcceptor::from(tls.config());
+    let accept = timeout(shared.config.handshake_timeout, acceptor.accept(stream));
+    match account.unless_closing(accept).await {
+        Some(Ok(Ok(stream))) => {
+            let certificate = stream.get_ref().1.peer_certificates().map(ClientCertificate::new);
+            let auth = certificate.map(ConnectionAuth::new).unwrap_or_default();
+            begin(stream, auth, &shared, core, account).await;
+        }
+        Some(Ok(Err(error))) => refuse(&shared, ConnectionRefusal::Handshake, &error),
+        Some(Err(elapsed)) => refuse(&shared, ConnectionRefusal::HandshakeTimeout, &elapsed),
+        None => {}
+    }
+}
+
+/// Errors mean that the peer has gone already, which the handshake will find.
+fn set_options(stream: &TcpStream, keepalive_interval: Duration) {
+    // Without this small answers wait for the acknowledgement of others.
+    let _ = stream.set_nodelay(true);
+    // By TCP: the kernel does it without waking anything here.
+    let keepalive = TcpKeepalive::new()
+        .with_time(keepalive_interval)
+        .with_interval(KEEPALIVE_PAUSE)
+        .with_retries(KEEPALIVE_PROBES);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
+/// Waits for the first words of HTTP/2.
+async fn begin<I>(io: I, auth: ConnectionAuth, shared: &Shared, core: Arc<Core>, account: Arc<Account>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    if auth.authenticates() {
+        account.authenticate();
+    }
+    let preface = timeout(shared.config.handshake_timeout, PrefaceChecked::read(io));
+    match account.unless_closing(preface).await {
+        Some(Ok(Ok(io))) => http2(io, auth, shared, core, account).await,
+        Some(Ok(Err(error))) => refuse(shared, ConnectionRefusal::NoHttp2, &error),
+        Some(Err(elapsed)) => refuse(shared, ConnectionRefusal::NoHttp2Timeout, &elapsed),
+        None => {}
+    }
+}
+
+fn refuse(shared: &Shared, reason: ConnectionRefusal, error: &dyn std::error::Error) {
+    shared.metrics.connection_refused(reason);
+    if let Some(connections) = HANDSHAKE_LOG.record() {
+        tracing::info!(connections, reason = reason.as_str(), %error, "connections closed during handshake (reason of the last one)");
+    }
+}
+
+async fn http2<I>(io: I, auth: ConnectionAuth, shared: &Shared, core: Arc<Core>, account: Arc<Account>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let rejected = certificate_rejected(auth.certificate().cloned(), shared, Arc::clone(&core.interrupts));
+    let calls = Authenticate {
+        authenticator: Arc::clone(&shared.authenticator),
+        connection: auth,
+        account: Arc::clone(&account),
+        traced: shared.otel.clone(),
+        untraced: shared.untraced.clone(),
+        rpc: Rpc::new(core),
+    };
+    if let Err(error) = connections::serve(io, account, &shared.config, &shared.drain, rejected, calls).await
+    {
+        tracing::debug!(error = kelvin_app::error_chain(&error), "connection aborted");
+    }
+}
+
+/// Completes when the client certificate of the connection is no longer accepted; its calls end then.
+async fn certificate_rejected(
+    certificate: Option<Arc<ClientCertificate>>,
+    shared: &Shared,
+    interrupts: Arc<Interrupts>,
+) {
+    let (Some(certificate), Some(tls)) = (certificate, &shared.tls) else { std::future::pending().await };
+    let error = certificate.rejected(tls).await;
+    interrupts.signal();
+    if let Some(connections) = CERTIFICATE_LOG.record() {
+        tracing::info!(connections, %error, "connections closed because their client certificate is no longer accepted");
+    }
+}

@@ -1,0 +1,219 @@
+//! What one connection costs.
+//!
+//! ```text
+//!             Metered (frame headers)         IncomingBody                 Call
+//! peer ─TLS─▶ DATA, HEADERS: charge ──▶ h2 ──▶ read: release ──▶ handler ──▶ reply: charge ─▶ h2 ─▶ Metered: release ─▶ peer
+//! ```
+//!
+//! A connection, its calls and its frames are on one thread, so the lock of the ledger is never waited for. What is
+//! held goes to the budget of the process in steps, so that a small call touches nothing that threads share.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use super::{
+    frames::{FrameHeader, HEADERS, SETTINGS},
+    ledger::Ledger,
+    registry::{Admitted, Registry},
+    settings_rate::SettingsRate,
+    state::ConnectionState,
+};
+use crate::metrics::CloseReason;
+
+/// Bytes in which the budget of the process is reserved.
+const STEP: usize = 4096;
+
+/// Bytes that an unauthenticated connection may hold.
+const UNAUTHENTICATED_BYTES: usize = 128 * 1024;
+
+/// Calls that an unauthenticated connection may have open.
+const UNAUTHENTICATED_CALLS: u32 = 4;
+
+/// Refused calls in a row that close an unauthenticated connection.
+const REFUSED_CALLS: u32 = 100;
+
+/// What one poll of a connection may read, in units: a frame is 1, and one that starts a call or makes h2 visit every
+/// stream is more. Others have their turn then.
+const TURN: u32 = 1024;
+const TURN_HEADERS: u32 = 16;
+const TURN_SETTINGS: u32 = 128;
+
+/// What a connection holds, and whether it may go on.
+#[derive(Debug)]
+pub(crate) struct Account {
+    state: Arc<ConnectionState>,
+    registry: Arc<Registry>,
+    books: Mutex<Books>,
+    refused_calls: AtomicU32,
+    turn: AtomicU32,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    ledger: Ledger,
+    /// Bytes of the budget.
+    reserved: usize,
+    settings: SettingsRate,
+}
+
+impl Account {
+    pub(crate) fn new(admitted: &Admitted) -> Self {
+        Self {
+            state: Arc::clone(admitted.state()),
+            registry: Arc::clone(admitted.registry()),
+            books: Mutex::default(),
+            refused_calls: AtomicU32::new(0),
+            turn: AtomicU32::new(TURN),
+        }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who the peer is.
+impl Account {
+    pub(crate) fn is_authenticated(&self) -> bool {
+        self.state.is_authenticated()
+    }
+
+    /// A call is accepted, or a client certificate was.
+    pub(crate) fn authenticate(&self) {
+        if self.state.authenticate() {
+            self.registry.authenticated(&self.state);
+        }
+    }
+
+    /// A call is refused. Gateways carry many callers: only connections without an accepted call are closed for it.
+    pub(crate) fn refuse(&self) {
+        if !self.is_authenticated() && self.refused_calls.fetch_add(1, Relaxed) + 1 >= REFUSED_CALLS {
+            self.registry.close_one(&self.state, CloseReason::Refused);
+        }
+    }
+
+    /// Returns whether the call that begins may go on.
+    pub(crate) fn admits_call(&self) -> bool {
+        self.is_authenticated() || self.state.open_calls() <= UNAUTHENTICATED_CALLS
+    }
+}
+
+/// Its end.
+impl Account {
+    pub(super) fn closing(&self) -> Option<CloseReason> {
+        self.state.closing()
+    }
+
+    /// Ready when the connection has to close.
+    pub(super) fn poll_closing(&self, cx: &Context<'_>) -> Poll<CloseReason> {
+        self.state.poll_closing(cx)
+    }
+
+    /// Runs `work` unless the connection has to close.
+    pub(crate) async fn unless_closing<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.state.unless_closing(work).await
+    }
+}
+
+/// Its turn among the connections of a thread.
+impl Account {
+    pub(super) fn begin_turn(&self) {
+        self.turn.store(TURN, Relaxed);
+    }
+
+    pub(super) fn has_turn(&self) -> bool {
+        self.turn.load(Relaxed) > 0
+    }
+}
+
+/// Frames and calls.
+impl Account {
+    /// Charges the frames that `find` finds in what the peer has sent.
+    pub(super) fn received(&self, find: impl FnOnce(&mut dyn FnMut(FrameHeader))) {
+        let mut books = self.books();
+        let mut turn = self.turn.load(Relaxed);
+        let mut flood = false;
+        find(&mut |frame| {
+            turn = turn.saturating_sub(match frame.kind {
+                HEADERS => TURN_HEADERS,
+                SETTINGS if books.ledger.has_streams() => TURN_SETTINGS,
+                _ => 1,
+            });
+            if frame.kind == SETTINGS && !frame.is_ack() {
+                flood |= !books.settings.take(self.registry.now());
+            }
+            books.ledger.received(frame);
+        });
+        self.turn.store(turn, Relaxed);
+        self.settle(books);
+        if flood {
+            self.registry.close_one(&self.state, CloseReason::SettingsFlood);
+        }
+    }
+
+    /// Releases the frames that `find` finds in what is sent.
+    pub(super) fn sent(&self, find: impl FnOnce(&mut dyn FnMut(FrameHeader))) {
+        let mut books = self.books();
+        find(&mut |frame| books.ledger.sent(frame));
+        self.settle(books);
+    }
+
+    /// A call begins whose headers take `headers` bytes.
+    pub(super) fn call_accepted(&self, stream: u32, headers: usize) {
+        self.state.call_begins();
+        self.change(|ledger| ledger.call_accepted(stream, headers));
+    }
+
+    /// A handler has taken `length` bytes of a request, of which it keeps `kept` until more come.
+    pub(super) fn body_read(&self, stream: u32, length: usize, kept: usize) {
+        // What callers have sent who are not authenticated counts until their call ends, whoever keeps it.
+        if self.is_authenticated() {
+            self.change(|ledger| ledger.body_read(stream, length, kept));
+        }
+    }
+
+    /// Nobody reads on.
+    pub(super) fn body_dropped(&self, stream: u32) {
+        self.change(|ledger| ledger.body_dropped(stream));
+    }
+
+    /// A reply of `length` bytes waits to be sent.
+    pub(super) fn reply_queued(&self, stream: u32, length: usize) {
+        self.change(|ledger| ledger.reply_queued(stream, length));
+    }
+
+    /// The task of a call has ended. What it has queued is still to be sent if `handed_over`, else the stream is reset.
+    pub(super) fn call_ended(&self, stream: u32, handed_over: bool) {
+        self.state.call_ends();
+        if !self.is_authenticated() {
+            self.state.set_active(self.registry.now());
+        }
+        self.change(|ledger| ledger.call_ended(stream, handed_over));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Ledger)) {
+        let mut books = self.books();
+        change(&mut books.ledger);
+        self.settle(books);
+    }
+
+    /// Reserves what is held of the budget, in steps.
+    fn settle(&self, mut books: MutexGuard<'_, Books>) {
+        let (held, reserved) = (books.ledger.held(), books.reserved);
+        if held <= reserved && held + 2 * STEP > reserved {
+            return;
+        }
+        let reserved = held.next_multiple_of(STEP);
+        books.reserved = reserved;
+        drop(books);
+        self.registry.reserve(&self.state, reserved);
+        if held > UNAUTHENTICATED_BYTES && !self.is_authenticated() {
+            self.registry.close_one(&self.state, CloseReason::UnauthenticatedBytes);
+        }
+    }
+}

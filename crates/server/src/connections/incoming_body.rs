@@ -1,0 +1,139 @@
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream};
+use http_body::{Body, Frame};
+
+use super::account::Account;
+
+/// gRPC's compressed flag and length before a message.
+const PREFIX: usize = 5;
+
+/// The body of a request. What is read of it is released from the account.
+#[derive(Debug)]
+pub(crate) struct IncomingBody {
+    stream: RecvStream,
+    account: Arc<Account>,
+    id: u32,
+    messages: MessageBounds,
+    data_ended: bool,
+}
+
+impl IncomingBody {
+    pub(super) fn new(stream: RecvStream, account: Arc<Account>) -> Self {
+        let id = stream.stream_id().as_u32();
+        Self { stream, account, id, messages: MessageBounds::default(), data_ended: false }
+    }
+}
+
+impl Body for IncomingBody {
+    type Data = Bytes;
+    type Error = h2::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        let this = &mut *self;
+        if !this.data_ended {
+            match ready!(this.stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // An error means that the stream is reset, which the next poll finds.
+                    let _ = this.stream.flow_control().release_capacity(data.len());
+                    this.messages.push(&data);
+                    this.account.body_read(this.id, data.len(), this.messages.begun);
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                // The peer needs no more of the answer (RFC 9113, 8.1).
+                Some(Err(error)) if error.reason() == Some(Reason::NO_ERROR) => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => this.data_ended = true,
+            }
+        }
+        let trailers = ready!(this.stream.poll_trailers(cx)).transpose();
+        Poll::Ready(trailers.map(|trailers| trailers.map(Frame::trailers)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+}
+
+impl Drop for IncomingBody {
+    fn drop(&mut self) {
+        self.account.body_dropped(self.id);
+    }
+}
+
+/// Where messages begin and end: whoever reads them has to keep one that has begun.
+#[derive(Debug, Default)]
+struct MessageBounds {
+    /// Bytes of a message that has begun and not ended, its prefix included.
+    begun: usize,
+    /// The prefix, as far as it is there.
+    prefix: [u8; PREFIX],
+    /// Bytes that the message still lacks, once its prefix is complete.
+    missing: usize,
+}
+
+impl MessageBounds {
+    fn push(&mut self, mut data: &[u8]) {
+        while !data.is_empty() {
+            if self.begun < PREFIX {
+                let taken = (PREFIX - self.begun).min(data.len());
+                self.prefix[self.begun..self.begun + taken].copy_from_slice(&data[..taken]);
+                (self.begun, data) = (self.begun + taken, &data[taken..]);
+                if self.begun < PREFIX {
+                    return;
+                }
+                let [_, length @ ..] = self.prefix;
+                self.missing = u32::from_be_bytes(length) as usize;
+            }
+            let taken = self.missing.min(data.len());
+            (self.begun, self.missing, data) = (self.begun + taken, self.missing - taken, &data[taken..]);
+            if self.missing == 0 {
+                self.begun = 0;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn begun_message_is_what_follows_the_last_complete_one(
+            lengths in prop::collection::vec(0_usize..40, 0..20),
+            cuts in prop::collection::vec(1_usize..60, 1..40),
+        ) {
+            let framed = |length: &usize| {
+                let prefix = u32::try_from(*length).unwrap().to_be_bytes();
+                [&[0], &prefix[..], &vec![0xff; *length]].concat()
+            };
+            let bytes: Vec<u8> = lengths.iter().flat_map(framed).collect();
+            let ends: Vec<_> = lengths
+                .iter()
+                .scan(0, |end, length| { *end += PREFIX + length; Some(*end) })
+                .collect();
+            let (mut bounds, mut at) = (MessageBounds::default(), 0);
+            for cut in cuts.iter().cycle() {
+                if at == bytes.len() {
+                    break;
+                }
+                let end = (at + cut).min(bytes.len());
+                bounds.push(&bytes[at..end]);
+                at = end;
+                let complete = ends.iter().rev().find(|end| **end <= at).copied().unwrap_or(0);
+                prop_assert_eq!(bounds.begun, at - complete);
+            }
+        }
+    }
+}

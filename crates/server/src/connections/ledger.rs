@@ -1,0 +1,240 @@
+use hashbrown::HashMap;
+
+use super::frames::{CONTINUATION, DATA, FrameHeader, HEADERS, RST_STREAM};
+
+/// Bytes that an open call takes without what it sends and gets: its task, h2's stream, the handler's state.
+pub(super) const CALL_OVERHEAD: usize = 4096;
+
+/// Bytes that h2 takes for a frame besides its payload, measured with frames of one byte.
+pub(super) const FRAME_OVERHEAD: usize = 260;
+
+/// For each byte of a reply that waits, handler and response writer hold one more each.
+pub(super) const REPLY_FACTOR: usize = 3;
+
+/// What a connection holds, by stream.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    streams: HashMap<u32, Charge>,
+    last_stream: u32,
+    held: usize,
+}
+
+/// What is held for one stream.
+#[derive(Debug, Default)]
+struct Charge {
+    /// Headers, and what every open call takes.
+    base: usize,
+    /// Of the request, with the overhead of frames.
+    unread: usize,
+    /// Of a message of the request that has begun and not ended.
+    kept: usize,
+    /// Of the response.
+    unsent: usize,
+    accepted: bool,
+    reads_body: bool,
+    ended: bool,
+}
+
+impl Charge {
+    fn take_request(&mut self) -> usize {
+        std::mem::take(&mut self.unread) + std::mem::take(&mut self.kept)
+    }
+}
+
+/// Frames.
+impl Ledger {
+    pub(super) fn received(&mut self, frame: FrameHeader) {
+        match frame.kind {
+            HEADERS | CONTINUATION => {
+                if frame.stream > self.last_stream {
+                    self.last_stream = frame.stream;
+                    self.streams.insert(frame.stream, Charge::default());
+                }
+                if let Some(charge) = self.streams.get_mut(&frame.stream) {
+                    charge.base += frame.length + FRAME_OVERHEAD;
+                    self.held += frame.length + FRAME_OVERHEAD;
+                }
+            }
+            DATA => {
+                if let Some(charge) = self.streams.get_mut(&frame.stream)
+                    && (charge.reads_body || !charge.accepted)
+                {
+                    charge.unread += frame.length + FRAME_OVERHEAD;
+                    self.held += frame.length + FRAME_OVERHEAD;
+                }
+            }
+            RST_STREAM => self.reset(frame.stream),
+            _ => {}
+        }
+    }
+
+    pub(super) fn sent(&mut self, frame: FrameHeader) {
+        if frame.kind == DATA
+            && let Some(charge) = self.streams.get_mut(&frame.stream)
+        {
+            let sent = (frame.length * REPLY_FACTOR).min(charge.unsent);
+            charge.unsent -= sent;
+            self.held -= sent;
+        }
+        if frame.kind == RST_STREAM || frame.ends_stream() {
+            self.reset(frame.stream);
+        }
+    }
+
+    /// Nothing more is sent on a stream. Its request is held until its call has ended.
+    fn reset(&mut self, stream: u32) {
+        if let Some(charge) = self.streams.get_mut(&stream) {
+            self.held -= std::mem::take(&mut charge.unsent);
+            if charge.ended || !charge.accepted {
+                self.held -= charge.base + charge.take_request();
+                self.streams.remove(&stream);
+            }
+        }
+    }
+}
+
+/// Calls.
+impl Ledger {
+    pub(super) fn call_accepted(&mut self, stream: u32, headers: usize) {
+        let charge = self.streams.entry(stream).or_default();
+        (charge.accepted, charge.reads_body) = (true, true);
+        let more = headers + CALL_OVERHEAD;
+        charge.base += more;
+        self.held += more;
+    }
+
+    pub(super) fn body_read(&mut self, stream: u32, length: usize, kept: usize) {
+        if let Some(charge) = self.streams.get_mut(&stream) {
+            let read = (length + FRAME_OVERHEAD).min(charge.unread);
+            charge.unread -= read;
+            self.held = self.held - read - charge.kept + kept;
+            charge.kept = kept;
+        }
+    }
+
+    pub(super) fn body_dropped(&mut self, stream: u32) {
+        if let Some(charge) = self.streams.get_mut(&stream) {
+            self.held -= charge.take_request();
+            charge.reads_body = false;
+        }
+    }
+
+    pub(super) fn reply_queued(&mut self, stream: u32, length: usize) {
+        if let Some(charge) = self.streams.get_mut(&stream) {
+            let queued = length * REPLY_FACTOR;
+            charge.unsent += queued;
+            self.held += queued;
+        }
+    }
+
+    pub(super) fn call_ended(&mut self, stream: u32, handed_over: bool) {
+        if let Some(charge) = self.streams.get_mut(&stream) {
+            self.held -= std::mem::take(&mut charge.base) + charge.take_request();
+            (charge.ended, charge.reads_body) = (true, false);
+            if !handed_over {
+                self.held -= std::mem::take(&mut charge.unsent);
+            }
+            if charge.unsent == 0 {
+                self.streams.remove(&stream);
+            }
+        }
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    pub(super) fn has_streams(&self) -> bool {
+        !self.streams.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connections::frames::END_STREAM;
+
+    fn frame(kind: u8, stream: u32, length: usize) -> FrameHeader {
+        FrameHeader { length, kind, flags: 0, stream }
+    }
+
+    fn end(kind: u8, stream: u32, length: usize) -> FrameHeader {
+        FrameHeader { flags: END_STREAM, ..frame(kind, stream, length) }
+    }
+
+    impl Ledger {
+        fn receive(&mut self, frames: &[FrameHeader]) {
+            for frame in frames {
+                self.received(*frame);
+            }
+        }
+
+        fn send(&mut self, frames: &[FrameHeader]) {
+            for frame in frames {
+                self.sent(*frame);
+            }
+        }
+
+        fn is_empty(&self) -> bool {
+            self.held == 0 && self.streams.is_empty()
+        }
+    }
+
+    #[test]
+    fn whole_call_is_charged_and_leaves_nothing() {
+        let mut ledger = Ledger::default();
+        ledger.receive(&[frame(HEADERS, 1, 100), frame(DATA, 1, 50), end(DATA, 1, 20)]);
+        ledger.call_accepted(1, 300);
+        let call = 100 + 300 + FRAME_OVERHEAD + CALL_OVERHEAD;
+        assert_eq!(ledger.held(), call + 70 + 2 * FRAME_OVERHEAD);
+        ledger.body_read(1, 50, 10);
+        assert_eq!(ledger.held(), call + 10 + 20 + FRAME_OVERHEAD);
+        ledger.body_read(1, 20, 0);
+        ledger.body_dropped(1);
+        ledger.reply_queued(1, 1000);
+        assert_eq!(ledger.held(), call + 1000 * REPLY_FACTOR);
+        ledger.call_ended(1, true);
+        assert_eq!(ledger.held(), 1000 * REPLY_FACTOR);
+        ledger.send(&[frame(HEADERS, 1, 30), frame(DATA, 1, 600)]);
+        assert_eq!(ledger.held(), 400 * REPLY_FACTOR);
+        ledger.send(&[frame(DATA, 1, 400), end(HEADERS, 1, 10)]);
+        assert!(ledger.is_empty(), "{ledger:?}");
+    }
+
+    #[test]
+    fn streams_that_end_otherwise_leave_nothing() {
+        let mut ledger = Ledger::default();
+        let open = |ledger: &mut Ledger, stream| {
+            ledger.receive(&[frame(HEADERS, stream, 100), frame(DATA, stream, 50)]);
+        };
+        // HTTP/2 refuses it.
+        open(&mut ledger, 1);
+        ledger.send(&[frame(RST_STREAM, 1, 4)]);
+        // Its caller gives up before it is accepted, and HTTP/2 may hand it on nevertheless.
+        open(&mut ledger, 3);
+        ledger.receive(&[frame(RST_STREAM, 3, 4)]);
+        ledger.call_accepted(3, 10);
+        ledger.call_ended(3, false);
+        // Its caller gives up when the reply is on its way.
+        open(&mut ledger, 5);
+        ledger.call_accepted(5, 10);
+        ledger.reply_queued(5, 100);
+        ledger.receive(&[frame(RST_STREAM, 5, 4)]);
+        ledger.reply_queued(5, 100);
+        ledger.call_ended(5, false);
+        // Frames of streams that are over.
+        ledger.receive(&[frame(DATA, 5, 100), frame(HEADERS, 3, 100)]);
+        assert!(ledger.is_empty(), "{ledger:?}");
+    }
+
+    #[test]
+    fn body_that_nobody_reads_is_not_charged() {
+        let mut ledger = Ledger::default();
+        ledger.receive(&[frame(HEADERS, 1, 100)]);
+        ledger.call_accepted(1, 10);
+        ledger.body_dropped(1);
+        let before = ledger.held();
+        ledger.receive(&[frame(DATA, 1, 16_000)]);
+        assert_eq!(ledger.held(), before);
+    }
+}

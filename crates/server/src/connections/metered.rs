@@ -1,0 +1,108 @@
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{account::Account, frames::FrameParser};
+
+/// A connection whose frames go to its account.
+#[derive(Debug)]
+pub(super) struct Metered<I> {
+    io: I,
+    account: Arc<Account>,
+    received: FrameParser,
+    sent: FrameParser,
+}
+
+impl<I> Metered<I> {
+    pub(super) fn new(io: I, account: Arc<Account>) -> Self {
+        Self { io, account, received: FrameParser::received(), sent: FrameParser::sent() }
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Metered<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.account.closing().is_some() {
+            // Nothing more is taken; the connection ends when its last frames are sent.
+            return Poll::Pending;
+        }
+        if !this.account.has_turn() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
+        let Self { account, received, .. } = this;
+        account.received(|each| received.push(&buffer.filled()[before..], each));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncRead + Unpin> Metered<I> {
+    /// Reads until the peer closes the connection, some at a time.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut scratch = [0; 4096];
+        for _ in 0..4 {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Metered<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, data))?;
+        let Self { account, sent, .. } = &mut *self;
+        account.sent(|each| sent.push(&data[..written], each));
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, data))?;
+        let Self { account, sent, .. } = &mut *self;
+        account.sent(|each| {
+            let mut left = written;
+            for slice in data {
+                let part = left.min(slice.len());
+                sent.push(&slice[..part], &mut *each);
+                left -= part;
+            }
+        });
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+        if self.account.closing().is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        // TCP resets a connection that is closed with bytes unread, and the peer may lose the GOAWAY that says why.
+        self.poll_discard(cx)
+    }
+}

@@ -1,0 +1,21 @@
+//! What connections may cost, and HTTP/2 that keeps to it.
+//!
+//! [`Registry`] admits connections and owns the budget of the process, [`Account`] is what one connection holds of it.
+
+mod account;
+mod call;
+mod frames;
+mod http2;
+mod incoming_body;
+mod ledger;
+mod metered;
+mod preface;
+mod registry;
+mod settings_rate;
+mod state;
+
+pub(crate) use account::Account;
+pub(crate) use http2::serve;
+pub(crate) use incoming_body::IncomingBody;
+pub(crate) use preface::PrefaceChecked;
+pub(crate) use registry::{Limits, Registry};

@@ -1,0 +1,373 @@
+//! All open connections of the process and the budget that they share.
+//!
+//! Lock order: the ledger of an account, then the connections, then a reservation.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use super::state::{ConnectionState, Reservation};
+use crate::{
+    config::Config,
+    log_rate_limiter::LogRateLimiter,
+    metrics::{CloseReason, ConnectionRefusal, Metrics},
+};
+
+static LIMIT_LOG: LogRateLimiter = LogRateLimiter::new();
+static CLOSE_LOG: LogRateLimiter = LogRateLimiter::new();
+
+/// What connections may cost together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    connections: usize,
+    /// Connections without an authenticated call, those in the TLS handshake included.
+    unauthenticated_connections: usize,
+    unauthenticated_idle: Duration,
+    /// Bytes that all connections hold, and those that the unauthenticated ones hold of them.
+    bytes: usize,
+    unauthenticated_bytes: usize,
+}
+
+impl Limits {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            connections: config.max_connections.get(),
+            unauthenticated_connections: config.max_unauthenticated_connections.get(),
+            unauthenticated_idle: config.unauthenticated_idle_timeout,
+            bytes: config.connection_memory_limit.0,
+            unauthenticated_bytes: config.unauthenticated_memory_limit.0,
+        }
+    }
+}
+
+/// The open connections. One that has to close is no longer in it.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    open: Mutex<HashMap<u64, Arc<ConnectionState>>>,
+    next_id: AtomicU64,
+    unauthenticated: AtomicUsize,
+    held: AtomicUsize,
+    held_unauthenticated: AtomicUsize,
+    started: Instant,
+}
+
+impl Registry {
+    pub(crate) fn new(limits: Limits, metrics: Arc<Metrics>) -> Self {
+        Self {
+            limits,
+            metrics,
+            open: Mutex::default(),
+            next_id: AtomicU64::new(0),
+            unauthenticated: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            held_unauthenticated: AtomicUsize::new(0),
+            started: Instant::now(),
+        }
+    }
+
+    /// Admits a connection, if need be in place of an unauthenticated one.
+    pub(crate) fn admit(self: &Arc<Self>) -> Option<Admitted> {
+        let mut open = self.lock();
+        let full = open.len() >= self.limits.connections;
+        if (full || self.unauthenticated.load(Relaxed) >= self.limits.unauthenticated_connections)
+            && !self.displace(&mut open)
+        {
+            drop(open);
+            self.refuse_at_limit();
+            return None;
+        }
+        let id = self.next_id.fetch_add(1, Relaxed);
+        let state = Arc::new(ConnectionState::new(id, self.now()));
+        open.insert(id, Arc::clone(&state));
+        self.unauthenticated.fetch_add(1, Relaxed);
+        self.metrics.connection_opened();
+        Some(Admitted { registry: Arc::clone(self), state })
+    }
+
+    fn refuse_at_limit(&self) {
+        self.metrics.connection_refused(ConnectionRefusal::Limit);
+        if let Some(connections) = LIMIT_LOG.record() {
+            tracing::warn!(
+                connections,
+                limit = self.limits.connections,
+                unauthenticated_limit = self.limits.unauthenticated_connections,
+                "connections refused (KELVIN_MAX_CONNECTIONS, KELVIN_MAX_UNAUTHENTICATED_CONNECTIONS)"
+            );
+        }
+    }
+
+    /// Closes the unauthenticated connection that is idle for longest, or else the newest: callers that were there
+    /// first keep their open calls (Health/Watch). False if all are authenticated.
+    fn displace(&self, open: &mut HashMap<u64, Arc<ConnectionState>>) -> bool {
+        let unauthenticated = || open.values().filter(|connection| !connection.is_authenticated());
+        let idle = unauthenticated().filter(|connection| connection.is_idle());
+        let victim = idle
+            .min_by_key(|connection| connection.last_active())
+            .or_else(|| unauthenticated().max_by_key(|connection| connection.id()));
+        let Some(victim) = victim.cloned() else { return false };
+        self.close(open, &victim, CloseReason::Displaced);
+        true
+    }
+
+    /// Takes a connection out and tells it to close.
+    fn close(
+        &self,
+        open: &mut HashMap<u64, Arc<ConnectionState>>,
+        connection: &Arc<ConnectionState>,
+        reason: CloseReason,
+    ) {
+        self.remove(open, connection);
+        if connection.request_close(reason) {
+            self.metrics.connection_closed_early(reason);
+            if let Some(connections) = CLOSE_LOG.record() {
+                tracing::warn!(
+                    connections,
+                    reason = reason.as_str(),
+                    "connections closed by the server (reason of the last one)"
+                );
+            }
+        }
+    }
+
+    fn remove(&self, open: &mut HashMap<u64, Arc<ConnectionState>>, connection: &ConnectionState) {
+        if open.remove(&connection.id()).is_none() {
+            return;
+        }
+        let mut reservation = connection.reservation();
+        if !reservation.authenticated {
+            self.unauthenticated.fetch_sub(1, Relaxed);
+        }
+        self.adjust(&mut reservation, 0);
+        reservation.closed = true;
+    }
+
+    pub(super) fn close_one(&self, connection: &ConnectionState, reason: CloseReason) {
+        let mut open = self.lock();
+        if let Some(connection) = open.get(&connection.id()).cloned() {
+            self.close(&mut open, &connection, reason);
+        }
+    }
+
+    /// Changes what a connection has reserved. Over budget, those that hold most are closed.
+    pub(super) fn reserve(&self, connection: &ConnectionState, bytes: usize) {
+        {
+            let mut reservation = connection.reservation();
+            if reservation.closed {
+                return;
+            }
+            self.adjust(&mut reservation, bytes);
+        }
+        if self.held_unauthenticated.load(Relaxed) > self.limits.unauthenticated_bytes
+            || self.held.load(Relaxed) > self.limits.bytes
+        {
+            self.shed();
+        }
+    }
+
+    /// A connection has made its first authenticated call.
+    pub(super) fn authenticated(&self, connection: &ConnectionState) {
+        let mut reservation = connection.reservation();
+        if reservation.authenticated {
+            return;
+        }
+        reservation.authenticated = true;
+        if !reservation.closed {
+            self.unauthenticated.fetch_sub(1, Relaxed);
+            self.held_unauthenticated.fetch_sub(reservation.bytes, Relaxed);
+        }
+    }
+
+    fn adjust(&self, reservation: &mut Reservation, bytes: usize) {
+        let change = |counter: &AtomicUsize| {
+            // Wraps to a subtraction where less is reserved than before.
+            counter.fetch_add(bytes.wrapping_sub(reservation.bytes), Relaxed);
+        };
+        change(&self.held);
+        if !reservation.authenticated {
+            change(&self.held_unauthenticated);
+        }
+        reservation.bytes = bytes;
+    }
+
+    fn shed(&self) {
+        let mut open = self.lock();
+        let mut close_largest = |authenticated_too: bool| {
+            let reserved =
+                open.values().filter(|connection| authenticated_too || !connection.is_authenticated());
+            let largest = reserved.max_by_key(|connection| connection.reservation().bytes).cloned();
+            if let Some(largest) = &largest {
+                self.close(&mut open, largest, CloseReason::Budget);
+            }
+            largest.is_some()
+        };
+        while self.held_unauthenticated.load(Relaxed) > self.limits.unauthenticated_bytes {
+            if !close_largest(false) {
+                break;
+            }
+        }
+        while self.held.load(Relaxed) > self.limits.bytes {
+            if !close_largest(true) {
+                break;
+            }
+        }
+    }
+
+    /// Closes unauthenticated connections that are idle for too long, until it is dropped.
+    pub(crate) async fn close_idle(self: Arc<Self>) {
+        let limit = self.limits.unauthenticated_idle;
+        let tick = (limit / 10).clamp(Duration::from_millis(10), Duration::from_secs(1));
+        let mut ticks = tokio::time::interval(tick);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let before = self.now().saturating_sub(millis(limit));
+            let mut open = self.lock();
+            let idle: Vec<_> = open
+                .values()
+                .filter(|connection| {
+                    !connection.is_authenticated()
+                        && connection.is_idle()
+                        && connection.last_active() < before
+                })
+                .cloned()
+                .collect();
+            for connection in idle {
+                self.close(&mut open, &connection, CloseReason::Idle);
+            }
+        }
+    }
+
+    /// Milliseconds since the start; 0 is never over.
+    pub(super) fn now(&self) -> u64 {
+        millis(self.started.elapsed()) + 1
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<ConnectionState>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 2)
+}
+
+/// A connection that counts until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    registry: Arc<Registry>,
+    state: Arc<ConnectionState>,
+}
+
+impl Admitted {
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    pub(super) fn state(&self) -> &Arc<ConnectionState> {
+        &self.state
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.registry.remove(&mut self.registry.lock(), &self.state);
+        self.registry.metrics.connection_closed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry(connections: usize, unauthenticated: usize, bytes: usize) -> Arc<Registry> {
+        let limits = Limits {
+            connections,
+            unauthenticated_connections: unauthenticated,
+            unauthenticated_idle: Duration::from_mins(1),
+            bytes,
+            unauthenticated_bytes: bytes / 2,
+        };
+        let metrics = Metrics::new(&opentelemetry::global::meter("test"));
+        Arc::new(Registry::new(limits, Arc::new(metrics)))
+    }
+
+    fn totals(registry: &Registry) -> (usize, usize, usize) {
+        (
+            registry.unauthenticated.load(Relaxed),
+            registry.held.load(Relaxed),
+            registry.held_unauthenticated.load(Relaxed),
+        )
+    }
+
+    impl Admitted {
+        fn authenticate(&self) {
+            assert!(self.state.authenticate());
+            self.registry.authenticated(&self.state);
+        }
+    }
+
+    #[test]
+    fn totals_follow_connections_that_authenticate_and_end() {
+        let registry = registry(10, 10, 1 << 20);
+        let (first, second) = (registry.admit().unwrap(), registry.admit().unwrap());
+        registry.reserve(&first.state, 4096);
+        registry.reserve(&second.state, 8192);
+        assert_eq!(totals(&registry), (2, 12_288, 12_288));
+        second.authenticate();
+        assert_eq!(totals(&registry), (1, 12_288, 4096));
+        registry.reserve(&first.state, 0);
+        assert_eq!(totals(&registry), (1, 8192, 0));
+        drop((first, second));
+        assert_eq!(totals(&registry), (0, 0, 0));
+    }
+
+    #[test]
+    fn largest_connection_is_closed_beyond_the_budget_and_counts_no_more() {
+        let registry = registry(10, 10, 1 << 20);
+        let all: Vec<_> = (0..3).map(|_| registry.admit().unwrap()).collect();
+        for admitted in &all {
+            admitted.authenticate();
+        }
+        registry.reserve(&all[0].state, 300 << 10);
+        registry.reserve(&all[1].state, 500 << 10);
+        registry.reserve(&all[2].state, 400 << 10);
+        let closing: Vec<_> = all.iter().map(|admitted| admitted.state.closing()).collect();
+        assert_eq!(closing, [None, Some(CloseReason::Budget), None]);
+        registry.reserve(&all[1].state, 900 << 10);
+        assert_eq!(totals(&registry), (0, 700 << 10, 0));
+    }
+
+    #[test]
+    fn unauthenticated_connections_have_a_share_of_the_budget() {
+        let registry = registry(10, 10, 1 << 20);
+        let all: Vec<_> = (0..3).map(|_| registry.admit().unwrap()).collect();
+        all[0].authenticate();
+        registry.reserve(&all[0].state, 400 << 10);
+        registry.reserve(&all[1].state, 300 << 10);
+        registry.reserve(&all[2].state, 301 << 10);
+        let closing: Vec<_> = all.iter().map(|admitted| admitted.state.closing()).collect();
+        assert_eq!(closing, [None, None, Some(CloseReason::Budget)]);
+    }
+
+    #[test]
+    fn only_unauthenticated_connections_give_way() {
+        let registry = registry(2, 10, 1 << 20);
+        let (first, second) = (registry.admit().unwrap(), registry.admit().unwrap());
+        second.authenticate();
+        let third = registry.admit().expect("the first gives way");
+        assert_eq!(first.state.closing(), Some(CloseReason::Displaced));
+        third.authenticate();
+        assert!(registry.admit().is_none());
+        drop(first);
+        assert!(registry.admit().is_none());
+        drop(second);
+        assert!(registry.admit().is_some());
+    }
+}

@@ -1,0 +1,121 @@
+use std::{
+    future::poll_fn,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed},
+        },
+    },
+    task::{Context, Poll},
+};
+
+use futures_util::task::AtomicWaker;
+
+use crate::metrics::CloseReason;
+
+/// What others see of a connection: whether it is authenticated and idle, what it has reserved, whether it has to close.
+#[derive(Debug)]
+pub(super) struct ConnectionState {
+    id: u64,
+    reservation: Mutex<Reservation>,
+    authenticated: AtomicBool,
+    open_calls: AtomicU32,
+    last_active: AtomicU64,
+    /// 0, or a [`CloseReason`] and 1.
+    closing: AtomicU8,
+    waker: AtomicWaker,
+}
+
+/// Bytes of the budget that a connection has reserved.
+#[derive(Debug, Default)]
+pub(super) struct Reservation {
+    pub(super) bytes: usize,
+    pub(super) authenticated: bool,
+    /// Nothing is reserved any more.
+    pub(super) closed: bool,
+}
+
+impl ConnectionState {
+    /// `now` is milliseconds since some start, as in all methods.
+    pub(super) fn new(id: u64, now: u64) -> Self {
+        Self {
+            id,
+            reservation: Mutex::default(),
+            authenticated: AtomicBool::new(false),
+            open_calls: AtomicU32::new(0),
+            last_active: AtomicU64::new(now),
+            closing: AtomicU8::new(0),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn reservation(&self) -> MutexGuard<'_, Reservation> {
+        self.reservation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.authenticated.load(Relaxed)
+    }
+
+    /// Returns false if it was before.
+    pub(super) fn authenticate(&self) -> bool {
+        !self.authenticated.swap(true, Relaxed)
+    }
+
+    pub(super) fn open_calls(&self) -> u32 {
+        self.open_calls.load(Relaxed)
+    }
+
+    pub(super) fn call_begins(&self) {
+        self.open_calls.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn call_ends(&self) {
+        self.open_calls.fetch_sub(1, Relaxed);
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.open_calls() == 0
+    }
+
+    pub(super) fn last_active(&self) -> u64 {
+        self.last_active.load(Relaxed)
+    }
+
+    pub(super) fn set_active(&self, now: u64) {
+        self.last_active.store(now, Relaxed);
+    }
+
+    /// Asks the connection to close; false if it has to already.
+    pub(super) fn request_close(&self, reason: CloseReason) -> bool {
+        let first = self.closing.compare_exchange(0, reason as u8 + 1, AcqRel, Relaxed).is_ok();
+        self.waker.wake();
+        first
+    }
+
+    pub(super) fn closing(&self) -> Option<CloseReason> {
+        let index = usize::from(self.closing.load(Acquire)).checked_sub(1)?;
+        CloseReason::ALL.get(index).copied()
+    }
+
+    /// Ready when the connection has to close.
+    pub(super) fn poll_closing(&self, cx: &Context<'_>) -> Poll<CloseReason> {
+        self.waker.register(cx.waker());
+        self.closing().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Runs `work` unless the connection has to close.
+    pub(super) async fn unless_closing<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        poll_fn(|cx| match self.poll_closing(cx) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => work.as_mut().poll(cx).map(Some),
+        })
+        .await
+    }
+}
