@@ -16,8 +16,10 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Those from now on.
+    /// Those from now on. Clients that have just been installed may have failures to report from before there was a
+    /// server, so each has to export first.
     pub async fn watch(cluster: &Cluster) -> Result<Self> {
+        exported(cluster, SystemTime::now()).await?;
         Ok(Self { failed: cluster.counters(series(cluster, "grpc_status!=\"OK\"")).await? })
     }
 
