@@ -80,7 +80,7 @@ impl Session {
     pub(crate) fn stream_end(&self, length: Duration) -> impl Future<Output = ()> + Send + use<> {
         let channel = self.channel.clone();
         async move {
-            let _ = tokio::time::timeout(length, channel.moved()).await;
+            let _ = tokio::time::timeout(length, channel.handed_over()).await;
         }
     }
 

@@ -1,4 +1,4 @@
-//! Calls go to the connected addresses in turn.
+//! Sends calls to the ready endpoints in turn (round robin).
 
 use std::{
     convert::Infallible,
@@ -14,19 +14,19 @@ use tokio::task::JoinSet;
 use tonic::{Code, Status, body::Body};
 use tower::Service;
 
-use super::peers::Peers;
+use super::endpoints::Endpoints;
 
 /// The service over all connections. Whatever goes wrong is a gRPC status in the response.
 #[derive(Debug, Clone)]
 pub(super) struct Balancer {
-    peers: Peers,
-    /// What keeps the addresses connected; ends with the last clone.
+    endpoints: Endpoints,
+    /// The tasks that resolve and connect; they end with the last clone.
     _tasks: Arc<JoinSet<()>>,
 }
 
 impl Balancer {
-    pub(super) fn new(peers: Peers, tasks: JoinSet<()>) -> Self {
-        Self { peers, _tasks: Arc::new(tasks) }
+    pub(super) fn new(endpoints: Endpoints, tasks: JoinSet<()>) -> Self {
+        Self { endpoints, _tasks: Arc::new(tasks) }
     }
 }
 
@@ -40,14 +40,14 @@ impl Service<Request<Body>> for Balancer {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let peers = self.peers.clone();
-        Box::pin(async move { Ok(send(&peers, request).await.unwrap_or_else(Status::into_http)) })
+        let endpoints = self.endpoints.clone();
+        Box::pin(async move { Ok(send(&endpoints, request).await.unwrap_or_else(Status::into_http)) })
     }
 }
 
-async fn send(peers: &Peers, mut request: Request<Body>) -> Result<Response<Body>, Status> {
+async fn send(endpoints: &Endpoints, mut request: Request<Body>) -> Result<Response<Body>, Status> {
     loop {
-        let mut connection = peers.pick().await?;
+        let mut connection = endpoints.pick().await?;
         match connection.try_send_request(request).await {
             Ok(response) => return Ok(response.map(|body| Body::new(body.map_err(|error| broken(&error))))),
             Err(mut error) => match error.take_message() {

@@ -20,7 +20,7 @@ use tokio_rustls::{
 };
 use tonic::body::Body;
 
-use super::{health, peers::Peers};
+use super::{endpoint_set::Event, endpoints::Endpoints, health};
 use crate::backoff::Backoff;
 
 /// A connection that lasted so long was a good one. A server that refuses our certificate ends it sooner: with
@@ -65,16 +65,18 @@ type Connection = (SendRequest<Body>, JoinHandle<hyper::Result<()>>);
 
 impl Connector {
     /// Keeps `address` connected until the task is aborted.
-    pub(super) async fn keep(self: Arc<Self>, address: SocketAddr, peers: Peers) {
+    pub(super) async fn keep(self: Arc<Self>, address: SocketAddr, endpoints: Endpoints) {
         let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
         let mut logged = false;
         loop {
             let config = self.config();
             let error = match timeout(self.limit, self.open(address, config.clone())).await {
                 Ok(Ok((sender, connection))) => {
-                    peers.connected(address, sender.clone());
-                    let tell = |serving| peers.serving(address, serving);
-                    let watch = health::follow(sender, self.origin.clone(), tell);
+                    endpoints.apply(Event::Connected(address, sender.clone()));
+                    let report = |serving| {
+                        endpoints.apply(Event::Health(address, serving));
+                    };
+                    let watch = health::follow(sender, self.origin.clone(), report);
                     match self.hold(address, config.as_ref(), connection, watch).await {
                         End::Outdated => {
                             tracing::info!(%address, "certificates rotated; reconnecting");
@@ -84,7 +86,7 @@ impl Connector {
                             tracing::info!(%address, error, "disconnected");
                             logged = false;
                             backoff.reset();
-                            peers.connecting(address);
+                            endpoints.apply(Event::Disconnected(address));
                             continue;
                         }
                         End::Lost { good: false, error } => error,
@@ -99,7 +101,7 @@ impl Connector {
                 tracing::warn!(%address, error, "connection failed; retrying with exponential backoff");
                 logged = true;
             }
-            peers.failed(address, error);
+            endpoints.apply(Event::Failed(address, error));
             sleep(backoff.next()).await;
         }
     }

@@ -1,13 +1,14 @@
 //! From a call to a connection: telemetry of the call → token → retries → telemetry of the attempt → deadline →
-//! balancer → one connection per address.
+//! balancer → one connection per endpoint.
 
-mod addresses;
 mod balancer;
 mod connection;
 mod credentials;
 mod deadline;
+mod endpoint_set;
+mod endpoints;
 mod health;
-mod peers;
+mod resolver;
 mod retry;
 
 use std::{future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -29,7 +30,7 @@ use balancer::Balancer;
 use connection::Connector;
 use credentials::{Credentials, authorize};
 use deadline::Bounded;
-use peers::Peers;
+use endpoints::Endpoints;
 use retry::Retry;
 
 pub(crate) use deadline::Deadline;
@@ -45,7 +46,7 @@ pub type Client = SensorServiceClient<Service>;
 #[derive(Debug, Clone)]
 pub struct Channel {
     client: Client,
-    peers: Peers,
+    endpoints: Endpoints,
     tokens: Option<Arc<Tokens>>,
 }
 
@@ -70,14 +71,14 @@ impl Channel {
         let meter = telemetry.meter_provider().meter(env!("CARGO_PKG_NAME"));
         let mut tasks = JoinSet::new();
         let Credentials { tls, tokens } = Credentials::load(config, &meter, &mut tasks)?;
-        let peers = Peers::default();
+        let endpoints = Endpoints::default();
         let connector = Connector {
             tls,
             origin: config.origin(),
             limit: config.deadline,
             reload_interval: config.reload_interval,
         };
-        tasks.spawn(addresses::follow(lookup, config.dns_refresh, Arc::new(connector), peers.clone()));
+        tasks.spawn(resolver::follow(lookup, config.dns_refresh, Arc::new(connector), endpoints.clone()));
 
         let mut otel = GrpcOtel::builder()
             .meter_provider(&telemetry.meter_provider())
@@ -90,12 +91,12 @@ impl Channel {
         let otel = otel.build();
         let target = config.server.to_string();
         let attempts =
-            boxed(otel.client_attempt_layer(&target).layer(Bounded(Balancer::new(peers.clone(), tasks))));
+            boxed(otel.client_attempt_layer(&target).layer(Bounded(Balancer::new(endpoints.clone(), tasks))));
         let credentials = tokens.clone();
         let retries = Retry(attempts).map_request(move |request| authorize(request, credentials.as_deref()));
         let calls = boxed(otel.client_call_layer(&target).layer(retries));
         let client = SensorServiceClient::with_origin(calls, config.origin());
-        Ok(Self { client, peers, tokens })
+        Ok(Self { client, endpoints, tokens })
     }
 
     /// A stub to call with; cheap to clone.
@@ -104,15 +105,15 @@ impl Channel {
         self.client.clone()
     }
 
-    /// How many addresses are connected at this moment.
+    /// How many endpoints are connected at this moment.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.peers.connections()
+        self.endpoints.connections()
     }
 
-    /// Waits until a server that goes has a successor: calls that go on for long should move there.
-    pub(crate) async fn moved(&self) {
-        self.peers.moved().await;
+    /// Waits until calls that go on for long should be opened again: their server may drain, and another one is ready.
+    pub(crate) async fn handed_over(&self) {
+        self.endpoints.handed_over().await;
     }
 
     /// Waits until the token file holds another token.

@@ -1,0 +1,234 @@
+use std::{cell::Cell, collections::HashSet, net::Ipv4Addr, rc::Rc};
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+/// A connection with an identity, which a test can close.
+#[derive(Debug, Clone)]
+struct TestConnection {
+    id: usize,
+    address: SocketAddr,
+    open: Rc<Cell<bool>>,
+}
+
+impl Connection for TestConnection {
+    fn is_open(&self) -> bool {
+        self.open.get()
+    }
+}
+
+/// What happens in the world, for three possible addresses.
+#[derive(Debug, Clone, Copy)]
+enum Happening {
+    Resolved([bool; 3]),
+    ResolveFailed,
+    Connected(usize),
+    Health(usize, bool),
+    Disconnected(usize),
+    Failed(usize),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let address = 0..3_usize;
+    prop_oneof![
+        any::<[bool; 3]>().prop_map(Happening::Resolved),
+        Just(Happening::ResolveFailed),
+        address.clone().prop_map(Happening::Connected),
+        (address.clone(), any::<bool>()).prop_map(|(address, serving)| Happening::Health(address, serving)),
+        address.clone().prop_map(Happening::Disconnected),
+        address.prop_map(Happening::Failed),
+    ]
+}
+
+fn address(number: usize) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 5000 + u16::try_from(number).expect("it is small")).into()
+}
+
+/// Applies happenings one after the other and keeps a call that goes on for long, as a client does: it is opened on
+/// what `pick` returns, and again after a handover or when its connection closed.
+#[derive(Default)]
+struct World {
+    set: EndpointSet<TestConnection>,
+    connections: usize,
+    call: Option<TestConnection>,
+}
+
+impl World {
+    fn apply(&mut self, happening: Happening) -> Effects {
+        let event = match happening {
+            Happening::Resolved(present) => {
+                Event::Resolved((0..3).filter(|number| present[*number]).map(address).collect())
+            }
+            Happening::ResolveFailed => Event::ResolveFailed("no such name".to_owned()),
+            Happening::Connected(number) => Event::Connected(address(number), self.connection(number)),
+            Happening::Health(number, serving) => Event::Health(address(number), serving),
+            Happening::Disconnected(number) => {
+                self.close(number);
+                Event::Disconnected(address(number))
+            }
+            Happening::Failed(number) => Event::Failed(address(number), "refused".to_owned()),
+        };
+        let (set, effects) = std::mem::take(&mut self.set).step(event);
+        self.set = set;
+        if effects.hand_over || self.call.as_ref().is_none_or(|call| !call.is_open()) {
+            self.call = self.set.pick(self.connections).and_then(Result::ok);
+        }
+        effects
+    }
+
+    fn connection(&mut self, number: usize) -> TestConnection {
+        self.connections += 1;
+        TestConnection { id: self.connections, address: address(number), open: Rc::new(Cell::new(true)) }
+    }
+
+    fn close(&self, number: usize) {
+        if let Some(connection) = self.set.endpoints.get(&address(number)).and_then(State::open) {
+            connection.open.set(false);
+        }
+    }
+
+    fn ready(&self) -> HashSet<usize> {
+        self.set.ready().map(|connection| connection.id).collect()
+    }
+
+    /// False for a connection that another one of the same endpoint replaced.
+    fn is_current(&self, connection: &TestConnection) -> bool {
+        let current = self.set.endpoints.get(&connection.address).and_then(State::open);
+        current.is_some_and(|current| current.id == connection.id)
+    }
+
+    fn call_is_on_draining(&self) -> bool {
+        let endpoint = self.call.as_ref().and_then(|call| self.set.endpoints.get(&call.address));
+        matches!(endpoint, Some(State::Draining(_)))
+    }
+}
+
+proptest! {
+    #[test]
+    fn long_call_never_stays_on_a_draining_endpoint_while_another_is_ready(
+        happenings in vec(happening(), 0..60),
+    ) {
+        let mut world = World::default();
+        for happening in happenings {
+            world.apply(happening);
+            prop_assert!(!world.call_is_on_draining() || world.ready().is_empty(), "{:?}", world.set);
+        }
+    }
+
+    #[test]
+    fn long_call_on_a_removed_endpoint_moves_to_the_next_ready_one(
+        happenings in vec(happening(), 0..60),
+        successor in 0..3_usize,
+    ) {
+        let mut world = World::default();
+        for happening in happenings {
+            world.apply(happening);
+        }
+        let mut present = [false; 3];
+        present[successor] = true;
+        let on_current_connection = world.call.clone().filter(|call| world.is_current(call));
+        world.apply(Happening::Resolved(present));
+        world.apply(Happening::Connected(successor));
+        if on_current_connection.is_some() {
+            prop_assert_eq!(world.call.expect("an endpoint is ready").address, address(successor));
+        }
+    }
+
+    #[test]
+    fn pick_takes_every_ready_endpoint_once_in_a_round(happenings in vec(happening(), 0..60), turn in 0..1000_usize) {
+        let mut world = World::default();
+        for happening in happenings {
+            world.apply(happening);
+        }
+        world.apply(Happening::Resolved([true; 3]));
+        world.apply(Happening::Connected(0));
+        let ready = world.ready();
+        let picked: HashSet<_> = (turn..turn + ready.len())
+            .map(|turn| world.set.pick(turn).and_then(Result::ok).expect("an endpoint is ready").id)
+            .collect();
+        prop_assert_eq!(picked, ready);
+    }
+
+    #[test]
+    fn pick_returns_open_connections_only(happenings in vec(happening(), 0..60), closed in 0..3_usize) {
+        let mut world = World::default();
+        for happening in happenings {
+            world.apply(happening);
+        }
+        world.close(closed);
+        if let Some(Ok(picked)) = world.set.pick(0) {
+            prop_assert!(picked.is_open());
+        }
+    }
+
+    #[test]
+    fn effects_connect_and_disconnect_exactly_what_the_name_gained_and_lost(happenings in vec(happening(), 0..60)) {
+        let mut world = World::default();
+        let mut connecting = BTreeSet::new();
+        for happening in happenings {
+            let effects = world.apply(happening);
+            for address in effects.disconnect {
+                prop_assert!(connecting.remove(&address));
+            }
+            for address in effects.connect {
+                prop_assert!(connecting.insert(address));
+            }
+            prop_assert_eq!(&connecting, &world.set.endpoints.keys().copied().collect());
+        }
+    }
+}
+
+fn applied(happenings: impl IntoIterator<Item = Happening>) -> (World, Vec<Effects>) {
+    let mut world = World::default();
+    let effects = happenings.into_iter().map(|happening| world.apply(happening)).collect();
+    (world, effects)
+}
+
+#[test]
+fn second_draining_endpoint_hands_over_while_the_first_still_drains() {
+    let (_, effects) = applied([
+        Happening::Resolved([true; 3]),
+        Happening::Connected(0),
+        Happening::Connected(1),
+        Happening::Connected(2),
+        Happening::Health(0, false),
+        Happening::Health(1, false),
+    ]);
+    assert!(effects[4].hand_over);
+    assert!(effects[5].hand_over);
+}
+
+#[test]
+fn removed_endpoint_hands_over_as_soon_as_a_successor_is_connected() {
+    let (_, effects) = applied([
+        Happening::Resolved([true, false, false]),
+        Happening::Connected(0),
+        Happening::Resolved([false, true, false]),
+        Happening::Connected(1),
+    ]);
+    assert_eq!(
+        effects.iter().map(|effects| effects.hand_over).collect::<Vec<_>>(),
+        [false, false, false, true]
+    );
+}
+
+#[test]
+fn failed_connection_attempt_keeps_an_earlier_open_connection() {
+    let (world, _) =
+        applied([Happening::Resolved([true, false, false]), Happening::Connected(0), Happening::Failed(0)]);
+    assert_eq!(world.ready().len(), 1);
+}
+
+#[test]
+fn pick_waits_while_connecting_and_fails_with_all_reasons_afterwards() {
+    let (mut world, _) = applied([Happening::Resolved([true, true, false]), Happening::Failed(0)]);
+    assert!(world.set.pick(0).is_none());
+    world.apply(Happening::Failed(1));
+    world.apply(Happening::ResolveFailed);
+    let Some(Err(error)) = world.set.pick(0) else { panic!("no endpoint is connected") };
+    assert_eq!(
+        error.to_string(),
+        "cannot reach the server; no such name; 127.0.0.1:5000: refused; 127.0.0.1:5001: refused"
+    );
+}

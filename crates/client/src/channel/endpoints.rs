@@ -1,0 +1,81 @@
+//! The endpoints of the server's name, shared by the tasks that resolve and connect and by the calls.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use hyper::client::conn::http2::SendRequest;
+use tokio::sync::{Notify, watch};
+use tonic::{Status, body::Body};
+
+use super::endpoint_set::{Connection, Effects, EndpointSet, Event};
+
+pub(super) type HttpConnection = SendRequest<Body>;
+
+impl Connection for HttpConnection {
+    fn is_open(&self) -> bool {
+        !self.is_closed()
+    }
+}
+
+/// Applies events to the [`EndpointSet`] one at a time, in the order in which they come.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Endpoints(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    set: watch::Sender<EndpointSet<HttpConnection>>,
+    /// Another look-up of the name may help.
+    resolve: Notify,
+    /// Changes with every handover.
+    handovers: watch::Sender<u64>,
+    turn: AtomicUsize,
+}
+
+impl Endpoints {
+    /// Returns what is left to do: connections to open and to end.
+    pub(super) fn apply(&self, event: Event<HttpConnection>) -> Effects {
+        let mut effects = Effects::default();
+        self.0.set.send_modify(|set| (*set, effects) = std::mem::take(set).step(event));
+        if effects.resolve {
+            self.0.resolve.notify_one();
+        }
+        if effects.hand_over {
+            self.0.handovers.send_modify(|handovers| *handovers += 1);
+        }
+        effects
+    }
+
+    /// How many endpoints are ready.
+    pub(super) fn connections(&self) -> usize {
+        self.0.set.borrow().ready().count()
+    }
+
+    /// Waits until another look-up of the name may help.
+    pub(super) async fn resolve_requested(&self) {
+        self.0.resolve.notified().await;
+    }
+
+    pub(super) fn any_draining(&self) -> bool {
+        self.0.set.borrow().any_draining()
+    }
+
+    /// Waits until calls that go on for long should be opened again, on another server.
+    pub(super) async fn handed_over(&self) {
+        // A new receiver has seen the present value. The sender lives as long as `self`.
+        let _ = self.0.handovers.subscribe().changed().await;
+    }
+
+    /// The connection for the next call. Waits while it is not yet known whether there is one.
+    pub(super) async fn pick(&self) -> Result<HttpConnection, Status> {
+        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
+        let mut set = self.0.set.subscribe();
+        loop {
+            if let Some(picked) = set.borrow_and_update().pick(turn) {
+                return picked.map_err(|error| Status::unavailable(error.to_string()));
+            }
+            set.changed().await.map_err(|_| Status::unavailable("the channel is closed"))?;
+        }
+    }
+}
