@@ -43,7 +43,7 @@ struct Call {
     timeout_ms: Option<u64>,
     /// The caller gives up after so many replies.
     cancel_after: Option<usize>,
-    /// So many attempts are told to come back later.
+    /// So many attempts are scripted to come back later.
     fail_first: u32,
 }
 

@@ -20,7 +20,7 @@ use crate::{
     Call, Telemetry,
     metrics::Series,
     observed::Observed,
-    server::{Raw, Told},
+    server::{Raw, Scripted},
     spans::Span,
 };
 
@@ -34,7 +34,7 @@ pub(crate) async fn run(script: &[Call]) -> Result<Telemetry, Box<dyn Error>> {
         .filter(|call| call.scenario != "Unregistered")
         .map(|call| format!("diff.Test/{}", call.scenario))
         .collect();
-    let told = Told {
+    let scripted = Scripted {
         methods: methods.iter().cloned().collect::<std::collections::BTreeSet<_>>().into(),
         attempts: std::sync::Arc::default(),
     };
@@ -44,7 +44,7 @@ pub(crate) async fn run(script: &[Call]) -> Result<Telemetry, Box<dyn Error>> {
     tokio::spawn(
         Server::builder()
             .layer(layers)
-            .add_service(told)
+            .add_service(scripted)
             .serve_with_incoming(TcpListenerStream::new(listener)),
     );
 
@@ -52,15 +52,15 @@ pub(crate) async fn run(script: &[Call]) -> Result<Telemetry, Box<dyn Error>> {
     let otel = client.builder().build();
     let source = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/differential/script.json"))?;
     let texts: Vec<serde_json::Value> = serde_json::from_slice(&source)?;
-    for (told, text) in script.iter().zip(texts) {
-        let result = if told.fail_first > 0 {
-            call(retrying(&otel, &address, channel.clone()), told, &text.to_string()).await
+    for (scripted, text) in script.iter().zip(texts) {
+        let result = if scripted.fail_first > 0 {
+            call(retrying(&otel, &address, channel.clone()), scripted, &text.to_string()).await
         } else {
             let channel = ServiceBuilder::new().layer(otel.client_layer(&address)).service(channel.clone());
-            call(channel, told, &text.to_string()).await
+            call(channel, scripted, &text.to_string()).await
         };
         if let Err(status) = result {
-            eprintln!("{}: {status}", told.scenario);
+            eprintln!("{}: {status}", scripted.scenario);
         }
     }
     // The span is the last of a call that ends.
@@ -79,19 +79,19 @@ pub(crate) async fn run(script: &[Call]) -> Result<Telemetry, Box<dyn Error>> {
     })
 }
 
-async fn call<T>(channel: T, told: &Call, script: &str) -> Result<(), Status>
+async fn call<T>(channel: T, scripted: &Call, script: &str) -> Result<(), Status>
 where
     T: GrpcService<Body>,
     T::ResponseBody: http_body::Body<Data = Bytes> + Send + 'static,
     <T::ResponseBody as http_body::Body>::Error: Into<BoxError>,
 {
     let mut grpc = Grpc::new(channel);
-    if told.gzip {
+    if scripted.gzip {
         grpc = grpc.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
     }
     grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
-    let calling = exchange(&mut grpc, told, script);
-    match told.cancel_after {
+    let calling = exchange(&mut grpc, scripted, script);
+    match scripted.cancel_after {
         // The server is to have the call before it ends.
         Some(0) => tokio::time::timeout(Duration::from_millis(100), calling)
             .await
@@ -100,32 +100,32 @@ where
     }
 }
 
-async fn exchange<T>(grpc: &mut Grpc<T>, told: &Call, script: &str) -> Result<(), Status>
+async fn exchange<T>(grpc: &mut Grpc<T>, scripted: &Call, script: &str) -> Result<(), Status>
 where
     T: GrpcService<Body>,
     T::ResponseBody: http_body::Body<Data = Bytes> + Send + 'static,
     <T::ResponseBody as http_body::Body>::Error: Into<BoxError>,
 {
     let path =
-        http::uri::PathAndQuery::try_from(format!("/diff.Test/{}", told.scenario)).expect("plain names");
-    let messages: Vec<_> = told.requests.iter().map(|size| Bytes::from(vec![0; *size])).collect();
+        http::uri::PathAndQuery::try_from(format!("/diff.Test/{}", scripted.scenario)).expect("plain names");
+    let messages: Vec<_> = scripted.requests.iter().map(|size| Bytes::from(vec![0; *size])).collect();
     let only = || messages.first().cloned().unwrap_or_default();
-    let mut replies = match told.kind.as_str() {
-        "unary" => return grpc.unary(request(only(), told, script), path, Raw).await.map(drop),
+    let mut replies = match scripted.kind.as_str() {
+        "unary" => return grpc.unary(request(only(), scripted, script), path, Raw).await.map(drop),
         "client-streaming" => {
             let messages = tokio_stream::iter(messages);
-            return grpc.client_streaming(request(messages, told, script), path, Raw).await.map(drop);
+            return grpc.client_streaming(request(messages, scripted, script), path, Raw).await.map(drop);
         }
         "server-streaming" => {
-            grpc.server_streaming(request(only(), told, script), path, Raw).await?.into_inner()
+            grpc.server_streaming(request(only(), scripted, script), path, Raw).await?.into_inner()
         }
         _ => {
             let messages = tokio_stream::iter(messages);
-            grpc.streaming(request(messages, told, script), path, Raw).await?.into_inner()
+            grpc.streaming(request(messages, scripted, script), path, Raw).await?.into_inner()
         }
     };
     let mut received = 0;
-    while told.cancel_after != Some(received) {
+    while scripted.cancel_after != Some(received) {
         match replies.next().await {
             Some(reply) => received += usize::from(reply.is_ok()),
             None => return Ok(()),
@@ -134,14 +134,14 @@ where
     Err(Status::cancelled("by the caller"))
 }
 
-fn request<M>(message: M, told: &Call, script: &str) -> Request<M> {
+fn request<M>(message: M, scripted: &Call, script: &str) -> Request<M> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("x-script", script.parse().expect("JSON is ASCII here"));
-    if let Some(millis) = told.timeout_ms {
+    if let Some(millis) = scripted.timeout_ms {
         request.set_timeout(Duration::from_millis(millis));
     }
     // Generated code has this as a constant.
-    let method: &'static str = Box::leak(told.scenario.clone().into_boxed_str());
+    let method: &'static str = Box::leak(scripted.scenario.clone().into_boxed_str());
     request.extensions_mut().insert(GrpcMethod::new("diff.Test", method));
     request
 }

@@ -62,16 +62,16 @@ impl Decoder for Raw {
 
 /// Serves all scenarios of the script, but the unregistered one.
 #[derive(Clone)]
-pub(crate) struct Told {
+pub(crate) struct Scripted {
     pub(crate) methods: Arc<BTreeSet<String>>,
     pub(crate) attempts: Arc<Mutex<HashMap<String, u32>>>,
 }
 
-impl NamedService for Told {
+impl NamedService for Scripted {
     const NAME: &'static str = "diff.Test";
 }
 
-impl<B> Service<Request<B>> for Told
+impl<B> Service<Request<B>> for Scripted
 where
     B: HttpBody + Send + 'static,
     B::Error: Into<grpc_otel::BoxError> + Send,
@@ -100,7 +100,7 @@ where
 
 type Replies = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 
-impl StreamingService<Bytes> for Told {
+impl StreamingService<Bytes> for Scripted {
     type Response = Bytes;
     type ResponseStream = Replies;
     type Future = Pin<Box<dyn Future<Output = Result<tonic::Response<Replies>, Status>> + Send>>;
@@ -111,7 +111,7 @@ impl StreamingService<Bytes> for Told {
     }
 }
 
-impl Told {
+impl Scripted {
     async fn obey(&self, request: tonic::Request<Streaming<Bytes>>) -> Result<Replies, Status> {
         let script = request.metadata().get("x-script").ok_or_else(|| Status::internal("no script"))?;
         let call: Call =
@@ -129,8 +129,8 @@ impl Told {
         }
         let end = match (call.wait, Code::from_i32(call.status)) {
             (false, Code::Ok) => None,
-            (false, code) if call.replies.is_empty() => return Err(Status::new(code, "as told")),
-            (false, code) => Some(Err(Status::new(code, "as told"))),
+            (false, code) if call.replies.is_empty() => return Err(Status::new(code, "as scripted")),
+            (false, code) => Some(Err(Status::new(code, "as scripted"))),
             (true, _) if call.replies.is_empty() => std::future::pending().await,
             (true, _) => None,
         };

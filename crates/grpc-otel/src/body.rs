@@ -12,7 +12,8 @@ use pin_project_lite::pin_project;
 
 use crate::{
     BoxError,
-    call::{Call, Direction, Guard, Meter},
+    call::{Call, Guard, Meter},
+    side::Direction,
 };
 
 pin_project! {

@@ -1,11 +1,11 @@
 //! Where telemetry goes, and how much of it.
 
-use std::any::TypeId;
-use std::sync::Arc;
+use std::{any::TypeId, sync::Arc};
 
-use opentelemetry::InstrumentationScope;
+use http::{Extensions, HeaderMap};
 #[cfg(feature = "metrics")]
-use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
+use opentelemetry::metrics::{Meter, MeterProvider, noop::NoopMeterProvider};
+use opentelemetry::{InstrumentationScope, KeyValue};
 #[cfg(feature = "trace")]
 use opentelemetry::{
     propagation::TextMapPropagator,
@@ -13,59 +13,30 @@ use opentelemetry::{
 };
 
 #[cfg(feature = "metrics")]
-use crate::metrics::{DurationMetrics, Metrics};
+use crate::metrics::DurationMetrics;
 #[cfg(feature = "trace")]
-use crate::trace::{MessageEvents, Propagator, SpanErrors, Tracing};
+use crate::trace::{MessageEvents, Metadata, Propagator, SpanStatus, StartSpan};
 use crate::{
-    ClientAttemptLayer, ClientCallLayer, ClientLayer, Methods, ServerLayer, names::Semconv, target::Target,
+    client::{ClientAttemptLayer, ClientCallLayer, ClientLayer},
+    methods::Methods,
+    names::Semconv,
+    server::ServerLayer,
+    shared::Shared,
+    target::Target,
 };
-
-/// Decides by `package.Service/Method`.
-type Filter = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// Makes layers that record the calls of servers and channels.
 ///
 /// Cheap to clone. Everything is passed in: the global providers are never used, as A66 asks.
 #[derive(Clone)]
 pub struct GrpcOtel {
-    pub(crate) shared: Arc<Shared>,
-}
-
-/// What all layers of one [`GrpcOtel`] use.
-#[derive(Default)]
-pub(crate) struct Shared {
-    pub(crate) semconv: Semconv,
-    pub(crate) filter: Option<Filter>,
-    #[cfg(feature = "metrics")]
-    pub(crate) metrics: Metrics,
-    #[cfg(feature = "trace")]
-    pub(crate) tracing: Tracing,
-}
-
-impl Shared {
-    /// Whether calls of this method are recorded.
-    pub(crate) fn records(&self, method: &str) -> bool {
-        self.enabled() && self.filter.as_ref().is_none_or(|filter| filter(method))
-    }
-
-    /// Whether anything is recorded or handed on at all.
-    pub(crate) fn enabled(&self) -> bool {
-        #[cfg(feature = "metrics")]
-        let metrics = self.metrics.meter.is_some();
-        #[cfg(not(feature = "metrics"))]
-        let metrics = false;
-        #[cfg(feature = "trace")]
-        let trace = self.tracing.enabled();
-        #[cfg(not(feature = "trace"))]
-        let trace = false;
-        metrics || trace
-    }
+    shared: Arc<Shared>,
 }
 
 impl GrpcOtel {
     /// Nothing is recorded until a provider is given.
     pub fn builder() -> Builder {
-        Builder(Shared::default())
+        Builder::default()
     }
 
     /// A layer for a server that serves `methods`. It goes outside of all layers whose answers
@@ -99,15 +70,50 @@ impl GrpcOtel {
 }
 
 /// Builds a [`GrpcOtel`].
+#[derive(Default)]
 #[must_use]
-pub struct Builder(Shared);
+pub struct Builder {
+    shared: Shared,
+    /// Of each version of the conventions, as the scope names their schema.
+    #[cfg(feature = "metrics")]
+    meters: Option<ByVersion<Meter>>,
+    #[cfg(feature = "trace")]
+    tracers: Option<ByVersion<Box<dyn StartSpan>>>,
+}
+
+struct ByVersion<T> {
+    released: T,
+    next: T,
+}
+
+impl<T> ByVersion<T> {
+    fn new(make: impl Fn(InstrumentationScope) -> T) -> Self {
+        Self { released: make(scope(Semconv::Released)), next: make(scope(Semconv::Next)) }
+    }
+
+    fn of(self, version: Semconv) -> T {
+        match version {
+            Semconv::Released => self.released,
+            Semconv::Next => self.next,
+        }
+    }
+}
+
+/// The meter and tracer are named after the library (A66).
+fn scope(version: Semconv) -> InstrumentationScope {
+    let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION"));
+    match version.schema_url() {
+        Some(schema) => scope.with_schema_url(schema).build(),
+        None => scope.build(),
+    }
+}
 
 impl Builder {
     /// Where metrics go. Without one none are recorded.
     #[cfg(feature = "metrics")]
     pub fn meter_provider<P: MeterProvider + ?Sized + 'static>(mut self, provider: &P) -> Self {
-        self.0.metrics.meter = (TypeId::of::<P>() != TypeId::of::<NoopMeterProvider>())
-            .then(|| provider.meter_with_scope(scope()));
+        self.meters = (TypeId::of::<P>() != TypeId::of::<NoopMeterProvider>())
+            .then(|| ByVersion::new(|scope| provider.meter_with_scope(scope)));
         self
     }
 
@@ -119,10 +125,9 @@ impl Builder {
         P::Tracer: Send + Sync + 'static,
         <P::Tracer as Tracer>::Span: Send + Sync + 'static,
     {
-        self.0.tracing.tracer = None;
-        if TypeId::of::<P>() != TypeId::of::<NoopTracerProvider>() {
-            self.0.tracing.tracer = Some(Box::new(provider.tracer_with_scope(scope())));
-        }
+        self.tracers = (TypeId::of::<P>() != TypeId::of::<NoopTracerProvider>()).then(|| {
+            ByVersion::new(|scope| Box::new(provider.tracer_with_scope(scope)) as Box<dyn StartSpan>)
+        });
         self
     }
 
@@ -131,7 +136,7 @@ impl Builder {
     /// sent. It is asked only about requests with one of its `fields()` among their headers.
     #[cfg(feature = "trace")]
     pub fn propagator(mut self, propagator: impl TextMapPropagator + Send + Sync + 'static) -> Self {
-        self.0.tracing.propagator = Some(Propagator::new(propagator));
+        self.shared.tracing.propagator = Some(Propagator::new(propagator));
         self
     }
 
@@ -139,22 +144,51 @@ impl Builder {
     /// each direction, then ever fewer.
     #[cfg(feature = "trace")]
     pub fn message_events(mut self, events: MessageEvents) -> Self {
-        self.0.tracing.events = events;
+        self.shared.tracing.events = events;
         self
     }
 
-    /// Which codes make a server's span an error. By default all but OK, as in A72.
+    /// What the status of spans says. By default what A72 wants.
     #[cfg(feature = "trace")]
-    pub fn server_span_errors(mut self, errors: SpanErrors) -> Self {
-        self.0.tracing.server_errors = errors;
+    pub fn span_status(mut self, status: SpanStatus) -> Self {
+        self.shared.tracing.status = status;
+        self
+    }
+
+    /// Attributes that the spans of servers' and clients' calls have besides, made of the headers and extensions of the
+    /// request. What callers choose should be cut, or it fills the memory of the back end.
+    #[cfg(feature = "trace")]
+    pub fn span_attributes(
+        mut self,
+        attributes: impl Fn(&HeaderMap, &Extensions) -> Vec<KeyValue> + Send + Sync + 'static,
+    ) -> Self {
+        self.shared.tracing.attributes = Some(Box::new(attributes));
+        self
+    }
+
+    /// Which metadata of requests the spans of servers' and clients' calls show, as `rpc.request.metadata.NAME`: of each
+    /// of these names the first 8 values, and of each value the first 256 bytes. None by default, as metadata holds
+    /// tokens.
+    #[cfg(feature = "trace")]
+    pub fn metadata<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.shared.tracing.metadata = Metadata::new(names);
+        self
+    }
+
+    /// Whether samplers see the attributes that are known when a span begins, as the conventions want. They then have to
+    /// be made for spans that are not sampled, too, so the default is that samplers see the name, which holds the method,
+    /// and the kind.
+    #[cfg(feature = "trace")]
+    pub fn sampler_attributes(mut self, visible: bool) -> Self {
+        self.shared.tracing.for_sampler = visible;
         self
     }
 
     /// How a server's spans learn the peer's address. By default from tonic's `TcpConnectInfo`
     /// (feature `transport`), which is there under TLS too.
     #[cfg(feature = "trace")]
-    pub fn peer_address(mut self, peer: fn(&http::Extensions) -> Option<std::net::SocketAddr>) -> Self {
-        self.0.tracing.peer = peer;
+    pub fn peer_address(mut self, peer: fn(&Extensions) -> Option<std::net::SocketAddr>) -> Self {
+        self.shared.tracing.peer = peer;
         self
     }
 
@@ -164,7 +198,7 @@ impl Builder {
     /// OpenTelemetry context does without it.
     #[cfg(feature = "tracing")]
     pub fn tracing_spans(mut self, enter: bool) -> Self {
-        self.0.tracing.bridge = enter;
+        self.shared.tracing.bridge = enter;
         self
     }
 
@@ -177,13 +211,21 @@ impl Builder {
     /// GrpcOtel::builder().filter(|method| !method.starts_with("grpc.health.v1.Health/"));
     /// ```
     pub fn filter(mut self, records: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        self.0.filter = Some(Box::new(records));
+        self.shared.filter = Some(Box::new(records));
+        self
+    }
+
+    /// Which methods of clients are named that do not come from generated code, by `package.Service/Method`; all others
+    /// are `other`. It must bound what it accepts. The counterpart of `SetGenericMethodAttributeFilter` in A66, which for
+    /// servers is [`Methods::and_unregistered`].
+    pub fn client_methods(mut self, accept: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.shared.client_methods = Some(Box::new(accept));
         self
     }
 
     /// Which version of OpenTelemetry's conventions names the attributes: the released one by default.
     pub fn semconv(mut self, semconv: Semconv) -> Self {
-        self.0.semconv = semconv;
+        self.shared.semconv = semconv;
         self
     }
 
@@ -191,11 +233,11 @@ impl Builder {
     /// one CLIENT span. With CLIENT the server's span has a parent of that kind, which service graphs pair by.
     #[cfg(feature = "trace")]
     pub fn attempt_span_kind(mut self, kind: SpanKind) -> Self {
-        self.0.tracing.attempt_kind = kind;
+        self.shared.tracing.attempt_kind = kind;
         self
     }
 
-    /// Whether callers are strangers to a server: its spans then begin traces of their own, with a link to the caller's
+    /// Whether a server's callers are not trusted: its spans then begin traces of their own, with a link to the caller's
     /// span in place of a parent, so that nobody outside decides what is sampled. Their baggage is not read.
     #[cfg(feature = "trace")]
     pub fn public_endpoint(self, public: bool) -> Self {
@@ -206,16 +248,16 @@ impl Builder {
     #[cfg(feature = "trace")]
     pub fn public_endpoint_if(
         mut self,
-        public: impl Fn(&http::HeaderMap, &http::Extensions) -> bool + Send + Sync + 'static,
+        public: impl Fn(&HeaderMap, &Extensions) -> bool + Send + Sync + 'static,
     ) -> Self {
-        self.0.tracing.public = Some(Box::new(public));
+        self.shared.tracing.untrusted = Some(Box::new(public));
         self
     }
 
     /// Under which names durations of calls are recorded: A66's by default.
     #[cfg(feature = "metrics")]
     pub fn duration_metrics(mut self, metrics: DurationMetrics) -> Self {
-        self.0.metrics.duration = metrics;
+        self.shared.metrics.selection.duration = metrics;
         self
     }
 
@@ -223,7 +265,46 @@ impl Builder {
     /// transparent retries, hedges and the delay between attempts.
     #[cfg(feature = "metrics")]
     pub fn retry_metrics(mut self, record: bool) -> Self {
-        self.0.metrics.retries = record;
+        self.shared.metrics.selection.retries = record;
+        self
+    }
+
+    /// Also records the experimental instruments of gRFC A121: how long calls and attempts wait in the client's channel, as
+    /// channels report by [`Attempt::delay`](crate::Attempt::delay).
+    #[cfg(feature = "metrics")]
+    pub fn delay_metrics(mut self, record: bool) -> Self {
+        self.shared.metrics.selection.delays = record;
+        self
+    }
+
+    /// Which instruments are recorded, of those that are on by default or by another option: those this says `true` of.
+    ///
+    /// ```
+    /// # use grpc_otel::GrpcOtel;
+    /// GrpcOtel::builder().instruments(|name| !name.ends_with("_total_compressed_message_size"));
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn instruments(mut self, record: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.shared.metrics.selection.filter = Some(Box::new(record));
+        self
+    }
+
+    /// Attributes that the metrics of a call have besides, made of the headers and extensions of its request: a tenant, or
+    /// `grpc.client.call.custom` (gRFC A108). Every combination of values is a series: keep them few. A call with such
+    /// attributes costs more, as its series have to be looked up.
+    #[cfg(feature = "metrics")]
+    pub fn metric_attributes(
+        mut self,
+        attributes: impl Fn(&HeaderMap, &Extensions) -> Vec<KeyValue> + Send + Sync + 'static,
+    ) -> Self {
+        self.shared.metrics.labels = Some(Box::new(attributes));
+        self
+    }
+
+    /// Which targets the metrics of clients name; all others are `other` (gRFC A109). For programs that connect to many.
+    #[cfg(feature = "metrics")]
+    pub fn targets(mut self, named: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.shared.metrics.targets = Some(Box::new(named));
         self
     }
 
@@ -233,11 +314,15 @@ impl Builder {
         // The clock calibrates itself when it is first read, which should not be in a call.
         #[cfg(feature = "tsc")]
         crate::clock::Instant::now();
-        GrpcOtel { shared: Arc::new(self.0) }
+        let mut shared = self.shared;
+        #[cfg(feature = "metrics")]
+        {
+            shared.metrics.meter = self.meters.map(|meters| meters.of(shared.semconv));
+        }
+        #[cfg(feature = "trace")]
+        {
+            shared.tracing.tracer = self.tracers.map(|tracers| tracers.of(shared.semconv));
+        }
+        GrpcOtel { shared: Arc::new(shared) }
     }
-}
-
-/// The meter and tracer are named after the library (A66).
-fn scope() -> InstrumentationScope {
-    InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build()
 }

@@ -1,28 +1,28 @@
 //! One RPC, or one attempt at it, from its start to its end.
 
-use std::{
-    fmt::Display,
-    io::IoSlice,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{fmt::Display, io::IoSlice, sync::Arc, time::Duration};
 
 use bytes::Buf;
-use http::{HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap, StatusCode};
 use tonic::Code;
 
 #[cfg(feature = "trace")]
-use crate::trace::{CallSpan, Current};
-use crate::{client::Attempts, clock::Instant, frame::FrameParser, recorder::Recorder, status, timeout};
+use crate::trace::{CallSpan, Current, End};
+use crate::{
+    attempts::Attempts,
+    clock::Instant,
+    flow::Flow,
+    frame::FrameParser,
+    recorder::Recorder,
+    side::{Direction, Side},
+    status::{self, Reason},
+    timeout,
+};
 
 /// Timers fire this much apart on the two sides of a call and still mean the same deadline.
 const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
 
-/// What is known of a call while it runs. The bodies of both directions and the response future
-/// share it.
+/// What is known of a call while it is under way. The bodies of both directions and the response future share it.
 pub(crate) struct Call {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) started: Instant,
@@ -30,30 +30,11 @@ pub(crate) struct Call {
     pub(crate) request: Flow,
     pub(crate) response: Flow,
     pub(crate) attempts: Option<Arc<Attempts>>,
+    /// Attributes of this call that its metrics have besides those of the method.
+    #[cfg(feature = "metrics")]
+    pub(crate) labels: Box<[opentelemetry::KeyValue]>,
     #[cfg(feature = "trace")]
     pub(crate) span: CallSpan,
-}
-
-/// Messages that have passed in one direction.
-#[derive(Default)]
-pub(crate) struct Flow {
-    bytes: AtomicU64,
-    #[cfg(feature = "trace")]
-    pub(crate) unrecorded: AtomicU64,
-}
-
-impl Flow {
-    /// Bytes of complete messages, without prefixes.
-    #[cfg(feature = "metrics")]
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Request,
-    Response,
 }
 
 /// Counts the messages of one body.
@@ -74,21 +55,21 @@ impl Meter {
             Direction::Response => &call.response,
         };
         #[cfg(feature = "trace")]
-        if let Some(events) = call.span.message_events(&call.recorder) {
+        if let Some(events) = call.span.message_events(&call.recorder.shared.tracing, call.recorder.side) {
             let outbound = call.recorder.side.sends(self.direction);
             each_chunk(data, |chunk| {
                 self.parser
                     .push(chunk, |message| call.span.message(events, outbound, message, &flow.unrecorded));
             });
-            flow.bytes.store(self.parser.bytes(), Relaxed);
+            flow.set_bytes(self.parser.bytes());
             return;
         }
         each_chunk(data, |chunk| self.parser.push(chunk, |_| {}));
-        flow.bytes.store(self.parser.bytes(), Relaxed);
+        flow.set_bytes(self.parser.bytes());
     }
 }
 
-/// Most data is one piece; one of more tells them by `chunks_vectored`.
+/// Most data is one piece; data of several pieces gives them by `chunks_vectored`.
 fn each_chunk(data: &impl Buf, mut see: impl FnMut(&[u8])) {
     let first = data.chunk();
     if first.len() == data.remaining() {
@@ -142,7 +123,7 @@ impl Guard {
         }
     }
 
-    /// Ends the call by an error of the service or the body; the error is handed on.
+    /// Ends the call by an error of the service or the body; returns the error.
     pub(crate) fn end_by_error<E: Display + 'static>(&mut self, error: E) -> E {
         let Some(call) = self.0.take() else { return error };
         let (code, message, error) = status::from_error(error);
@@ -164,28 +145,18 @@ impl Drop for Guard {
     }
 }
 
-/// Why a call ended, for the description of its span.
-#[cfg_attr(not(feature = "trace"), expect(dead_code, reason = "only spans describe the end"))]
-pub(crate) enum Reason<'a> {
-    Headers(&'a HeaderMap),
-    Text(&'a str),
-}
-
 impl Call {
-    /// Counts the call, in its context: exemplars name the span that is current.
-    pub(crate) fn begun(self) -> Arc<Self> {
-        #[cfg(feature = "metrics")]
-        {
-            #[cfg(feature = "trace")]
-            let _current = self.span.attach_recorded();
-            self.recorder.metrics.started();
-        }
-        Arc::new(self)
-    }
-
-    /// A call began then, with these headers; what it knows of attempts and its span are to be added.
-    pub(crate) fn new(recorder: Arc<Recorder>, started: Instant, headers: &HeaderMap) -> Self {
+    /// A call that begins at that moment, with these headers; what it knows of attempts and its span are to be added.
+    #[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "only metrics have labels"))]
+    pub(crate) fn new(
+        recorder: Arc<Recorder>,
+        started: Instant,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Self {
         Self {
+            #[cfg(feature = "metrics")]
+            labels: recorder.shared.metrics.labels(headers, extensions),
             recorder,
             started,
             timeout: timeout::from_headers(headers),
@@ -197,20 +168,49 @@ impl Call {
         }
     }
 
+    /// Counts the call, in its context: exemplars name the span that is current.
+    pub(crate) fn begun(self) -> Arc<Self> {
+        #[cfg(feature = "metrics")]
+        {
+            #[cfg(feature = "trace")]
+            let _current = self.span.attach_recorded();
+            self.recorder.metrics.started(&self.labels);
+        }
+        Arc::new(self)
+    }
+
     #[cfg_attr(not(feature = "trace"), expect(unused_variables, reason = "only spans describe the end"))]
     fn end(&self, code: Code, reason: &Reason<'_>) {
         let ended = Instant::now();
-        let duration = ended - self.started;
         #[cfg(feature = "trace")]
         let current = self.span.attach_recorded();
         if let Some(attempts) = &self.attempts {
-            attempts.ended(self, duration);
+            if self.recorder.side == Side::Attempt {
+                attempts.attempt_ended(ended);
+            } else {
+                #[cfg(feature = "metrics")]
+                self.recorder.metrics.retried(attempts.retries(), &self.labels);
+            }
         }
         #[cfg(feature = "metrics")]
-        self.recorder.metrics.ended(code, duration, &self.request, &self.response);
+        self.recorder.metrics.ended(
+            code,
+            ended - self.started,
+            [&self.request, &self.response],
+            &self.labels,
+        );
         #[cfg(feature = "trace")]
         drop(current);
         #[cfg(feature = "trace")]
-        self.span.end(self, ended, code, reason);
+        self.span.end(&End {
+            side: self.recorder.side,
+            at: ended,
+            code,
+            reason,
+            status: self.recorder.shared.tracing.status,
+            code_name: self.recorder.shared.semconv.status_code(),
+            request: &self.request,
+            response: &self.response,
+        });
     }
 }

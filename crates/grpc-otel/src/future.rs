@@ -10,7 +10,7 @@ use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::{ResponseBody, call::Guard};
+use crate::{body::ResponseBody, call::Guard};
 
 pin_project! {
     /// The future of a response. Dropped before the response is there, the call is CANCELLED, or

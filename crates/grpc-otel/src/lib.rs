@@ -39,6 +39,7 @@
 #[cfg(not(any(feature = "metrics", feature = "trace")))]
 compile_error!("grpc-otel records nothing without one of its features `metrics` and `trace`");
 
+mod attempts;
 mod body;
 mod builder;
 mod call;
@@ -46,6 +47,9 @@ mod client;
 mod clock;
 #[cfg(feature = "deadline")]
 mod deadline;
+#[cfg(feature = "descriptor")]
+mod descriptor;
+mod flow;
 mod frame;
 mod future;
 mod headers;
@@ -55,19 +59,26 @@ mod metrics;
 mod names;
 mod recorder;
 mod server;
+mod shared;
+mod side;
 mod status;
 mod target;
 mod timeout;
 #[cfg(feature = "trace")]
 mod trace;
 
+pub use attempts::TransparentRetry;
 pub use body::{RequestBody, ResponseBody};
 pub use builder::{Builder, GrpcOtel};
-pub use client::{ClientAttempt, ClientAttemptLayer, ClientCall, ClientCallLayer, ClientLayer};
+pub use client::{
+    Attempt, ClientAttempt, ClientAttemptLayer, ClientCall, ClientCallLayer, ClientLayer, Delay,
+};
 #[cfg(feature = "deadline")]
 pub use deadline::{DeadlineBody, DeadlineFuture, DeadlineLayer, DeadlineService};
+#[cfg(feature = "descriptor")]
+pub use descriptor::DescriptorError;
 pub use future::ResponseFuture;
-pub use methods::{DescriptorError, Methods};
+pub use methods::Methods;
 #[cfg(feature = "metrics")]
 pub use metrics::DurationMetrics;
 pub use names::Semconv;
@@ -76,7 +87,7 @@ pub use status::name as status_name;
 #[cfg(feature = "grpc-trace-bin")]
 pub use trace::GrpcTraceBinPropagator;
 #[cfg(feature = "trace")]
-pub use trace::{MessageEvents, SpanErrors, background};
+pub use trace::{MessageEvents, SpanStatus, background};
 
 /// Any error a service may end with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -2,9 +2,6 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use prost::Message as _;
-use prost_types::FileDescriptorSet;
-
 type Filter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// The methods a server serves.
@@ -23,28 +20,6 @@ impl Methods {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// All methods in an encoded `FileDescriptorSet`, as tonic-prost-build writes it for
-    /// reflection.
-    pub fn from_descriptor_set(encoded: &[u8]) -> Result<Self, DescriptorError> {
-        Self::new().and_descriptor_set(encoded)
-    }
-
-    /// The methods of one more `FileDescriptorSet`, such as that of the health service.
-    pub fn and_descriptor_set(mut self, encoded: &[u8]) -> Result<Self, DescriptorError> {
-        for file in FileDescriptorSet::decode(encoded).map_err(DescriptorError)?.file {
-            let package = file.package.filter(|package| !package.is_empty());
-            for service in file.service {
-                for method in &service.method {
-                    let dot = if package.is_some() { "." } else { "" };
-                    let package = package.as_deref().unwrap_or_default();
-                    let name = format!("{package}{dot}{}/{}", service.name(), method.name());
-                    self.names.insert(name, method.server_streaming());
-                }
-            }
-        }
-        Ok(self)
     }
 
     /// One more method, as `package.Service/Method`.
@@ -74,21 +49,5 @@ impl<S: Into<String>> FromIterator<S> for Methods {
 impl fmt::Debug for Methods {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.names.keys()).finish()
-    }
-}
-
-/// What was given is not an encoded `FileDescriptorSet`.
-#[derive(Debug)]
-pub struct DescriptorError(prost::DecodeError);
-
-impl fmt::Display for DescriptorError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not an encoded FileDescriptorSet: give the one tonic-prost-build writes")
-    }
-}
-
-impl std::error::Error for DescriptorError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.0)
     }
 }

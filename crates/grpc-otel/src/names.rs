@@ -5,6 +5,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+/// Decides by the name of a method, an instrument or a target.
+pub(crate) type Filter = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// Makes attributes of a request's headers and extensions.
+pub(crate) type Attributes =
+    Box<dyn Fn(&http::HeaderMap, &http::Extensions) -> Vec<opentelemetry::KeyValue> + Send + Sync>;
+
 /// `grpc.method` of a method nobody registered (A66).
 pub(crate) const OTHER: &str = "other";
 /// `rpc.method` of a method nobody registered (OpenTelemetry's conventions).
@@ -28,6 +35,14 @@ pub enum Semconv {
 }
 
 impl Semconv {
+    /// The schema that attributes follow, if one is released.
+    pub(crate) fn schema_url(self) -> Option<&'static str> {
+        match self {
+            Self::Released => Some("https://opentelemetry.io/schemas/1.44.0"),
+            Self::Next => None,
+        }
+    }
+
     pub(crate) fn status_code(self) -> &'static str {
         match self {
             Self::Released => "rpc.response.status_code",
@@ -37,7 +52,7 @@ impl Semconv {
 }
 
 /// The name as a string of the whole process, kept once: attributes and span names made of it
-/// are then copied without allocation. Only registered methods and targets come here.
+/// are then copied without allocation. Only registered methods come here.
 pub(crate) fn intern(name: &str) -> &'static str {
     static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,40 +9,21 @@ use std::{
 use tonic::GrpcMethod;
 
 use crate::{
-    Methods,
-    builder::Shared,
+    methods::Methods,
     names::{OTHER, intern},
+    shared::Shared,
+    side::Side,
     target::Target,
 };
-
-/// Which end of an RPC is observed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// A server's call.
-    Server,
-    /// A client's call as the application sees it.
-    Call,
-    /// One attempt of a client at a call.
-    Attempt,
-}
-
-impl Side {
-    /// Whether this side sends what passes in that direction.
-    #[cfg(feature = "trace")]
-    pub(crate) fn sends(self, direction: crate::call::Direction) -> bool {
-        (self == Side::Server) == (direction == crate::call::Direction::Response)
-    }
-}
 
 /// Records calls of one method on one side.
 pub(crate) struct Recorder {
     pub(crate) side: Side,
     /// Whether its calls are recorded at all.
-    pub(crate) enabled: bool,
+    enabled: bool,
     /// Whether a handler may still be at work when its response has begun.
     #[cfg(feature = "trace")]
     pub(crate) streams: bool,
-    #[cfg(feature = "trace")]
     pub(crate) shared: Arc<Shared>,
     #[cfg(feature = "metrics")]
     pub(crate) metrics: crate::metrics::MethodMetrics,
@@ -55,7 +36,7 @@ pub(crate) struct Recorders {
     side: Side,
     target: Option<Target>,
     shared: Arc<Shared>,
-    /// Whether anything is recorded or handed on at all.
+    /// Whether anything is recorded or passed on at all.
     enabled: bool,
     unregistered: Methods,
     /// Sorted by length, then by bytes: mostly lengths are compared.
@@ -86,14 +67,18 @@ impl Recorders {
     pub(crate) fn client(shared: &Arc<Shared>, side: Side, target: Option<Target>) -> Self {
         Self {
             side,
+            other: Arc::new(Recorder::new(shared, side, target.as_ref(), OTHER, true)),
             target,
             shared: shared.clone(),
             enabled: shared.enabled(),
             unregistered: Methods::default(),
             known: Box::default(),
             met: RwLock::default(),
-            other: Arc::new(Recorder::new(shared, side, target, OTHER, true)),
         }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The recorder of the method a server is asked for.
@@ -116,11 +101,13 @@ impl Recorders {
         if !self.enabled {
             return None;
         }
+        let path = request.uri().path();
         let recorder = match request.extensions().get::<GrpcMethod<'static>>() {
-            Some(method) => {
-                self.met(request.uri().path(), || format!("{}/{}", method.service(), method.method()))
-            }
-            None => self.other.clone(),
+            Some(method) => self.met(path, || format!("{}/{}", method.service(), method.method())),
+            None => match (&self.shared.client_methods, path.strip_prefix('/')) {
+                (Some(accept), Some(name)) if accept(name) => self.met(path, || name.to_owned()),
+                _ => self.other.clone(),
+            },
         };
         recorder.enabled.then_some(recorder)
     }
@@ -134,7 +121,7 @@ impl Recorders {
     }
 
     fn recorder(&self, method: &str, streams: bool) -> Arc<Recorder> {
-        Arc::new(Recorder::new(&self.shared, self.side, self.target, method, streams))
+        Arc::new(Recorder::new(&self.shared, self.side, self.target.as_ref(), method, streams))
     }
 }
 
@@ -144,19 +131,18 @@ fn by_length(a: &str, b: &str) -> Ordering {
 
 impl Recorder {
     #[cfg_attr(not(feature = "trace"), expect(unused_variables, reason = "only spans care for streams"))]
-    fn new(shared: &Arc<Shared>, side: Side, target: Option<Target>, method: &str, streams: bool) -> Self {
+    fn new(shared: &Arc<Shared>, side: Side, target: Option<&Target>, method: &str, streams: bool) -> Self {
         let method = intern(method);
         Self {
             side,
             enabled: shared.records(method),
             #[cfg(feature = "trace")]
             streams: streams && side == Side::Server,
-            #[cfg(feature = "trace")]
-            shared: shared.clone(),
             #[cfg(feature = "metrics")]
-            metrics: crate::metrics::MethodMetrics::new(shared, side, target, method),
+            metrics: shared.metrics.of_method(side, target, method, shared.semconv.status_code()),
             #[cfg(feature = "trace")]
             span: crate::trace::SpanTemplate::new(shared.tracing.kind(side), side, target, method),
+            shared: shared.clone(),
         }
     }
 }

@@ -13,12 +13,14 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Methods, RequestBody, ResponseBody, ResponseFuture,
-    builder::Shared,
+    body::{RequestBody, ResponseBody},
     call::{Call, Guard},
     clock::Instant,
+    future::ResponseFuture,
     headers,
+    methods::Methods,
     recorder::Recorders,
+    shared::Shared,
 };
 
 /// Records every call a server gets. Made by [`GrpcOtel::server_layer`](crate::GrpcOtel::server_layer).
@@ -84,7 +86,7 @@ fn start<B>(recorders: &Recorders, request: &Request<B>) -> Option<Arc<Call>> {
     let call = Call {
         #[cfg(feature = "trace")]
         span: recorder.shared.tracing.server_span(&recorder.span, started, request),
-        ..Call::new(recorder, started, request.headers())
+        ..Call::new(recorder, started, request.headers(), request.extensions())
     };
     Some(call.begun())
 }

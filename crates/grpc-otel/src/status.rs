@@ -5,12 +5,19 @@ use std::{any::Any, fmt::Display};
 use http::{HeaderMap, HeaderName, StatusCode};
 use tonic::{Code, Status, TimeoutExpired};
 
-use crate::{BoxError, headers::find};
+use crate::{BoxError, headers::find, side::Side};
 
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 #[cfg(feature = "metrics")]
 pub(crate) const CODES: usize = 17;
+
+/// Why a call ended, for the description of its span.
+#[cfg_attr(not(feature = "trace"), expect(dead_code, reason = "only spans describe the end"))]
+pub(crate) enum Reason<'a> {
+    Headers(&'a HeaderMap),
+    Text(&'a str),
+}
 
 /// How gRPC spells the code (`doc/statuscodes.md`), and `grpc.status` does: `UNAVAILABLE`.
 #[must_use]
@@ -142,8 +149,8 @@ fn sources<'a>(
 
 /// Whether OpenTelemetry's conventions call the code an error: for clients all but OK, for
 /// servers those that are the server's fault.
-pub(crate) fn is_error(side: crate::recorder::Side, code: Code) -> bool {
-    if side != crate::recorder::Side::Server {
+pub(crate) fn is_error(side: Side, code: Code) -> bool {
+    if side != Side::Server {
         return code != Code::Ok;
     }
     matches!(

@@ -1,14 +1,14 @@
 //! The target of a channel in its canonical form.
 
-use crate::names::intern;
+use std::sync::Arc;
 
 /// Where a channel leads: as gRPC names it, and as address and port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     /// Canonical URI with scheme, for `grpc.target`.
-    pub(crate) uri: &'static str,
+    pub(crate) uri: Arc<str>,
     /// For `server.address`.
-    pub(crate) address: &'static str,
+    pub(crate) address: Arc<str>,
     /// For `server.port`.
     pub(crate) port: Option<u16>,
 }
@@ -21,7 +21,7 @@ impl Target {
     pub(crate) fn new(target: &str) -> Self {
         let uri = canonical(target);
         let (address, port) = address(&uri);
-        Self { uri: intern(&uri), address: intern(address), port }
+        Self { address: address.into(), port, uri: uri.into() }
     }
 }
 
@@ -96,7 +96,11 @@ mod tests {
             ("ipv4:10.0.0.1:1,10.0.0.2:1", "ipv4:10.0.0.1:1,10.0.0.2:1", "ipv4:10.0.0.1:1,10.0.0.2:1", None),
             ("zk://zookeeper:2181/mine", "zk://zookeeper:2181/mine", "zk://zookeeper:2181/mine", None),
         ] {
-            assert_eq!(Target::new(given), Target { uri, address, port }, "{given}");
+            assert_eq!(
+                Target::new(given),
+                Target { uri: uri.into(), address: address.into(), port },
+                "{given}"
+            );
         }
     }
 }

@@ -62,8 +62,8 @@ var (
 
 func serve(_ any, stream grpc.ServerStream) error {
 	incoming, _ := metadata.FromIncomingContext(stream.Context())
-	var told call
-	if err := json.Unmarshal([]byte(incoming.Get("x-script")[0]), &told); err != nil {
+	var scripted call
+	if err := json.Unmarshal([]byte(incoming.Get("x-script")[0]), &scripted); err != nil {
 		return err
 	}
 	for {
@@ -75,55 +75,55 @@ func serve(_ any, stream grpc.ServerStream) error {
 		}
 	}
 	attemptsMutex.Lock()
-	attempts[told.Scenario]++
-	attempt := attempts[told.Scenario]
+	attempts[scripted.Scenario]++
+	attempt := attempts[scripted.Scenario]
 	attemptsMutex.Unlock()
-	if attempt <= told.FailFirst {
+	if attempt <= scripted.FailFirst {
 		return status.Error(codes.Unavailable, "not yet")
 	}
-	for _, size := range told.Replies {
+	for _, size := range scripted.Replies {
 		reply := make([]byte, size)
 		if err := stream.SendMsg(&reply); err != nil {
 			return err
 		}
 	}
-	if told.Wait {
+	if scripted.Wait {
 		<-stream.Context().Done()
 		return status.FromContextError(stream.Context().Err()).Err()
 	}
-	return status.Error(codes.Code(told.Status), "as told")
+	return status.Error(codes.Code(scripted.Status), "as scripted")
 }
 
-func run(channel *grpc.ClientConn, told call) error {
-	script, _ := json.Marshal(told)
+func run(channel *grpc.ClientConn, scripted call) error {
+	script, _ := json.Marshal(scripted)
 	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(context.Background(), "x-script", string(script)))
 	defer cancel()
-	if told.TimeoutMs > 0 {
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(told.TimeoutMs)*time.Millisecond)
+	if scripted.TimeoutMs > 0 {
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(scripted.TimeoutMs)*time.Millisecond)
 		defer cancel()
 	}
 	options := []grpc.CallOption{grpc.StaticMethod()}
-	if told.Gzip {
+	if scripted.Gzip {
 		options = append(options, grpc.UseCompressor("gzip"))
 	}
-	method := "/diff.Test/" + told.Scenario
-	if told.CancelAfter != nil && *told.CancelAfter == 0 {
+	method := "/diff.Test/" + scripted.Scenario
+	if scripted.CancelAfter != nil && *scripted.CancelAfter == 0 {
 		// The server is to have the call before it ends.
 		time.AfterFunc(100*time.Millisecond, cancel)
 	}
-	if told.Kind == "unary" {
-		request, reply := make([]byte, told.Requests[0]), []byte{}
+	if scripted.Kind == "unary" {
+		request, reply := make([]byte, scripted.Requests[0]), []byte{}
 		return channel.Invoke(ctx, method, &request, &reply, options...)
 	}
 	description := grpc.StreamDesc{
-		ClientStreams: told.Kind != "server-streaming",
-		ServerStreams: told.Kind != "client-streaming",
+		ClientStreams: scripted.Kind != "server-streaming",
+		ServerStreams: scripted.Kind != "client-streaming",
 	}
 	stream, err := channel.NewStream(ctx, &description, method, options...)
 	if err != nil {
 		return err
 	}
-	for _, size := range told.Requests {
+	for _, size := range scripted.Requests {
 		request := make([]byte, size)
 		if err := stream.SendMsg(&request); err != nil {
 			return err
@@ -133,7 +133,7 @@ func run(channel *grpc.ClientConn, told call) error {
 		return err
 	}
 	for received := 0; ; received++ {
-		if told.CancelAfter != nil && *told.CancelAfter == received {
+		if scripted.CancelAfter != nil && *scripted.CancelAfter == received {
 			cancel()
 		}
 		var reply []byte
@@ -278,10 +278,10 @@ func main() {
 		opentelemetry.ServerOption(options(serverReader, tracers)), grpc.ForceServerCodec(rawCodec{}),
 	)
 	service := grpc.ServiceDesc{ServiceName: "diff.Test", HandlerType: (*any)(nil)}
-	for _, told := range script {
-		if told.Scenario != "Unregistered" {
+	for _, scripted := range script {
+		if scripted.Scenario != "Unregistered" {
 			service.Streams = append(service.Streams, grpc.StreamDesc{
-				StreamName: told.Scenario, Handler: serve, ClientStreams: true, ServerStreams: true,
+				StreamName: scripted.Scenario, Handler: serve, ClientStreams: true, ServerStreams: true,
 			})
 		}
 	}
@@ -302,9 +302,9 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, told := range script {
-		if err := run(channel, told); err != nil {
-			fmt.Fprintf(os.Stderr, "%s: %v\n", told.Scenario, err)
+	for _, scripted := range script {
+		if err := run(channel, scripted); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", scripted.Scenario, err)
 		}
 	}
 	for patience := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {

@@ -12,23 +12,35 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::Attempts;
+use super::{Attempt, attempts_of::AttemptsOf};
 use crate::{
-    BoxError, RequestBody, ResponseBody, ResponseFuture,
-    builder::Shared,
+    BoxError,
+    attempts::TransparentRetry,
+    body::{RequestBody, ResponseBody},
     call::{Call, Guard},
     clock::Instant,
-    recorder::{Recorders, Side},
+    future::ResponseFuture,
+    recorder::Recorders,
+    shared::Shared,
+    side::Side,
     target::Target,
 };
 
 /// Records attempts. Made by [`GrpcOtel::client_attempt_layer`](crate::GrpcOtel::client_attempt_layer).
 #[derive(Clone)]
-pub struct ClientAttemptLayer(Arc<Recorders>);
+pub struct ClientAttemptLayer {
+    recorders: Arc<Recorders>,
+    /// Whether the layer of calls is directly outside.
+    in_call: bool,
+}
 
 impl ClientAttemptLayer {
     pub(crate) fn new(shared: &Arc<Shared>, target: Target) -> Self {
-        Self(Arc::new(Recorders::client(shared, Side::Attempt, Some(target))))
+        Self { recorders: Arc::new(Recorders::client(shared, Side::Attempt, Some(target))), in_call: false }
+    }
+
+    pub(super) fn directly_in_a_call(shared: &Arc<Shared>, target: Target) -> Self {
+        Self { in_call: true, ..Self::new(shared, target) }
     }
 }
 
@@ -36,7 +48,7 @@ impl<S> Layer<S> for ClientAttemptLayer {
     type Service = ClientAttempt<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ClientAttempt { inner, recorders: self.0.clone() }
+        ClientAttempt { inner, layer: self.clone() }
     }
 }
 
@@ -44,7 +56,7 @@ impl<S> Layer<S> for ClientAttemptLayer {
 #[derive(Clone)]
 pub struct ClientAttempt<S> {
     inner: S,
-    recorders: Arc<Recorders>,
+    layer: ClientAttemptLayer,
 }
 
 impl<S, B, R> Service<Request<B>> for ClientAttempt<S>
@@ -64,27 +76,41 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let call = start(&self.recorders, &mut request);
+        let call = self.layer.start(&mut request);
         let guard = Guard::new(call.clone());
         let request = request.map(|body| tonic::body::Body::new(RequestBody::new(body, call)));
-        let response = self.inner.call(request);
+        let response = {
+            #[cfg(feature = "trace")]
+            let _current = guard.attach();
+            self.inner.call(request)
+        };
         ResponseFuture::new(response, guard)
     }
 }
 
-fn start<B>(recorders: &Recorders, request: &mut Request<B>) -> Option<Arc<Call>> {
-    let recorder = recorders.of_request(request)?;
-    let started = Instant::now();
-    let mut call = Call::new(recorder, started, request.headers());
-    call.attempts = request.extensions_mut().remove::<Arc<Attempts>>();
-    let previous = call.attempts.as_ref().map_or(0, |attempts| attempts.begin(started));
-    #[cfg(not(feature = "trace"))]
-    let _ = previous;
-    #[cfg(feature = "trace")]
-    {
-        let recorder = &call.recorder;
-        call.span =
-            recorder.shared.tracing.attempt_span(&recorder.span, started, previous, request.headers_mut());
+impl ClientAttemptLayer {
+    fn start<B>(&self, request: &mut Request<B>) -> Option<Arc<Call>> {
+        let recorder = self.recorders.of_request(request)?;
+        let started = Instant::now();
+        let mut call = Call::new(recorder, started, request.headers(), request.extensions());
+        call.attempts = AttemptsOf::find(request.extensions(), self.recorders.shared());
+        let in_call = self.in_call || call.attempts.is_some();
+        let transparent = request.extensions_mut().remove::<TransparentRetry>().is_some();
+        let previous = call.attempts.as_ref().map_or(0, |attempts| attempts.begin(started, transparent));
+        #[cfg(not(feature = "trace"))]
+        let _ = (previous, in_call);
+        #[cfg(feature = "trace")]
+        {
+            let recorder = &call.recorder;
+            let tracing = &recorder.shared.tracing;
+            call.span = tracing.attempt_span(&recorder.span, started, (previous, transparent), request);
+        }
+        let call = call.begun();
+        request.extensions_mut().insert(Attempt::new(
+            call.clone(),
+            #[cfg(feature = "trace")]
+            in_call,
+        ));
+        Some(call)
     }
-    Some(call.begun())
 }

@@ -11,13 +11,15 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::Attempts;
+use super::attempts_of::AttemptsOf;
 use crate::{
-    ResponseBody, ResponseFuture,
-    builder::Shared,
+    body::ResponseBody,
     call::{Call, Guard},
     clock::Instant,
-    recorder::{Recorders, Side},
+    future::ResponseFuture,
+    recorder::Recorders,
+    shared::Shared,
+    side::Side,
     target::Target,
 };
 
@@ -82,15 +84,13 @@ impl ClientCallLayer {
     fn start<B>(&self, request: &mut Request<B>) -> Option<Arc<Call>> {
         let recorder = self.recorders.of_request(request)?;
         let started = Instant::now();
-        let attempts = self.retries.then(Arc::<Attempts>::default);
-        if let Some(attempts) = &attempts {
-            request.extensions_mut().insert(attempts.clone());
-        }
+        let attempts =
+            self.retries.then(|| AttemptsOf::begin(request.extensions_mut(), self.recorders.shared()));
         let call = Call {
             attempts,
             #[cfg(feature = "trace")]
-            span: recorder.shared.tracing.call_span(&recorder.span, started),
-            ..Call::new(recorder, started, request.headers())
+            span: recorder.shared.tracing.call_span(&recorder.span, started, request),
+            ..Call::new(recorder, started, request.headers(), request.extensions())
         };
         Some(call.begun())
     }

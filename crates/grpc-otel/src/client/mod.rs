@@ -1,19 +1,20 @@
 //! The client's layers.
 
 mod attempt;
-mod attempts;
+mod attempts_of;
 mod call;
+mod handle;
 
 use std::sync::Arc;
 
 use tower_layer::Layer;
 
-pub(crate) use self::attempts::Attempts;
 pub use self::{
     attempt::{ClientAttempt, ClientAttemptLayer},
     call::{ClientCall, ClientCallLayer},
+    handle::{Attempt, Delay},
 };
-use crate::{builder::Shared, target::Target};
+use crate::{shared::Shared, target::Target};
 
 /// Records every call over a channel, each being one attempt. Made by
 /// [`GrpcOtel::client_layer`](crate::GrpcOtel::client_layer).
@@ -26,8 +27,8 @@ pub struct ClientLayer {
 impl ClientLayer {
     pub(crate) fn new(shared: &Arc<Shared>, target: Target) -> Self {
         Self {
-            call: ClientCallLayer::without_retries(shared, target),
-            attempt: ClientAttemptLayer::new(shared, target),
+            call: ClientCallLayer::without_retries(shared, target.clone()),
+            attempt: ClientAttemptLayer::directly_in_a_call(shared, target),
         }
     }
 }

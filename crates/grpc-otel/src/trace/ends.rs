@@ -30,7 +30,6 @@ pub(super) fn of_request<B>(
 ) {
     thread_local! {
         static SERVER: Last<String, (Arc<str>, Option<u16>)> = const { RefCell::new(None) };
-        static PEER: Last<IpAddr, Arc<str>> = const { RefCell::new(None) };
     }
     if let Some(authority) = request.uri().authority() {
         let (host, port) =
@@ -40,12 +39,22 @@ pub(super) fn of_request<B>(
             set(KeyValue::new(SERVER_PORT, i64::from(port)));
         }
     }
-    if let Some(peer) = peer(request.extensions()) {
-        // A socket for both versions has IPv4's addresses mapped into IPv6.
-        let address = memoized(&PEER, &peer.ip(), || peer.ip().to_canonical().to_string().into());
-        set(KeyValue::new("network.peer.address", address));
-        set(KeyValue::new("network.peer.port", i64::from(peer.port())));
+    if let Some(address) = peer(request.extensions()) {
+        self::peer(address).into_iter().for_each(set);
     }
+}
+
+/// The attributes of a peer.
+pub(crate) fn peer(peer: SocketAddr) -> [KeyValue; 2] {
+    thread_local! {
+        static PEER: Last<IpAddr, Arc<str>> = const { RefCell::new(None) };
+    }
+    // A socket for both versions has IPv4's addresses mapped into IPv6.
+    let address = memoized(&PEER, &peer.ip(), || peer.ip().to_canonical().to_string().into());
+    [
+        KeyValue::new("network.peer.address", address),
+        KeyValue::new("network.peer.port", i64::from(peer.port())),
+    ]
 }
 
 /// The host without the brackets that an IPv6 address has in a URI.

@@ -5,7 +5,7 @@
 /// Of each direction the first so many are recorded, and after them only those whose sequence
 /// number is a power of two: a stream of any length has at most 64 more events. How many were
 /// left out is on the span as `grpc_otel.outbound.unrecorded` and `grpc_otel.inbound.unrecorded`.
-/// The SDK keeps 128 events of a span unless told otherwise.
+/// The SDK keeps 128 events of a span by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageEvents {
     first: u64,

@@ -1,89 +1,37 @@
-//! What travels in the headers of a request.
+//! Metadata that the application chose to have on spans.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-use opentelemetry::{
-    Context,
-    propagation::{Extractor, Injector, TextMapPropagator},
-    trace::{SpanContext, TraceContextExt as _},
-};
+use http::{HeaderMap, HeaderName};
+use opentelemetry::{Array, Key, KeyValue, StringValue, Value};
 
-use crate::headers::find;
+use super::ends::cut;
 
-/// A propagator, and the headers it reads.
-pub(crate) struct Propagator {
-    inner: Box<dyn TextMapPropagator + Send + Sync>,
-    fields: Vec<HeaderName>,
-}
+/// So many values of one key come into an attribute.
+const MAX_VALUES: usize = 8;
 
-impl Propagator {
-    pub(crate) fn new(inner: impl TextMapPropagator + Send + Sync + 'static) -> Self {
-        let fields = inner.fields().filter_map(|field| HeaderName::try_from(field).ok()).collect();
-        Self { inner: Box::new(inner), fields }
+/// Names of metadata, and of the attributes they become.
+#[derive(Default)]
+pub(crate) struct Metadata(Vec<(HeaderName, Key)>);
+
+impl Metadata {
+    /// Names that no metadata can have are left out.
+    pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let attribute = |name: &str| {
+            let name: HeaderName = name.parse().ok()?;
+            let key = Key::new(format!("rpc.request.metadata.{name}"));
+            Some((name, key))
+        };
+        Self(names.into_iter().filter_map(attribute).collect())
     }
 
-    /// The context that came with a request; it is not looked for if none of its headers is there.
-    pub(super) fn extract(&self, headers: &HeaderMap) -> Option<Context> {
-        let present = self.fields.is_empty() || headers.keys().any(|name| self.fields.contains(name));
-        present.then(|| self.inner.extract(&Incoming(headers, &self.fields)))
-    }
-
-    /// The span that a stranger names as the cause of a request; neither its baggage nor the current context counts.
-    pub(super) fn extract_cause(&self, headers: &HeaderMap) -> Option<SpanContext> {
-        let context = self
-            .inner
-            .extract_with_context(&Context::new(), &WithoutBaggage(Incoming(headers, &self.fields)));
-        Some(context.span().span_context().clone()).filter(SpanContext::is_valid)
-    }
-
-    /// Sends a context, or the current one, with a request.
-    pub(super) fn inject(&self, context: Option<&Context>, headers: &mut HeaderMap) {
-        let mut outgoing = Outgoing(headers);
-        match context {
-            Some(context) => self.inner.inject_context(context, &mut outgoing),
-            None => self.inner.inject(&mut outgoing),
-        }
-    }
-}
-
-/// The metadata of a request, for a propagator with these fields to read.
-struct Incoming<'a>(&'a HeaderMap, &'a [HeaderName]);
-
-impl Extractor for Incoming<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        let field = self.1.iter().find(|field| field.as_str() == key);
-        field.map_or_else(|| self.0.get(key), |field| find(self.0, field))?.to_str().ok()
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(HeaderName::as_str).collect()
-    }
-
-    fn get_all(&self, key: &str) -> Option<Vec<&str>> {
-        let values: Vec<_> = self.0.get_all(key).iter().filter_map(|value| value.to_str().ok()).collect();
-        (!values.is_empty()).then_some(values)
-    }
-}
-
-/// The same but for baggage.
-struct WithoutBaggage<'a>(Incoming<'a>);
-
-impl Extractor for WithoutBaggage<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        if key.eq_ignore_ascii_case("baggage") { None } else { self.0.get(key) }
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().into_iter().filter(|key| *key != "baggage").collect()
-    }
-}
-
-/// The metadata of a request, for a propagator to write.
-struct Outgoing<'a>(&'a mut HeaderMap);
-
-impl Injector for Outgoing<'_> {
-    fn set(&mut self, key: &str, value: String) {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
-            self.0.insert(name, value);
+    /// Sets the attributes of what a request has.
+    pub(super) fn of_request(&self, headers: &HeaderMap, set: &mut dyn FnMut(KeyValue)) {
+        for (name, key) in &self.0 {
+            let values =
+                headers.get_all(name).iter().take(MAX_VALUES).filter_map(|value| value.to_str().ok());
+            let values: Vec<_> = values.map(|value| StringValue::from(cut(value).to_owned())).collect();
+            if !values.is_empty() {
+                set(KeyValue::new(key.clone(), Value::Array(Array::String(values))));
+            }
         }
     }
 }

@@ -1,6 +1,10 @@
 //! The span of one call.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    borrow::Cow,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::SystemTime,
+};
 
 use opentelemetry::{
     Context, ContextGuard, KeyValue,
@@ -9,25 +13,26 @@ use opentelemetry::{
 use percent_encoding::percent_decode;
 use tonic::Code;
 
-use super::MessageEvents;
+use super::{MessageEvents, Tracing};
 use crate::{
-    call::{Call, Flow, Reason},
     clock::{Beginning, Instant},
+    flow::Flow,
     frame::Message,
     names::ERROR_TYPE,
-    recorder::{Recorder, Side},
-    status,
+    side::Side,
+    status::{self, Reason},
 };
 
-/// Which codes make the span of a server's call an error.
+/// What the status of spans says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SpanErrors {
-    /// All but OK (gRFC A72).
+pub enum SpanStatus {
+    /// As gRFC A72 has it: OK is Ok, all other codes are errors, and the description begins with the code.
     #[default]
     Grpc,
-    /// Only those that are the server's fault: UNKNOWN, `DEADLINE_EXCEEDED`, UNIMPLEMENTED,
-    /// INTERNAL, UNAVAILABLE, `DATA_LOSS` (OpenTelemetry's semantic conventions).
+    /// As OpenTelemetry's conventions have it: OK leaves the status unset, of a server's codes only those are errors that
+    /// are its own fault (UNKNOWN, `DEADLINE_EXCEEDED`, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, `DATA_LOSS`), and the
+    /// description is the message alone.
     OpenTelemetry,
 }
 
@@ -103,10 +108,28 @@ impl CallSpan {
         Some(self.context.clone().attach())
     }
 
-    /// Which messages are to be told, if any are. Those of a client's call are events of its attempts.
-    pub(crate) fn message_events(&self, recorder: &Recorder) -> Option<MessageEvents> {
-        let events = recorder.shared.tracing.events;
-        (self.began.is_some() && recorder.side != Side::Call && !events.is_none()).then_some(events)
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.began.is_some()
+    }
+
+    /// Which messages become events, if any do. Those of a client's call are events of its attempts.
+    pub(crate) fn message_events(&self, tracing: &Tracing, side: Side) -> Option<MessageEvents> {
+        let events = tracing.events;
+        (self.began.is_some() && side != Side::Call && !events.is_none()).then_some(events)
+    }
+
+    /// The time of day at that moment.
+    pub(crate) fn time_at(&self, moment: Instant) -> SystemTime {
+        self.began.unwrap_or_else(|| Beginning::at(moment)).time_at(moment)
+    }
+
+    pub(crate) fn event(&self, name: &'static str, at: Instant, attributes: Vec<KeyValue>) {
+        self.context.span().add_event_with_timestamp(name, self.time_at(at), attributes);
+    }
+
+    /// Ends the span without a status.
+    pub(crate) fn finish(&self, at: Instant) {
+        self.context.span().end_with_timestamp(self.time_at(at));
     }
 
     /// A message has passed. Of a compressed one the size before compression is not known here,
@@ -118,7 +141,6 @@ impl CallSpan {
         message: Message,
         unrecorded: &AtomicU64,
     ) {
-        let Some(began) = self.began else { return };
         if !events.includes(message.sequence) {
             unrecorded.fetch_add(1, Relaxed);
             return;
@@ -133,55 +155,71 @@ impl CallSpan {
             KeyValue::new("sequence-number", to_i64(message.sequence)),
             KeyValue::new(size, i64::from(message.size)),
         ];
-        let time = began.time_at(Instant::now());
-        self.context.span().add_event_with_timestamp(name, time, attributes);
+        self.event(name, Instant::now(), attributes);
     }
 
     /// Ends the span.
-    pub(crate) fn end(&self, call: &Call, ended: Instant, code: Code, reason: &Reason<'_>) {
+    pub(crate) fn end(&self, end: &End<'_>) {
         let Some(began) = self.began else { return };
         let span = self.context.span();
-        let name = status::name(code);
-        let side = call.recorder.side;
-        let error = match call.recorder.shared.tracing.server_errors {
-            SpanErrors::OpenTelemetry if side == Side::Server => status::is_error(side, code),
-            _ => code != Code::Ok,
-        };
-        let (outbound, inbound) = match side {
-            Side::Server => (&call.response, &call.request),
-            Side::Call | Side::Attempt => (&call.request, &call.response),
+        let name = status::name(end.code);
+        let (outbound, inbound) = match end.side {
+            Side::Server => (end.response, end.request),
+            Side::Call | Side::Attempt => (end.request, end.response),
         };
         let unrecorded = |key, flow: &Flow| {
             let unrecorded = flow.unrecorded.load(Relaxed);
             (unrecorded > 0).then(|| KeyValue::new(key, to_i64(unrecorded)))
         };
+        let is_error = status::is_error(end.side, end.code);
         // All at once, as the span is behind a lock.
         let attributes = [
-            Some(KeyValue::new(call.recorder.shared.semconv.status_code(), name)),
-            error.then(|| KeyValue::new(ERROR_TYPE, name)),
+            Some(KeyValue::new(end.code_name, name)),
+            is_error.then(|| KeyValue::new(ERROR_TYPE, name)),
             unrecorded("grpc_otel.outbound.unrecorded", outbound),
             unrecorded("grpc_otel.inbound.unrecorded", inbound),
         ];
         span.set_attributes(attributes.into_iter().flatten());
-        if error {
-            span.set_status(Status::error(describe(name, reason)));
-        } else if code == Code::Ok {
-            span.set_status(Status::Ok);
+        let status = match end.status {
+            SpanStatus::Grpc if end.code == Code::Ok => Status::Ok,
+            SpanStatus::Grpc => Status::error(describe(name, end.reason)),
+            SpanStatus::OpenTelemetry if is_error => Status::error(message(end.reason).into_owned()),
+            SpanStatus::OpenTelemetry => Status::Unset,
+        };
+        if status != Status::Unset {
+            span.set_status(status);
         }
-        span.end_with_timestamp(began.time_at(ended));
+        span.end_with_timestamp(began.time_at(end.at));
     }
+}
+
+/// How a call ended.
+pub(crate) struct End<'a> {
+    pub(crate) side: Side,
+    pub(crate) at: Instant,
+    pub(crate) code: Code,
+    pub(crate) reason: &'a Reason<'a>,
+    pub(crate) status: SpanStatus,
+    /// The attribute of the code.
+    pub(crate) code_name: &'static str,
+    pub(crate) request: &'a Flow,
+    pub(crate) response: &'a Flow,
 }
 
 /// The code and the message: `UNAVAILABLE, unable to resolve host`.
 fn describe(code: &str, reason: &Reason<'_>) -> String {
-    let message = match reason {
+    let message = message(reason);
+    if message.is_empty() { code.to_owned() } else { format!("{code}, {message}") }
+}
+
+fn message<'a>(reason: &'a Reason<'_>) -> Cow<'a, str> {
+    match reason {
         Reason::Text(text) => (*text).into(),
         Reason::Headers(headers) => match headers.get(tonic::Status::GRPC_MESSAGE) {
             Some(message) => percent_decode(message.as_bytes()).decode_utf8_lossy(),
             None => "".into(),
         },
-    };
-    if message.is_empty() { code.to_owned() } else { format!("{code}, {message}") }
+    }
 }
 
 fn to_i64(number: u64) -> i64 {

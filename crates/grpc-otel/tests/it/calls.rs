@@ -158,7 +158,7 @@ async fn nobody_listening_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_response_without_a_status_is_told_by_http() {
+async fn response_without_a_status_is_counted_by_its_http_status() {
     for (body, frames, name) in [("", 0, "UNAVAILABLE"), ("busy", 1, "UNAVAILABLE"), ("busy", 0, "CANCELLED")]
     {
         let server = Observed::new();

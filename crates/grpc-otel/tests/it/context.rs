@@ -112,5 +112,5 @@ async fn log_lines_of_a_handler_carry_the_ids() {
     let line = log.text();
     let span = &server.spans()[0].span_context;
     assert!(line.contains(&format!("trace_id={} span_id={}", span.trace_id(), span.span_id())), "{line}");
-    assert!(line.contains("as told"), "{line}");
+    assert!(line.contains("as requested"), "{line}");
 }

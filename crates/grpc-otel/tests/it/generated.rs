@@ -1,5 +1,5 @@
 //! The compiled `greeter.proto` of the examples is what the compiler makes of it today.
-//! `UPDATE=1 cargo test generated` writes it anew.
+//! `UPDATE=1 cargo test generated` writes it again.
 
 use std::{env, fs, path::Path};
 

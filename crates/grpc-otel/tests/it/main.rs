@@ -1,5 +1,7 @@
 //! Real servers and channels on loopback, seen through the real SDK.
 
+mod attempts;
+mod attributes;
 mod calls;
 mod cancel;
 mod concurrency;

@@ -66,7 +66,7 @@ async fn filter_of_one_method_leaves_only_the_others() {
 }
 
 #[tokio::test]
-async fn next_conventions_name_the_code_anew_in_spans_and_metrics() {
+async fn next_conventions_rename_the_code_in_spans_and_metrics() {
     let server = Observed::new();
     let otel = server.builder().semconv(Semconv::Next).duration_metrics(DurationMetrics::Both).build();
     let endpoint = serve(&otel).await;
@@ -97,10 +97,10 @@ async fn public_endpoint_links_to_the_caller_and_ignores_its_baggage() {
 
     let attempts: Vec<_> =
         caller.spans().into_iter().filter(|span| span.name.starts_with("Attempt.")).collect();
-    let [stranger, known] = server.spans().try_into().unwrap();
-    assert_eq!(stranger.parent_span_id, SpanId::INVALID);
-    assert_ne!(stranger.span_context.trace_id(), attempts[0].span_context.trace_id());
-    let links: Vec<_> = stranger.links.iter().map(|link| link.span_context.span_id()).collect();
+    let [unknown, known] = server.spans().try_into().unwrap();
+    assert_eq!(unknown.parent_span_id, SpanId::INVALID);
+    assert_ne!(unknown.span_context.trace_id(), attempts[0].span_context.trace_id());
+    let links: Vec<_> = unknown.links.iter().map(|link| link.span_context.span_id()).collect();
     assert_eq!(links, [attempts[0].span_context.span_id()]);
     assert_eq!(known.parent_span_id, attempts[1].span_context.span_id());
     assert!(known.links.is_empty());

@@ -41,7 +41,7 @@ impl<B, E> Policy<Request<Full<Bytes>>, Response<B>, E> for Unavailable {
 }
 
 #[tokio::test]
-async fn attempts_are_told_from_calls() {
+async fn attempts_and_calls_are_counted_apart() {
     let (server, caller) = (Observed::new(), Observed::new());
     let endpoint = serve(&server.builder().build()).await;
     let otel = caller.builder().retry_metrics(true).build();

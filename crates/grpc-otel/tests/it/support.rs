@@ -1,4 +1,4 @@
-//! A greeter that does as it is told.
+//! A greeter that does what names say.
 
 use std::{
     io::Write,
@@ -37,8 +37,8 @@ pub(crate) async fn listen() -> (Endpoint, TcpListenerStream) {
     (Endpoint::try_from(format!("http://{address}")).unwrap(), TcpListenerStream::new(listener))
 }
 
-pub(crate) fn greeter() -> GreeterServer<Told> {
-    GreeterServer::new(Told)
+pub(crate) fn greeter() -> GreeterServer<Scripted> {
+    GreeterServer::new(Scripted)
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip)
 }
@@ -66,9 +66,9 @@ pub(crate) fn hello(name: &str) -> HelloRequest {
 
 /// Does what the names in its requests tell it.
 #[derive(Clone)]
-pub(crate) struct Told;
+pub(crate) struct Scripted;
 
-/// `fail 14 message`, `wait` for ever, `panic`, `bytes 1000`, `log`, tell the `context`; anything
+/// `fail 14 message`, `wait` without end, `panic`, `bytes 1000`, `log`, tell the `context`; anything
 /// else is greeted.
 async fn obey(name: &str) -> Result<HelloReply, Status> {
     let (verb, rest) = name.split_once(' ').unwrap_or((name, ""));
@@ -78,9 +78,9 @@ async fn obey(name: &str) -> Result<HelloReply, Status> {
             Err(Status::new(Code::from_i32(code.parse().unwrap()), message))
         }
         "wait" => std::future::pending().await,
-        "panic" => panic!("as told"),
+        "panic" => panic!("as requested"),
         "log" => {
-            tracing::info!("as told");
+            tracing::info!("as requested");
             Ok(HelloReply::default())
         }
         "context" => Ok(HelloReply { message: Context::map_current(describe) }),
@@ -127,7 +127,7 @@ impl MakeWriter<'_> for Log {
 type Replies = Pin<Box<dyn Stream<Item = Result<HelloReply, Status>> + Send>>;
 
 #[tonic::async_trait]
-impl Greeter for Told {
+impl Greeter for Scripted {
     async fn say_hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
         obey(&request.get_ref().name).await.map(Response::new)
     }

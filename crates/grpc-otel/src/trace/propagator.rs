@@ -1,0 +1,116 @@
+//! The trace context and baggage in the headers of a request.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::{
+    Context,
+    propagation::{Extractor, Injector, TextMapPropagator},
+    trace::{SpanContext, TraceContextExt as _},
+};
+
+use crate::headers::find;
+
+/// A propagator, and the headers it reads.
+pub(crate) struct Propagator {
+    inner: Box<dyn TextMapPropagator + Send + Sync>,
+    fields: Vec<HeaderName>,
+}
+
+impl Propagator {
+    pub(crate) fn new(inner: impl TextMapPropagator + Send + Sync + 'static) -> Self {
+        let fields = inner.fields().filter_map(|field| HeaderName::try_from(field).ok()).collect();
+        Self { inner: Box::new(inner), fields }
+    }
+
+    /// The context that came with a request; it is not looked for if none of its headers is there.
+    pub(super) fn extract(&self, headers: &HeaderMap) -> Option<Context> {
+        let present = self.fields.is_empty() || headers.keys().any(|name| self.fields.contains(name));
+        present.then(|| self.inner.extract(&Incoming::new(headers, &self.fields)))
+    }
+
+    /// The span that an untrusted caller names as the cause of a request; neither its baggage nor the current context
+    /// counts.
+    pub(super) fn extract_cause(&self, headers: &HeaderMap) -> Option<SpanContext> {
+        let incoming = WithoutBaggage(Incoming::new(headers, &self.fields));
+        let context = self.inner.extract_with_context(&Context::new(), &incoming);
+        Some(context.span().span_context().clone()).filter(SpanContext::is_valid)
+    }
+
+    /// Sends a context, or the current one, with a request.
+    pub(super) fn inject(&self, context: Option<&Context>, headers: &mut HeaderMap) {
+        let mut outgoing = Outgoing(headers);
+        match context {
+            Some(context) => self.inner.inject_context(context, &mut outgoing),
+            None => self.inner.inject(&mut outgoing),
+        }
+    }
+}
+
+/// The metadata of a request, for a propagator with these fields to read.
+struct Incoming<'a> {
+    headers: &'a HeaderMap,
+    fields: &'a [HeaderName],
+    /// The fields that came in several headers, with what they are together.
+    repeated: Vec<(&'a HeaderName, Option<String>)>,
+}
+
+impl<'a> Incoming<'a> {
+    fn new(headers: &'a HeaderMap, fields: &'a [HeaderName]) -> Self {
+        let several = |field: &&HeaderName| headers.iter().filter(|(name, _)| name == field).nth(1).is_some();
+        let repeated = fields.iter().filter(several).map(|field| (field, together(headers, field))).collect();
+        Self { headers, fields, repeated }
+    }
+}
+
+/// Several headers of lists, such as `tracestate` and `baggage`, are one list (RFC 9110, 5.3). Of `traceparent` there may
+/// be only one: <https://www.w3.org/TR/trace-context/#traceparent-header>.
+fn together(headers: &HeaderMap, field: &HeaderName) -> Option<String> {
+    if !matches!(field.as_str(), "tracestate" | "baggage") {
+        return None;
+    }
+    let values: Vec<_> = headers.get_all(field).iter().filter_map(|value| value.to_str().ok()).collect();
+    Some(values.join(","))
+}
+
+impl Extractor for Incoming<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        if let Some((_, together)) = self.repeated.iter().find(|(field, _)| field.as_str() == key) {
+            return together.as_deref();
+        }
+        let field = self.fields.iter().find(|field| field.as_str() == key);
+        field.map_or_else(|| self.headers.get(key), |field| find(self.headers, field))?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.headers.keys().map(HeaderName::as_str).collect()
+    }
+
+    fn get_all(&self, key: &str) -> Option<Vec<&str>> {
+        let values: Vec<_> =
+            self.headers.get_all(key).iter().filter_map(|value| value.to_str().ok()).collect();
+        (!values.is_empty()).then_some(values)
+    }
+}
+
+/// The same but for baggage.
+struct WithoutBaggage<'a>(Incoming<'a>);
+
+impl Extractor for WithoutBaggage<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        if key.eq_ignore_ascii_case("baggage") { None } else { self.0.get(key) }
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().into_iter().filter(|key| *key != "baggage").collect()
+    }
+}
+
+/// The metadata of a request, for a propagator to write.
+struct Outgoing<'a>(&'a mut HeaderMap);
+
+impl Injector for Outgoing<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
+            self.0.insert(name, value);
+        }
+    }
+}
