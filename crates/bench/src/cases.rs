@@ -1,35 +1,57 @@
-//! The loads, and what Kelvin has to reach against tuned tonic under each.
+//! The loads, and what Kelvin has to reach against its peers under each.
 
 use kelvin_load::Options;
 use kelvin_proto::CallType;
+
+use crate::peer::Peer;
 
 /// One load.
 pub(crate) struct Case {
     pub name: &'static str,
     pub call_type: CallType,
     pub one_message_a_frame: bool,
-    /// Tuned tonic's CPU per operation divided by Kelvin's must reach this.
-    pub goal: f64,
+    /// What a peer's CPU per operation divided by Kelvin's must reach.
+    pub goals: &'static [(Peer, f64)],
 }
 
 /// All loads, in the order of the report.
 pub(crate) const CASES: [Case; 6] = [
-    Case { name: "unary", call_type: CallType::Unary, one_message_a_frame: false, goal: 1.1 },
+    Case {
+        name: "unary",
+        call_type: CallType::Unary,
+        one_message_a_frame: false,
+        goals: &[(Peer::Tonic, 1.1), (Peer::H2, 0.75)],
+    },
     Case {
         name: "client-streaming",
         call_type: CallType::ClientStreaming,
         one_message_a_frame: false,
-        goal: 1.3,
+        goals: &[(Peer::Tonic, 1.3)],
     },
     Case {
         name: "client-streaming-1",
         call_type: CallType::ClientStreaming,
         one_message_a_frame: true,
-        goal: 1.05,
+        goals: &[(Peer::Tonic, 1.05)],
     },
-    Case { name: "chat", call_type: CallType::BidiStreaming, one_message_a_frame: false, goal: 1.6 },
-    Case { name: "chat-1", call_type: CallType::BidiStreaming, one_message_a_frame: true, goal: 1.15 },
-    Case { name: "get", call_type: CallType::ServerStreaming, one_message_a_frame: false, goal: 1.5 },
+    Case {
+        name: "chat",
+        call_type: CallType::BidiStreaming,
+        one_message_a_frame: false,
+        goals: &[(Peer::Tonic, 1.6)],
+    },
+    Case {
+        name: "chat-1",
+        call_type: CallType::BidiStreaming,
+        one_message_a_frame: true,
+        goals: &[(Peer::Tonic, 1.15)],
+    },
+    Case {
+        name: "get",
+        call_type: CallType::ServerStreaming,
+        one_message_a_frame: false,
+        goals: &[(Peer::Tonic, 1.5)],
+    },
 ];
 
 /// What every server keeps of a sensor; a get reads all of it.

@@ -1,6 +1,6 @@
 //! Rounds in which every peer has its turn, and their medians.
 
-use std::{collections::BTreeMap, error::Error, process, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, error::Error, fmt, process, sync::Arc, time::Duration};
 
 use kelvin_bench::{
     files::{Files, TOKEN},
@@ -45,18 +45,70 @@ pub(crate) struct Sample {
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
     pub name: &'static str,
-    pub goal: f64,
+    pub goals: Vec<Goal>,
     /// Medians by peer.
     pub peers: BTreeMap<String, Sample>,
     /// Other peers' CPU per operation divided by Kelvin's: median, least and greatest of the rounds.
     pub ratios: BTreeMap<String, (f64, f64, f64)>,
 }
 
+/// What Kelvin has to reach against one peer.
+#[derive(Debug, Serialize)]
+pub(crate) struct Goal {
+    pub peer: String,
+    pub ratio: f64,
+    pub verdict: Verdict,
+}
+
+/// What came of a [`Goal`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    Reached,
+    Missed,
+    NotMeasured,
+}
+
 impl Comparison {
-    /// Whether Kelvin's ratio to tuned tonic reaches the goal without a failed call.
+    fn new(case: &Case, samples: &BTreeMap<Peer, Vec<Sample>>) -> Self {
+        let peers: BTreeMap<_, _> =
+            samples.iter().map(|(peer, samples)| (peer.name(), Sample::median(samples))).collect();
+        let ratios: BTreeMap<_, _> = samples
+            .iter()
+            .filter(|(peer, _)| **peer != Peer::Kelvin)
+            .filter_map(|(peer, other)| Some((peer.name(), ratio(samples.get(&Peer::Kelvin)?, other))))
+            .collect();
+        let failures = peers.get(&Peer::Kelvin.name()).map_or(0, |sample| sample.failures);
+        let goals = case.goals.iter().map(|&(peer, goal)| {
+            let measured = ratios.get(&peer.name()).map(|(median, ..)| *median);
+            Goal { peer: peer.name(), ratio: goal, verdict: Verdict::of(measured, goal, failures) }
+        });
+        Self { name: case.name, goals: goals.collect(), peers, ratios }
+    }
+
+    /// Whether all goals are reached; one that is not measured is not.
     pub(crate) fn reached(&self) -> bool {
-        let ratio = self.ratios.get(&Peer::Tonic.name()).is_none_or(|ratio| ratio.0 >= self.goal);
-        ratio && self.peers.get(&Peer::Kelvin.name()).is_none_or(|sample| sample.failures == 0)
+        self.goals.iter().all(|goal| goal.verdict == Verdict::Reached)
+    }
+}
+
+impl Verdict {
+    fn of(measured: Option<f64>, goal: f64, failures: u64) -> Self {
+        match measured {
+            None => Self::NotMeasured,
+            Some(ratio) if ratio >= goal && failures == 0 => Self::Reached,
+            Some(_) => Self::Missed,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reached => "reached",
+            Self::Missed => "MISSED",
+            Self::NotMeasured => "NOT MEASURED",
+        })
     }
 }
 
@@ -116,13 +168,7 @@ impl Bench {
             }
             order.rotate_left(1);
         }
-        let ratios = samples
-            .iter()
-            .filter(|(peer, _)| **peer != Peer::Kelvin)
-            .filter_map(|(peer, other)| Some((peer.name(), ratio(samples.get(&Peer::Kelvin)?, other))))
-            .collect();
-        let peers = samples.iter().map(|(peer, samples)| (peer.name(), Sample::median(samples))).collect();
-        Ok(Comparison { name: case.name, goal: case.goal, peers, ratios })
+        Ok(Comparison::new(case, &samples))
     }
 
     /// Repeats a round in which something else kept the server from its core.
@@ -228,7 +274,21 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use super::*;
+
+    #[test]
+    fn goal_without_its_peer_is_not_measured() {
+        for (measured, failures, verdict) in [
+            (None, 0, Verdict::NotMeasured),
+            (Some(1.1), 0, Verdict::Reached),
+            (Some(1.09), 0, Verdict::Missed),
+            (Some(1.2), 1, Verdict::Missed),
+        ] {
+            assert_eq!(Verdict::of(measured, 1.1, failures), verdict);
+        }
+        let case = &crate::cases::CASES[0];
+        assert!(!Comparison::new(case, &BTreeMap::new()).reached());
+    }
 
     #[test]
     fn median_of_even_count_is_the_midpoint() {

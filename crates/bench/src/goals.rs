@@ -5,13 +5,13 @@ use std::process::ExitCode;
 /// The argument that all benchmarks with goals take.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Goals {
-    /// Fail when a goal is not reached
+    /// Fail when a goal is missed or not measured
     #[arg(long)]
     check: bool,
 }
 
 impl Goals {
-    /// Returns a failure if a goal is missed and goals are checked.
+    /// Returns a failure if goals are checked and not all are reached.
     #[must_use]
     pub fn exit_code(self, reached: bool) -> ExitCode {
         if self.check && !reached { ExitCode::FAILURE } else { ExitCode::SUCCESS }

@@ -1,6 +1,6 @@
 use std::fmt::{self, Display};
 
-use crate::{compare::Comparison, peer::Peer};
+use crate::compare::{Comparison, Goal, Verdict};
 
 /// All peers side by side, as text.
 pub(crate) struct Table<'a>(pub &'a [Comparison]);
@@ -13,6 +13,8 @@ impl Display for Table<'_> {
             "", "", "CPU µs/op", "ratio to Kelvin", "op/s", "p50 ms", "p99 ms", "server", "load", "MiB"
         )?;
         for comparison in self.0 {
+            let (measured, not_measured): (Vec<_>, Vec<_>) =
+                comparison.goals.iter().partition(|goal| goal.verdict != Verdict::NotMeasured);
             for (name, sample) in &comparison.peers {
                 let ratio =
                     comparison.ratios.get(name).map_or_else(String::new, |(median, least, greatest)| {
@@ -34,11 +36,13 @@ impl Display for Table<'_> {
                 if sample.failures > 0 {
                     write!(f, "  {} failed calls", sample.failures)?;
                 }
-                if *name == Peer::Tonic.name() && comparison.ratios.contains_key(name) {
-                    let verdict = if comparison.reached() { "reached" } else { "NOT reached" };
-                    write!(f, "  goal {:.2} {verdict}", comparison.goal)?;
+                if let Some(goal) = measured.iter().find(|goal| goal.peer == *name) {
+                    write!(f, "  goal {:.2} {}", goal.ratio, goal.verdict)?;
                 }
                 writeln!(f)?;
+            }
+            for Goal { peer, ratio, verdict } in not_measured {
+                writeln!(f, "{:<19} {peer:<8} {verdict}, goal {ratio:.2}", comparison.name)?;
             }
         }
         Ok(())
