@@ -114,12 +114,20 @@ impl Detector {
         self.until_refresh.into()
     }
 
-    /// Notes that `count` readings (at most [`until_refresh`](Self::until_refresh)) have joined the history, newest first.
-    pub(crate) fn observe(&mut self, rules: &Rules, count: usize, history: impl Iterator<Item = f64>) {
+    /// Notes that `count` readings (at most [`until_refresh`](Self::until_refresh)) have joined the history, newest
+    /// first. Returns whether the history was looked at.
+    pub(crate) fn observe(
+        &mut self,
+        rules: &Rules,
+        count: usize,
+        history: impl Iterator<Item = f64>,
+    ) -> bool {
         self.until_refresh = self.until_refresh.saturating_sub(u16::try_from(count).unwrap_or(u16::MAX));
-        if self.until_refresh == 0 {
+        let due = self.until_refresh == 0;
+        if due {
             self.refresh(rules, history);
         }
+        due
     }
 
     /// Refreshes from a history that was read from the store, newest first.

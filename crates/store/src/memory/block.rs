@@ -51,6 +51,21 @@ impl Block {
         &self.summary
     }
 
+    /// Bits of the stream so far.
+    pub(super) fn bits(&self) -> u32 {
+        self.bits
+    }
+
+    /// Decompresses the temperatures of the next `frames` from where an encoder stood.
+    pub(super) fn temperatures(&self, bits: u32, state: State, frames: usize, out: &mut Vec<f64>) {
+        let mut decoder = Decoder::resume(&self.words, bits, state);
+        let mut frame = [Reading { temperature: 0.0, timestamp: 0 }; FRAME];
+        for _ in 0..frames {
+            decoder.next_frame(&mut frame);
+            out.extend(frame.iter().map(|reading| reading.temperature));
+        }
+    }
+
     /// The first and the last second in it.
     pub(super) fn span(&self) -> (i64, i64) {
         (self.earliest, self.latest)

@@ -23,6 +23,21 @@ pub(super) struct History {
     skipped: u32,
     /// Bytes of the full blocks' streams.
     full_bytes: u32,
+    /// Frames compressed since the growing block was last dropped.
+    frames: u32,
+    checkpoint: Checkpoint,
+}
+
+/// Where the encoder stood some time ago, so that the newest readings can be decompressed without those before them in
+/// their block: the detector asks for 64 of them every 64 readings.
+#[derive(Debug, Default)]
+struct Checkpoint {
+    value: f64,
+    mode: u32,
+    /// Of the block that grew then.
+    bits: u32,
+    /// [`History::frames`] then.
+    frames: u32,
 }
 
 /// Readings that lie together, from one of them on.
@@ -72,6 +87,7 @@ impl History {
         if self.full.is_empty() && count >= self.growing.len() {
             count -= self.growing.len();
             self.growing = Block::default();
+            (self.frames, self.checkpoint) = (0, Checkpoint::default());
             self.tail.drain(..count.min(self.tail.len()));
             count = 0;
         }
@@ -112,14 +128,46 @@ impl History {
 
     /// The temperatures of the newest readings, oldest of them first.
     pub(super) fn newest(&self, count: usize) -> Vec<f64> {
-        let mut place = self.len() - count.min(self.len());
-        let mut temperatures = Vec::with_capacity(self.len() - place);
-        while place < self.len() {
-            place += self.part(place).read(|readings| {
-                temperatures.extend(readings.iter().map(|reading| reading.temperature));
-            });
+        let count = count.min(self.len());
+        let mut temperatures = Vec::with_capacity(count + 8 * FRAME);
+        if !self.since_checkpoint(count.saturating_sub(self.tail.len()), &mut temperatures) {
+            let (mut place, tail) = (self.len() - count, self.len() - self.tail.len());
+            while place < tail {
+                place += self.part(place).read(|readings| {
+                    temperatures.extend(readings.iter().map(|reading| reading.temperature));
+                });
+            }
         }
+        temperatures.extend(self.tail.iter().map(|reading| reading.temperature));
+        temperatures.drain(..temperatures.len() - count);
         temperatures
+    }
+
+    /// Remembers where the encoder stands.
+    pub(super) fn set_checkpoint(&mut self) {
+        let (value, mode) = self.encoder.temperature();
+        self.checkpoint = Checkpoint { value, mode, bits: self.growing.bits(), frames: self.frames };
+    }
+
+    /// Decompresses all temperatures since the checkpoint; false if that are fewer than `wanted` or much more.
+    fn since_checkpoint(&self, wanted: usize, out: &mut Vec<f64>) -> bool {
+        if wanted == 0 {
+            return true;
+        }
+        let Checkpoint { value, mode, bits, frames } = self.checkpoint;
+        let (frames, growing) = (self.frames.wrapping_sub(frames) as usize, self.growing.len() / FRAME);
+        if frames * FRAME < wanted || frames > BLOCK / FRAME {
+            return false;
+        }
+        let state = State::of_temperature((value, mode));
+        if frames <= growing {
+            self.growing.temperatures(bits, state, frames, out);
+            return true;
+        }
+        let Some(last) = self.full.back() else { return false };
+        last.temperatures(bits, state, frames - growing, out);
+        self.growing.temperatures(0, state, growing, out);
+        true
     }
 
     /// Small sensors stay small: many never have more than a few readings.
@@ -134,6 +182,7 @@ impl History {
     fn compress(&mut self) {
         let frame = self.tail.first_chunk::<FRAME>().expect("the tail is full");
         self.growing.push(&mut self.encoder, frame);
+        self.frames = self.frames.wrapping_add(1);
         self.tail.drain(..FRAME);
         if self.growing.len() == BLOCK {
             let mut block = std::mem::take(&mut self.growing);
@@ -246,6 +295,29 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// With checkpoints in the growing block, in the full one before, at borders, and none at all.
+        #[test]
+        fn newest_agrees_with_a_list_wherever_the_checkpoint_is(
+            steps in vec((0..100_usize, any::<bool>(), prop_oneof![9 => Just(0), 1 => 0..2 * BLOCK]), 1..60),
+        ) {
+            let (mut history, mut list) = (History::default(), Vec::new());
+            for (more, checkpoint, less) in steps {
+                let new = readings(list.len(), more);
+                history.append(&new);
+                list.extend(new.iter().map(|reading| reading.temperature));
+                history.evict(less.min(history.len().saturating_sub(1)));
+                if checkpoint {
+                    history.set_checkpoint();
+                }
+                for count in [1, 16, 64, 500] {
+                    let count = count.min(history.len());
+                    prop_assert_eq!(&history.newest(count)[..], &list[list.len() - count..]);
+                }
+            }
+        }
+    }
+
     #[test]
     fn memory_is_freed_block_by_block() {
         let mut history = History::default();
@@ -268,7 +340,7 @@ mod tests {
         assert!(history.bytes() < 512 + TAIL * size_of::<Reading>());
     }
 
-    /// 10,000 readings at a steady interval; the goals of docs/decisions/compressed-history.md.
+    /// 10,000 readings at a steady interval; the goals of docs/decisions/0009-compressed-history.md.
     #[test]
     fn readings_take_few_bytes() {
         const COUNT: usize = 10_000;

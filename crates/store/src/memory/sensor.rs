@@ -23,10 +23,10 @@ pub(super) struct Sensor {
 }
 
 /// Readings of one sensor in a batch, with their places in it.
-#[derive(Debug, Default)]
-pub(super) struct Run {
-    pub(super) readings: Vec<Reading>,
-    pub(super) places: Vec<u32>,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub(super) readings: &'a [Reading],
+    pub(super) places: &'a [u32],
 }
 
 impl Sensor {
@@ -50,7 +50,7 @@ impl Sensor {
     /// Stores the readings and drops as many of the oldest as the limits ask for. Returns how many it dropped.
     pub(super) fn append(
         &mut self,
-        run: &Run,
+        run: Run<'_>,
         rules: &Rules,
         limits: &Limits,
         room: &mut Reservation<'_>,
@@ -69,7 +69,9 @@ impl Sensor {
                 self.evaluate(part, &run.places[done..end], rules, report);
             }
             self.summary.merge(&summary);
-            self.detector.observe(rules, part.len(), newest(&self.history));
+            if self.detector.observe(rules, part.len(), newest(&self.history)) {
+                self.history.set_checkpoint();
+            }
             done = end;
         }
         self.history.evict(count - growth);

@@ -45,6 +45,16 @@ impl State {
         Self { timestamp, distance, value: first.temperature, mode: 0 }
     }
 
+    /// What the temperatures of the next frame are relative to; enough for who wants no timestamps.
+    pub(super) fn temperature(&self) -> (f64, u32) {
+        (self.value, self.mode)
+    }
+
+    /// A state whose timestamps mean nothing.
+    pub(super) fn of_temperature((value, mode): (f64, u32)) -> Self {
+        Self { timestamp: 0, distance: 0, value, mode }
+    }
+
     /// Begins a stream, from which a reader needs nothing else: older streams may be gone by then.
     pub(super) fn begin(&self, writer: &mut BitWriter<'_>) {
         writer.put(self.timestamp.cast_unsigned(), u64::BITS);
@@ -72,6 +82,11 @@ impl<'a> Decoder<'a> {
         let (timestamp, distance) = (word().cast_signed(), word().cast_signed());
         let state = State { timestamp, distance, value: f64::from_bits(word()), mode: 0 };
         Self { reader, state }
+    }
+
+    /// Goes on where an encoder had this state after so many bits. Of a stream without any it begins at the beginning.
+    pub(super) fn resume(words: &'a [u64], bits: u32, state: State) -> Self {
+        if bits == 0 { Self::new(words) } else { Self { reader: BitReader::after(words, bits), state } }
     }
 
     #[inline]
