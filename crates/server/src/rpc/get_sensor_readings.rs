@@ -12,7 +12,7 @@ use crate::{
     lifetime::Lifetime,
     status,
     validate::check_sensor_id,
-    wire::{Messages, ReadingPrefix, Reply, RequestBody, ResponseWriter, stream, trailers},
+    wire::{Messages, Reply, RequestBody, ResponseWriter, Template, stream, trailers},
 };
 
 /// Trailer that says how many readings went to make room before this call came to them.
@@ -33,13 +33,13 @@ pub(super) async fn get_sensor_readings(
     let query = Query { since, until, limit, follow };
     let reader =
         core.store.read(&sensor_id, query).await.map_err(|error| status::store_error(&error, None))?;
-    let transfer = Transfer { start: ReadingPrefix::new(&sensor_id), reader, lifetime, follow };
+    let transfer = Transfer { message: Template::reading(&sensor_id), reader, lifetime, follow };
     Ok(stream(|out| transfer.run(out)))
 }
 
 /// A sensor's readings on their way to a caller.
 struct Transfer {
-    start: ReadingPrefix,
+    message: Template,
     reader: Reader,
     lifetime: Lifetime,
     follow: bool,
@@ -61,7 +61,7 @@ impl Transfer {
 
     async fn copy(&mut self, out: &mut ResponseWriter) -> Result<(), Status> {
         let mut chunk = Vec::new();
-        let length = self.start.max_length();
+        let length = self.message.max_length();
         loop {
             chunk.clear();
             let more = match self.next(&mut chunk, out).await {
@@ -70,8 +70,9 @@ impl Transfer {
                 Err(EndReason::Age | EndReason::Drain) if self.follow => return Ok(()),
                 Err(reason) => return Err(status::ended(reason, None)),
             };
-            for reading in &chunk {
-                out.reserve(length).await.put_reading(&self.start, *reading);
+            let mut left = &chunk[..];
+            while !left.is_empty() {
+                left = out.reserve(length).await.put_readings(&mut self.message, left);
             }
             if !more {
                 return Ok(());

@@ -16,7 +16,7 @@ use crate::{
     metrics::StreamMethod,
     status::reject_text,
     validate::Invalid,
-    wire::{Messages, Reply, RequestBody, ResponseWriter, stream, trailers},
+    wire::{Messages, Reply, RequestBody, ResponseWriter, Template, stream, trailers},
 };
 
 /// Bytes that are enough for any answer: the longest text is that of an alert.
@@ -76,16 +76,19 @@ struct Responder<'a> {
 impl Responder<'_> {
     /// In the order of the readings.
     async fn acknowledge(&mut self, batch: &Batch, invalid: &[(usize, Invalid)], report: &Report) {
-        let uneventful = report.rejected.is_empty() && report.alerts.is_empty();
+        if report.rejected.is_empty() && report.alerts.is_empty() && invalid.is_empty() {
+            return self.acknowledge_all(batch.len()).await;
+        }
+        let mut ack = Template::stored_ack(self.server_time);
         let mut invalid = invalid.iter().peekable();
         for index in 0..batch.len() {
             while let Some((_, invalid)) = invalid.next_if(|(before, _)| *before == index) {
                 self.reject(*invalid).await;
             }
-            match if uneventful { Outcome::Stored(None) } else { report.outcome(index) } {
+            match report.outcome(index) {
                 Outcome::Stored(None) => {
+                    self.out.reserve(LONGEST).await.put_acks(&mut ack, self.accepted, 1);
                     self.accepted += 1;
-                    self.out.reserve(LONGEST).await.put_stored_ack(self.server_time, self.accepted);
                 }
                 Outcome::Stored(Some(alert)) => {
                     self.accepted += 1;
@@ -98,6 +101,16 @@ impl Responder<'_> {
         }
         for (_, invalid) in invalid {
             self.reject(*invalid).await;
+        }
+    }
+
+    /// The everyday case: nothing to say about any of the readings.
+    async fn acknowledge_all(&mut self, mut count: usize) {
+        let mut ack = Template::stored_ack(self.server_time);
+        while count > 0 {
+            let written = self.out.reserve(ack.max_length()).await.put_acks(&mut ack, self.accepted, count);
+            self.accepted += written as u64;
+            count -= written;
         }
     }
 

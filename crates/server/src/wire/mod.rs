@@ -6,6 +6,7 @@ mod frame_error;
 mod reading;
 mod reply;
 mod response_writer;
+mod template;
 mod until_ended;
 
 pub(crate) use deframer::Deframer;
@@ -15,7 +16,8 @@ pub(crate) use reading::{DecodeError, read_reading};
 pub(crate) use reply::{
     BoxFuture, Messages, Reply, ReplyBody, RequestBody, failure, framed, message, stream, trailers,
 };
-pub(crate) use response_writer::{ReadingPrefix, ResponseWriter};
+pub(crate) use response_writer::ResponseWriter;
+pub(crate) use template::Template;
 pub(crate) use until_ended::UntilEnded;
 
 /// A compressed flag and a big-endian length stand before every message.

@@ -161,6 +161,7 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
+    use crate::wire::Template;
 
     async fn next(body: &mut ReplyBody) -> Option<Frame<Bytes>> {
         poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await.transpose().unwrap()
@@ -169,7 +170,7 @@ mod tests {
     #[tokio::test]
     async fn a_handler_that_panics_ends_its_stream_with_a_status() {
         let mut body = stream(async |mut out| {
-            out.reserve(10).await.put_stored_ack(1, 1);
+            out.reserve(100).await.put_acks(&mut Template::stored_ack(1), 0, 1);
             out.flush().await;
             panic!("a mistake in a handler");
         })
@@ -186,7 +187,7 @@ mod tests {
         let counter = std::sync::Arc::clone(&written);
         let mut body = stream(async move |mut out| {
             for _ in 0..3 {
-                out.reserve(10).await.put_stored_ack(1, 1);
+                out.reserve(100).await.put_acks(&mut Template::stored_ack(1), 0, 1);
                 out.flush().await;
                 counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             }

@@ -5,11 +5,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use kelvin_proto::Severity;
 use kelvin_store::Reading;
-use prost::{Message, encoding::encode_varint};
+use prost::Message;
 
-use super::PREFIX;
+use super::{
+    PREFIX,
+    template::{Template, put_length},
+};
 
 /// With the 9 bytes of its HTTP/2 header a frame fills one TLS record of 16 KiB.
 const FRAME: usize = 16 * 1024 - 9;
@@ -31,7 +33,7 @@ impl ResponseWriter {
         Self { slot, buffer: Vec::new(), last_length: 0 }
     }
 
-    /// Room for a message of at most `length` bytes, as soon as there is some.
+    /// Room for a message of at most `length` bytes, as soon as there is some; more may fit.
     pub(crate) async fn reserve(&mut self, length: usize) -> MessageWriter<'_> {
         if self.buffer.len() + PREFIX + length > FRAME {
             self.flush().await;
@@ -63,58 +65,43 @@ impl ResponseWriter {
     }
 }
 
-/// Writes one message with its prefix.
+/// Writes messages with their prefixes.
 #[derive(Debug)]
 pub(crate) struct MessageWriter<'a> {
     buffer: &'a mut Vec<u8>,
 }
 
 impl MessageWriter<'_> {
-    pub(crate) fn put(self, message: &impl Message) {
+    pub(crate) fn put(&mut self, message: &impl Message) {
         put(self.buffer, message);
     }
 
-    pub(crate) fn put_reading(self, of: &ReadingPrefix, reading: Reading) {
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(&of.start);
-        self.buffer.extend_from_slice(&reading.temperature.to_le_bytes());
-        self.buffer.push(3 << 3);
-        encode_varint(reading.timestamp.cast_unsigned(), self.buffer);
-        put_length(&mut self.buffer[start..]);
+    /// Writes as many readings as fit into the frame and returns the others.
+    pub(crate) fn put_readings<'r>(
+        &mut self,
+        sensor: &mut Template,
+        readings: &'r [Reading],
+    ) -> &'r [Reading] {
+        let fitting = self.fitting(sensor).min(readings.len());
+        let (now, later) = readings.split_at(fitting);
+        for reading in now {
+            sensor.put_reading(*reading, self.buffer);
+        }
+        later
     }
 
-    /// The answer to a reading that is stored and calls for no alert.
-    pub(crate) fn put_stored_ack(self, server_time: i64, accepted: u64) {
-        const TEXT: &[u8] = b"\x0a\x06stored\x10";
-        const SEVERITY: &[u8] = &[3 << 3, Severity::Status as u8, 4 << 3];
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(&[0; PREFIX]);
-        self.buffer.extend_from_slice(TEXT);
-        encode_varint(server_time.cast_unsigned(), self.buffer);
-        self.buffer.extend_from_slice(SEVERITY);
-        encode_varint(accepted, self.buffer);
-        put_length(&mut self.buffer[start..]);
-    }
-}
-
-/// What all readings of one sensor begin with when they are written.
-#[derive(Debug)]
-pub(crate) struct ReadingPrefix {
-    /// Prefix, sensor id and the temperature's tag.
-    start: Vec<u8>,
-}
-
-impl ReadingPrefix {
-    pub(crate) fn new(sensor_id: &str) -> Self {
-        let mut start = vec![0; PREFIX];
-        prost::encoding::string::encode(1, &sensor_id.to_owned(), &mut start);
-        start.push(2 << 3 | 1);
-        Self { start }
+    /// Writes as many acknowledgements as fit into the frame, the first with `accepted` + 1, and returns how many.
+    pub(crate) fn put_acks(&mut self, ack: &mut Template, accepted: u64, count: usize) -> usize {
+        let count = self.fitting(ack).min(count);
+        for accepted in (accepted + 1..).take(count) {
+            ack.put_accepted(accepted, self.buffer);
+        }
+        count
     }
 
-    /// The most bytes that a reading takes: start, temperature, tag and timestamp.
-    pub(crate) fn max_length(&self) -> usize {
-        self.start.len() + 8 + 1 + 10
+    /// How many messages surely fit: one at least, which was reserved.
+    fn fitting(&self, template: &Template) -> usize {
+        (FRAME.saturating_sub(self.buffer.len()) / template.max_length()).max(1)
     }
 }
 
@@ -124,46 +111,4 @@ pub(super) fn put(buffer: &mut Vec<u8>, message: &impl Message) {
     buffer.extend_from_slice(&[0; PREFIX]);
     message.encode(buffer).expect("a Vec grows");
     put_length(&mut buffer[start..]);
-}
-
-fn put_length(message: &mut [u8]) {
-    let length = u32::try_from(message.len() - PREFIX).expect("messages are far below 4 GiB");
-    message[1..PREFIX].copy_from_slice(&length.to_be_bytes());
-}
-
-#[cfg(test)]
-mod tests {
-    use kelvin_proto::{SensorReading, ServerMessage};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn message<M: Message + Default>(bytes: &[u8]) -> M {
-        assert_eq!(bytes[0], 0);
-        assert_eq!(u32::from_be_bytes(bytes[1..PREFIX].try_into().unwrap()) as usize, bytes.len() - PREFIX);
-        M::decode(&bytes[PREFIX..]).unwrap()
-    }
-
-    proptest! {
-        #[test]
-        fn readings_are_written_as_prost_reads_them(
-            sensor_id in ".{0,140}", temperature in any::<f64>(), timestamp in any::<i64>(),
-        ) {
-            let writer = ReadingPrefix::new(&sensor_id);
-            let mut buffer = Vec::new();
-            MessageWriter { buffer: &mut buffer }.put_reading(&writer, Reading { temperature, timestamp });
-            prop_assert!(buffer.len() <= writer.max_length());
-            prop_assert_eq!(message::<SensorReading>(&buffer), SensorReading { sensor_id, temperature, timestamp });
-        }
-
-        #[test]
-        fn the_everyday_answer_is_written_as_prost_reads_it(server_time in any::<i64>(), accepted in any::<u64>()) {
-            let mut buffer = Vec::new();
-            MessageWriter { buffer: &mut buffer }.put_stored_ack(server_time, accepted);
-            let severity = Some(Severity::Status.into());
-            let expected =
-                ServerMessage { message: "stored".into(), server_time, severity, accepted: Some(accepted) };
-            prop_assert_eq!(message::<ServerMessage>(&buffer), expected);
-        }
-    }
 }
