@@ -1,4 +1,4 @@
-use kelvin_store::{Batch, Report};
+use kelvin_store::{Reading, Report};
 use opentelemetry::{
     KeyValue,
     metrics::{BoundCounter, BoundHistogram, Counter, Meter, UpDownCounter},
@@ -168,10 +168,9 @@ impl Metrics {
         }
     }
 
-    /// Counts what came of a batch.
-    pub(crate) fn appended(&self, batch: &Batch, report: &Report) {
-        // One of a batch shows the spread; measuring each would cost as much as storing it.
-        if let Some((_, reading)) = batch.iter().next() {
+    /// Counts what came of a batch, one reading of which shows the spread.
+    pub(crate) fn appended(&self, sample: Option<Reading>, report: &Report) {
+        if let Some(reading) = sample {
             self.temperature.record(reading.temperature);
         }
         if report.stored > 0 {

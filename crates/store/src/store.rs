@@ -90,6 +90,26 @@ impl Store {
         }
     }
 
+    /// Stores one reading as [`append`](Self::append) does, without a batch where the store needs none.
+    pub async fn append_one(
+        &self,
+        sensor_id: &str,
+        reading: Reading,
+        report: &mut Report,
+    ) -> Result<(), StoreError> {
+        match &self.0 {
+            Handle::Memory(memory) => {
+                memory.append_one(sensor_id, reading, report);
+                Ok(())
+            }
+            Handle::Valkey(valkey) => {
+                let mut batch = Batch::default();
+                batch.push(sensor_id, reading);
+                valkey.append(&batch, report).await
+            }
+        }
+    }
+
     /// Reads what is stored of a sensor: nothing if it is unknown.
     pub async fn read(&self, sensor_id: &str, query: Query) -> Result<Reader, StoreError> {
         match &self.0 {

@@ -1,7 +1,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::{Request, Response};
-use kelvin_store::{Batch, Report, Store, StoreError};
+use kelvin_store::{Batch, Reading, Report, Store, StoreError};
 use tower::util::BoxCloneSyncService;
 
 use crate::{caller::Interrupts, metrics::Metrics};
@@ -33,7 +33,20 @@ impl Core {
     /// Stores a batch and counts what came of it.
     pub(super) async fn append(&self, batch: &Batch, report: &mut Report) -> Result<(), StoreError> {
         let result = self.store.append(batch, report).await;
-        self.metrics.appended(batch, report);
+        // One of a batch shows the spread; measuring each would cost as much as storing it.
+        self.metrics.appended(batch.iter().next().map(|(_, reading)| reading), report);
+        result
+    }
+
+    /// Stores one reading and counts what came of it.
+    pub(super) async fn append_one(
+        &self,
+        sensor_id: &str,
+        reading: Reading,
+        report: &mut Report,
+    ) -> Result<(), StoreError> {
+        let result = self.store.append_one(sensor_id, reading, report).await;
+        self.metrics.appended(Some(reading), report);
         result
     }
 }

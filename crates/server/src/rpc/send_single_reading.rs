@@ -1,8 +1,9 @@
 use std::{fmt::Write as _, sync::Arc};
 
+use compact_str::CompactString;
 use kelvin_app::pluralize;
 use kelvin_proto::Ack;
-use kelvin_store::{Alert, Batch, Outcome, Report};
+use kelvin_store::{Alert, Outcome, Report};
 use tonic::Status;
 
 use super::{core::Core, single};
@@ -21,13 +22,9 @@ pub(super) async fn send_single_reading(
     messages: Messages<impl RequestBody>,
 ) -> Result<Reply, Status> {
     let latest = latest_timestamp(core.max_clock_skew);
-    let batch = single(messages, |message| {
+    let (sensor_id, reading) = single(messages, |message| {
         read_reading(message, |sensor_id, reading| {
-            check_reading(sensor_id, reading, latest).map(|()| {
-                let mut batch = Batch::default();
-                batch.push(sensor_id, reading);
-                batch
-            })
+            check_reading(sensor_id, reading, latest).map(|()| (CompactString::from(sensor_id), reading))
         })
     })
     .await?
@@ -36,7 +33,7 @@ pub(super) async fn send_single_reading(
         status::invalid(invalid)
     })?;
     let mut report = Report::default();
-    let stored = core.append(&batch, &mut report).await;
+    let stored = core.append_one(&sensor_id, reading, &mut report).await;
     stored.map_err(|error| status::store_error(&error, Some(report.stored as u64)))?;
     match report.outcome(0) {
         Outcome::Rejected(refusal) => Err(status::refused(refusal)),

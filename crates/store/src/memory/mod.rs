@@ -28,10 +28,11 @@ pub(crate) use self::reader::MemoryReader;
 use self::{
     metrics::Timer,
     quota::{MemoryUse, Quota, Reservation},
+    sensor::Run,
     shard::{Shard, Shared},
     sharded_batch::ShardedBatch,
 };
-use crate::{AlertSettings, Batch, Limits, Report, Stats, detector::Rules};
+use crate::{AlertSettings, Batch, Limits, Reading, Report, Stats, detector::Rules};
 
 /// Enough that a few cores seldom meet, few enough that a frame of some hundred readings takes few locks.
 const SHARDS: usize = 128;
@@ -97,6 +98,21 @@ impl Memory {
         drop(room);
         report.rejected.sort_unstable_by_key(|(place, _)| *place);
         report.alerts.sort_unstable_by_key(|(place, _)| *place);
+        timing.stop("append");
+    }
+
+    pub(crate) fn append_one(&self, sensor_id: &str, reading: Reading, report: &mut Report) {
+        report.clear();
+        let now = self.now();
+        self.sweep_when_full(now);
+        let timing = self.timer.start();
+        let hash = self.hash(sensor_id);
+        let mut room = Reservation::one_by_one(&self.shared.readings);
+        let mut shard = self.lock(shard_of(hash));
+        shard.sweep(&self.shared, now, u64::MAX);
+        let run = Run { readings: &[reading], places: &[0] };
+        shard.append(&self.shared, (hash, sensor_id), now, run, &mut room, report);
+        drop(shard);
         timing.stop("append");
     }
 

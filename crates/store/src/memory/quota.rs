@@ -39,11 +39,17 @@ impl Quota {
 pub(super) struct Reservation<'a> {
     quota: &'a Quota,
     taken: usize,
+    bulk: usize,
 }
 
 impl<'a> Reservation<'a> {
     pub(super) fn new(quota: &'a Quota) -> Self {
-        Self { quota, taken: 0 }
+        Self { quota, taken: 0, bulk: BULK }
+    }
+
+    /// For a batch that needs little.
+    pub(super) fn one_by_one(quota: &'a Quota) -> Self {
+        Self { quota, taken: 0, bulk: 0 }
     }
 
     /// Takes up to `wanted` and returns how much it got.
@@ -51,7 +57,7 @@ impl<'a> Reservation<'a> {
         if self.taken < wanted {
             let more = wanted - self.taken;
             let far = self.quota.0.load(Relaxed) > more.saturating_add(FAR);
-            self.taken += self.quota.take(if far { more.max(BULK) } else { more });
+            self.taken += self.quota.take(if far { more.max(self.bulk) } else { more });
         }
         let got = self.taken.min(wanted);
         self.taken -= got;

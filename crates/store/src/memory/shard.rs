@@ -79,7 +79,7 @@ impl Shard {
         shared: &Shared,
         key: (u64, &str),
         now: u64,
-        run: &Run,
+        run: Run<'_>,
         room: &mut Reservation<'_>,
         report: &mut Report,
     ) {

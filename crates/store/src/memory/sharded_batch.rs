@@ -1,7 +1,7 @@
 use hashbrown::DefaultHashBuilder;
 
 use super::{SHARDS, hash_of, sensor::Run, shard_of};
-use crate::Batch;
+use crate::{Batch, Reading};
 
 const NONE: u32 = u32::MAX;
 
@@ -12,7 +12,8 @@ pub(super) struct ShardedBatch {
     /// The shards that have readings.
     touched: Vec<u32>,
     links: Vec<Link>,
-    run: Run,
+    readings: Vec<Reading>,
+    places: Vec<u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +24,13 @@ struct Link {
 
 impl Default for ShardedBatch {
     fn default() -> Self {
-        Self { heads: [NONE; SHARDS], touched: Vec::new(), links: Vec::new(), run: Run::default() }
+        Self {
+            heads: [NONE; SHARDS],
+            touched: Vec::new(),
+            links: Vec::new(),
+            readings: Vec::new(),
+            places: Vec::new(),
+        }
     }
 }
 
@@ -59,23 +66,23 @@ impl ShardedBatch {
         &mut self,
         batch: &'a Batch,
         cursor: &mut Cursor,
-    ) -> Option<(u64, &'a str, &Run)> {
+    ) -> Option<(u64, &'a str, Run<'_>)> {
         if cursor.0 == NONE {
             return None;
         }
-        self.run.readings.clear();
-        self.run.places.clear();
+        self.readings.clear();
+        self.places.clear();
         let (id, hash) = (batch.sensor(cursor.0 as usize), self.links[cursor.0 as usize].hash);
         while cursor.0 != NONE {
             let (place, link) = (cursor.0 as usize, self.links[cursor.0 as usize]);
             if link.hash != hash || batch.sensor(place) != id {
                 break;
             }
-            self.run.readings.push(batch.reading(place));
-            self.run.places.push(cursor.0);
+            self.readings.push(batch.reading(place));
+            self.places.push(cursor.0);
             cursor.0 = link.next;
         }
-        Some((hash, id, &self.run))
+        Some((hash, id, Run { readings: &self.readings, places: &self.places }))
     }
 }
 
