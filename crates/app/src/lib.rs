@@ -2,6 +2,7 @@
 //!
 //! A binary declares its settings with [`settings!`] and leaves the rest of `main` to [`Program`].
 
+mod files;
 pub mod health;
 pub mod listen;
 mod output;
@@ -11,6 +12,7 @@ pub mod settings;
 pub mod signal;
 mod time;
 
+pub use files::{NamedFile, TlsFiles};
 pub use output::{print, report, try_print};
 pub use pluralize::pluralize;
 pub use program::{BoxError, Command, EXIT_USAGE, Program, error_chain, exit_code};

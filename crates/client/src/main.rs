@@ -8,7 +8,9 @@ use kelvin_app::{
     signal,
 };
 use kelvin_client::{Channel, Config, check};
+use kelvin_credentials::OtlpTls;
 use kelvin_telemetry::Telemetry;
+use opentelemetry::metrics::MeterProvider as _;
 use tokio::net::TcpListener;
 
 #[global_allocator]
@@ -38,10 +40,15 @@ fn main() -> ExitCode {
         Some("healthcheck") => healthcheck(&config).await,
         command => {
             let shutdown = signal::shutdown();
+            let tls = OtlpTls::default();
+            let loader = tls.clone();
             let telemetry = Telemetry::builder(PROGRAM.name, PROGRAM.version)
+                .tls(move |files| loader.load(files))
                 .prometheus(config.prometheus)
                 .init_logs()
                 .build()?;
+            let meter = telemetry.meter_provider().meter(PROGRAM.name);
+            tokio::spawn(tls.watch(config.reload_interval, &meter));
             Config::warn_unknown();
             let result = match command {
                 Some(_) => check::run(&config, &telemetry).await,

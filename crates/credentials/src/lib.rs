@@ -1,7 +1,7 @@
 //! TLS from PEM files that are reloaded when they change, tokens and passwords likewise, and a local CA.
 //!
 //! Kubernetes swaps mounted secrets by symlink, which inotify does not follow, so content is polled:
-//! each of [`ServerTls`], [`ClientTls`], [`Tokens`] and [`StoreSecrets`] has a `watch` that never ends. What is
+//! each of [`ServerTls`], [`ClientTls`], [`OtlpTls`], [`Tokens`] and [`StoreSecrets`] has a `watch` that never ends. What is
 //! malformed, mismatched or expired is rejected and the last good content stays in use.
 
 pub mod ca;
@@ -9,6 +9,7 @@ mod certificates;
 mod client;
 mod error;
 mod file;
+mod otlp;
 mod pem;
 mod reload;
 mod report;
@@ -21,6 +22,7 @@ mod usage;
 pub use certificates::{Identity, read_identity};
 pub use client::{ClientFiles, ClientTls};
 pub use error::{Role, TlsError};
+pub use otlp::{CurrentConfig, OtlpTls};
 pub use secrets::{SecretFiles, Secrets, StoreSecrets};
 pub use server::{ClientAuth, ServerFiles, ServerTls};
 pub use tokens::{Caller, TokenError, Tokens};

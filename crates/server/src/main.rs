@@ -3,8 +3,10 @@
 use std::{process::ExitCode, time::Duration};
 
 use kelvin_app::{BoxError, Command, Program, signal};
+use kelvin_credentials::OtlpTls;
 use kelvin_server::{Config, Server, healthcheck};
 use kelvin_telemetry::Telemetry;
+use opentelemetry::metrics::MeterProvider as _;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,10 +33,14 @@ fn main() -> ExitCode {
 
 async fn serve(config: Config) -> Result<(), BoxError> {
     let shutdown = signal::shutdown();
+    let (tls, interval) = (OtlpTls::default(), config.reload_interval);
+    let loader = tls.clone();
     let telemetry = Telemetry::builder("kelvin-server", env!("CARGO_PKG_VERSION"))
+        .tls(move |files| loader.load(files))
         .prometheus(config.prometheus)
         .init_logs()
         .build()?;
+    tokio::spawn(tls.watch(interval, &telemetry.meter_provider().meter("kelvin")));
     Config::warn_unknown();
     let served = match Server::build(config, &telemetry) {
         Ok(server) => {

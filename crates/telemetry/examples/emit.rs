@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kelvin_credentials::OtlpTls;
 use kelvin_telemetry::{Telemetry, observe_runtime};
 use opentelemetry::{
     KeyValue,
@@ -18,7 +19,9 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let loops: u32 = std::env::args().nth(1).map_or(Ok(1), |loops| loops.parse())?;
-    let telemetry = Telemetry::builder("emit", "1.2.3").init_logs().build()?;
+    let tls = OtlpTls::default();
+    let telemetry =
+        Telemetry::builder("emit", "1.2.3").tls(move |files| tls.load(files)).init_logs().build()?;
     let tracer = telemetry.tracer_provider().map(|provider| provider.tracer("emit"));
     let meter = telemetry.meter_provider().meter("emit");
     observe_runtime(&meter, "main", &tokio::runtime::Handle::current());

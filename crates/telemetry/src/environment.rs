@@ -1,9 +1,9 @@
 //! What the `OTEL_*` variables say of where telemetry goes, as far as the SDK leaves it to us:
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
 
-use std::{collections::BTreeMap, env, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, env, time::Duration};
 
-use kelvin_app::SettingsError;
+use kelvin_app::{NamedFile, SettingsError, TlsFiles};
 use opentelemetry_sdk::trace::Sampler;
 
 /// The values of `OTEL_*_EXPORTER` that have an exporter here.
@@ -27,6 +27,15 @@ impl Signal {
             Self::Traces => "TRACES",
             Self::Metrics => "METRICS",
             Self::Logs => "LOGS",
+        }
+    }
+
+    /// The variable of its own endpoint.
+    pub(crate) fn endpoint(self) -> &'static str {
+        match self {
+            Self::Traces => "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            Self::Metrics => "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+            Self::Logs => "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
         }
     }
 
@@ -54,10 +63,8 @@ pub(crate) struct Target {
     pub(crate) endpoint: String,
     /// For one export.
     pub(crate) timeout: Duration,
-    /// CAs to trust in place of the system's.
-    pub(crate) ca: Option<PathBuf>,
-    /// A client certificate and its key.
-    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+    /// CAs to trust in place of the system's, and a client certificate with its key.
+    pub(crate) tls: TlsFiles,
 }
 
 /// The variables, without those that are empty: to the specification they are as good as not set.
@@ -142,26 +149,34 @@ impl Environment {
         let protocol = self.protocol(signal);
         Some(Target {
             protocol,
-            identity: self.identity(signal, error),
+            tls: self.tls(signal, error),
             endpoint: self.endpoint(signal, protocol, &variable, endpoint, error)?,
             timeout: self.timeout(signal),
-            ca: self.exporter(signal, "CERTIFICATE").map(|(_, path)| PathBuf::from(path)),
         })
     }
 
-    fn identity(&self, signal: Signal, error: &mut SettingsError) -> Option<(PathBuf, PathBuf)> {
+    fn tls(&self, signal: Signal, error: &mut SettingsError) -> TlsFiles {
+        let file = |what| {
+            let (variable, path) = self.exporter(signal, what)?;
+            Some(NamedFile { variable, path: path.into() })
+        };
+        let files =
+            TlsFiles { ca: file("CERTIFICATE"), cert: file("CLIENT_CERTIFICATE"), key: file("CLIENT_KEY") };
         let half = |set: &str, missing: &str, error: &mut SettingsError| {
             let message =
                 format_args!("client certificate and key must both be set; {missing} is not").to_string();
             error.push(set, message);
         };
-        match (self.exporter(signal, "CLIENT_CERTIFICATE"), self.exporter(signal, "CLIENT_KEY")) {
-            (Some((_, cert)), Some((_, key))) => return Some((cert.into(), key.into())),
-            (Some((cert, _)), None) => half(&cert, &cert.replace("CLIENT_CERTIFICATE", "CLIENT_KEY"), error),
-            (None, Some((key, _))) => half(&key, &key.replace("CLIENT_KEY", "CLIENT_CERTIFICATE"), error),
-            (None, None) => {}
+        match (&files.cert, &files.key) {
+            (Some(NamedFile { variable, .. }), None) => {
+                half(variable, &variable.replace("CLIENT_CERTIFICATE", "CLIENT_KEY"), error);
+            }
+            (None, Some(NamedFile { variable, .. })) => {
+                half(variable, &variable.replace("CLIENT_KEY", "CLIENT_CERTIFICATE"), error);
+            }
+            _ => {}
         }
-        None
+        files
     }
 
     fn protocol(&self, signal: Signal) -> Protocol {

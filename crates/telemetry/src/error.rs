@@ -1,6 +1,6 @@
 //! Why telemetry cannot be set up.
 
-use std::{io, path::PathBuf};
+use std::io;
 
 use kelvin_app::SettingsError;
 use opentelemetry_sdk::error::OTelSdkError;
@@ -11,17 +11,6 @@ pub enum TelemetryError {
     /// Variables that cannot be ignored safely, all at once.
     #[error("{0}")]
     Settings(#[from] SettingsError),
-    /// A certificate or key for the collector's connection cannot be used.
-    #[error("{}: {problem}", path.display())]
-    File {
-        /// Where it is.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// TLS for the collector's connection cannot be set up.
-    #[error("TLS to the collector cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
     /// The connection to the collector cannot be set up.
     #[error("the connection to the collector cannot be set up")]
     Channel(#[from] tonic::transport::Error),

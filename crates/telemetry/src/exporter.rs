@@ -12,10 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    TelemetryError,
-    channel::connect,
-    environment::{Protocol, Target},
-    http_client::Client,
+    TelemetryError, channel::connect, destination::Destination, environment::Protocol, http_client::Client,
 };
 
 /// A thread with a runtime for connections to collectors, until it is dropped.
@@ -27,19 +24,24 @@ pub(crate) struct Transports {
 
 /// An exporter of any signal: their builders have no trait in common.
 macro_rules! exporter {
-    ($exporter:ty, $target:expr, $runtime:expr) => {{
-        let (target, runtime): (&Target, &Handle) = ($target, $runtime);
+    ($exporter:ty, $destination:expr, $runtime:expr) => {{
+        let (destination, runtime): (&Destination, &Handle) = ($destination, $runtime);
+        let target = &destination.target;
         let builder = <$exporter>::builder();
         Ok(match target.protocol {
             Protocol::Grpc => {
                 // A channel starts its worker on the runtime around it.
                 let _runtime = runtime.enter();
-                builder.with_tonic().with_channel(connect(target)?).with_timeout(target.timeout).build()?
+                builder
+                    .with_tonic()
+                    .with_channel(connect(destination)?)
+                    .with_timeout(target.timeout)
+                    .build()?
             }
             Protocol::Http => builder
                 .with_http()
                 .with_protocol(Encoding::HttpBinary)
-                .with_http_client(Client::new(target, runtime.clone())?)
+                .with_http_client(Client::new(destination, runtime.clone()))
                 .with_endpoint(&target.endpoint)
                 .with_timeout(target.timeout)
                 .build()?,
@@ -59,15 +61,15 @@ impl Transports {
         Ok(Self { runtime: handle, _until_dropped: sender })
     }
 
-    pub(crate) fn spans(&self, target: &Target) -> Result<SpanExporter, TelemetryError> {
-        exporter!(SpanExporter, target, &self.runtime)
+    pub(crate) fn spans(&self, destination: &Destination) -> Result<SpanExporter, TelemetryError> {
+        exporter!(SpanExporter, destination, &self.runtime)
     }
 
-    pub(crate) fn metrics(&self, target: &Target) -> Result<MetricExporter, TelemetryError> {
-        exporter!(MetricExporter, target, &self.runtime)
+    pub(crate) fn metrics(&self, destination: &Destination) -> Result<MetricExporter, TelemetryError> {
+        exporter!(MetricExporter, destination, &self.runtime)
     }
 
-    pub(crate) fn logs(&self, target: &Target) -> Result<LogExporter, TelemetryError> {
-        exporter!(LogExporter, target, &self.runtime)
+    pub(crate) fn logs(&self, destination: &Destination) -> Result<LogExporter, TelemetryError> {
+        exporter!(LogExporter, destination, &self.runtime)
     }
 }

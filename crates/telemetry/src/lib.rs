@@ -6,6 +6,7 @@
 //! does not take is dropped from bounded queues.
 
 mod channel;
+mod destination;
 mod environment;
 mod error;
 mod exporter;
@@ -20,9 +21,11 @@ pub mod receiver;
 mod resource;
 mod runtime;
 mod telemetry;
+mod tls;
 mod variables;
 
 pub use error::TelemetryError;
 pub use prometheus::Prometheus;
 pub use runtime::observe_runtime;
 pub use telemetry::{Builder, Telemetry};
+pub use tls::CurrentTls;

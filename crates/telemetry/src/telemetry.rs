@@ -2,7 +2,7 @@
 
 use std::{fmt, mem, thread, time::Duration};
 
-use kelvin_app::SettingsError;
+use kelvin_app::{SettingsError, TlsFiles};
 use opentelemetry::{global, metrics::MeterProvider, propagation::TextMapCompositePropagator};
 use opentelemetry_sdk::{
     Resource,
@@ -16,12 +16,14 @@ use tracing::subscriber::DefaultGuard;
 
 use crate::{
     TelemetryError,
-    environment::{Environment, Signal, Target},
+    destination::{Destination, destinations},
+    environment::{Environment, Signal},
     exporter::Transports,
     logs, process,
     prometheus::Prometheus,
     propagation,
     resource::resource,
+    tls::{CurrentTls, LoadTls},
     variables::{self, Warning},
 };
 
@@ -42,6 +44,7 @@ pub struct Builder {
     service: &'static str,
     version: &'static str,
     environment: Environment,
+    load_tls: Option<LoadTls>,
     sampler: Option<Sampler>,
     traces: TracerProviderBuilder,
     traced: bool,
@@ -60,6 +63,7 @@ impl Telemetry {
             service,
             version,
             environment: Environment::from_process(),
+            load_tls: None,
             sampler: None,
             traces: SdkTracerProvider::builder(),
             traced: false,
@@ -133,6 +137,15 @@ impl Builder {
         self
     }
 
+    /// Loads the certificates for collectors with an `https` endpoint. `load` is called by [`build`](Self::build) for each
+    /// set of files that the environment names, and what it returns at each new connection. Without it such an endpoint is
+    /// an error.
+    #[must_use]
+    pub fn tls(mut self, load: impl Fn(&TlsFiles) -> Result<CurrentTls, SettingsError> + 'static) -> Self {
+        self.load_tls = Some(Box::new(load));
+        self
+    }
+
     /// Decides which traces are taken, whatever `OTEL_TRACES_SAMPLER` says.
     #[must_use]
     pub fn sampler(mut self, sampler: Sampler) -> Self {
@@ -182,45 +195,36 @@ impl Builder {
     /// Builds the providers and connects exporters to what the environment names. Nothing is sent yet and nothing
     /// waits for a collector. The SDK's metrics on itself (`otel.sdk.*`) go to the meter provider built last.
     pub fn build(mut self) -> Result<Telemetry, TelemetryError> {
-        let targets = self.targets()?;
-        let exporting = targets.iter().any(Option::is_some);
+        let wanted = |signal| signal != Signal::Logs || self.with_logs;
+        let destinations = destinations(&self.environment, wanted, self.load_tls.as_ref())?;
+        let exporting = destinations.iter().any(Option::is_some);
         let transports = exporting.then(Transports::start).transpose()?;
-        let [span_target, metric_target, log_target] = targets;
+        let [spans_to, metrics_to, logs_to] = destinations;
         let resource = resource(self.service, self.version, &self.environment);
 
-        let measured = metric_target.is_some() || self.measured();
+        let measured = metrics_to.is_some() || self.measured();
         let printing = self.init_logs.then(|| logs::before_init(measured));
-        let (metrics, prometheus) =
-            self.metrics(metric_target.as_ref().zip(transports.as_ref()), &resource)?;
+        let (metrics, prometheus) = self.metrics(metrics_to.as_ref().zip(transports.as_ref()), &resource)?;
         // Processors of spans and logs take their meter when they are made.
         global::set_meter_provider(metrics.clone());
-        let logs = self.logs(log_target.as_ref().zip(transports.as_ref()), &resource, measured, printing)?;
+        let logs = self.logs(logs_to.as_ref().zip(transports.as_ref()), &resource, measured, printing)?;
         process::observe(&metrics.meter("kelvin-telemetry"));
-        let traces = self.traces(span_target.as_ref().zip(transports.as_ref()), resource)?;
+        let traces = self.traces(spans_to.as_ref().zip(transports.as_ref()), resource)?;
         let environment = self.environment;
         Ok(Telemetry { traces, metrics, logs, prometheus, environment, _transports: transports })
     }
 
-    fn targets(&self) -> Result<[Option<Target>; 3], SettingsError> {
-        let mut error = SettingsError::default();
-        let targets = [Signal::Traces, Signal::Metrics, Signal::Logs].map(|signal| {
-            let wanted = signal != Signal::Logs || self.with_logs;
-            self.environment.target(signal, &mut error).filter(|_| wanted)
-        });
-        if error.is_empty() { Ok(targets) } else { Err(error) }
-    }
-
     fn logs(
         &self,
-        export: Option<(&Target, &Transports)>,
+        export: Option<(&Destination, &Transports)>,
         resource: &Resource,
         measured: bool,
         printing: Option<DefaultGuard>,
     ) -> Result<SdkLoggerProvider, TelemetryError> {
         let console = self.with_logs && self.environment.console(Signal::Logs);
         let mut logs = SdkLoggerProvider::builder().with_resource(resource.clone());
-        if let Some((target, transports)) = export {
-            logs = logs.with_batch_exporter(transports.logs(target)?);
+        if let Some((destination, transports)) = export {
+            logs = logs.with_batch_exporter(transports.logs(destination)?);
         }
         if console {
             logs = logs.with_batch_exporter(opentelemetry_stdout::LogExporter::default());
@@ -243,12 +247,12 @@ impl Builder {
 
     fn metrics(
         &mut self,
-        export: Option<(&Target, &Transports)>,
+        export: Option<(&Destination, &Transports)>,
         resource: &Resource,
     ) -> Result<(SdkMeterProvider, Option<Prometheus>), TelemetryError> {
         let mut metrics = mem::take(&mut self.metrics).with_resource(resource.clone());
-        if let Some((target, transports)) = export {
-            metrics = metrics.with_reader(PeriodicReader::builder(transports.metrics(target)?).build());
+        if let Some((destination, transports)) = export {
+            metrics = metrics.with_reader(PeriodicReader::builder(transports.metrics(destination)?).build());
         }
         if self.environment.console(Signal::Metrics) {
             let exporter = opentelemetry_stdout::MetricExporter::default();
@@ -265,14 +269,14 @@ impl Builder {
 
     fn traces(
         &mut self,
-        export: Option<(&Target, &Transports)>,
+        export: Option<(&Destination, &Transports)>,
         resource: Resource,
     ) -> Result<Option<SdkTracerProvider>, TelemetryError> {
         let sampler = self.sampler.take().unwrap_or_else(|| self.environment.sampler());
         let mut traces = mem::take(&mut self.traces).with_resource(resource).with_sampler(sampler);
         let console = self.environment.console(Signal::Traces);
-        if let Some((target, transports)) = export {
-            traces = traces.with_batch_exporter(transports.spans(target)?);
+        if let Some((destination, transports)) = export {
+            traces = traces.with_batch_exporter(transports.spans(destination)?);
         }
         if console {
             traces = traces.with_batch_exporter(opentelemetry_stdout::SpanExporter::default());

@@ -88,6 +88,18 @@ async fn outage_is_logged_at_a_limited_rate_and_only_on_stdout() {
 }
 
 #[tokio::test]
+async fn failed_export_over_http_is_logged_with_its_cause() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let variables =
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")];
+    let done = run(emit(&variables)).await;
+    let caused = |line: &&str| line.contains("OTLP export over HTTP failed") && line.contains("refused");
+    assert!(done.stdout.lines().any(|line| caused(&line)), "{}", done.stdout);
+}
+
+#[tokio::test]
 async fn protocol_typo_is_warned_of_and_the_default_is_used() {
     let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
     let done = run(emit(&[endpoint, ("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon")])).await;

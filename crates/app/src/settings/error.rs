@@ -18,6 +18,13 @@ impl SettingsError {
         }
     }
 
+    /// Notes all that another error notes.
+    pub fn append(&mut self, other: Self) {
+        for (variable, message) in other.problems {
+            self.push(&variable, message);
+        }
+    }
+
     /// Whether something is wrong with `variable`.
     #[must_use]
     pub fn names(&self, variable: &str) -> bool {

@@ -43,6 +43,28 @@ fn files_that_cannot_be_used_are_wrong_settings() {
 }
 
 #[test]
+fn exporter_files_that_cannot_be_used_are_wrong_settings() {
+    let files = [
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
+        ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE", "/nowhere/cert.pem"),
+    ];
+    for protocol in ["grpc", "http/protobuf"] {
+        let Output { status, stderr, .. } = program()
+            .envs(files)
+            .env("OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY", "/nowhere/key.pem")
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:4317")
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .output()
+            .unwrap();
+        let stderr = text(&stderr);
+        assert_eq!(status.code(), Some(64), "{stderr}");
+        for (variable, path) in files {
+            assert!(stderr.lines().any(|line| line.contains(variable) && line.contains(path)), "{stderr}");
+        }
+    }
+}
+
+#[test]
 fn help_lists_the_settings() {
     let Output { status, stdout, .. } = program().arg("--help").output().unwrap();
     assert!(status.success());

@@ -14,6 +14,7 @@ use std::{
 
 use kelvin_app::{BoxError, health::Health, signal};
 use kelvin_client::Channel;
+use kelvin_credentials::OtlpTls;
 use kelvin_proto::CallType;
 use kelvin_server::Server;
 use kelvin_telemetry::Telemetry;
@@ -146,6 +147,8 @@ async fn live(
     // Calls are counted by their spans, so all are taken.
     let telemetry = |name| {
         let builder = Telemetry::builder(name, VERSION).sampler(Sampler::AlwaysOn);
+        // The demo is short: files are read once.
+        let builder = builder.tls(|files| OtlpTls::default().load(files));
         builder.span_processor(recorder.clone()).build()
     };
     let (of_server, of_clients) = (telemetry("kelvin-server")?, Arc::new(telemetry("kelvin-client")?));

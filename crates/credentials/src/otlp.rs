@@ -1,0 +1,67 @@
+//! TLS of OTLP exporters.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use kelvin_app::{NamedFile, SettingsError, TlsFiles, error_chain};
+use opentelemetry::metrics::Meter;
+use parking_lot::Mutex;
+use rustls::ClientConfig;
+use tokio::task::JoinSet;
+
+use crate::{ClientFiles, ClientTls, Role, TlsError};
+
+/// Returns the current configuration. Ask for it at each new connection.
+pub type CurrentConfig = Arc<dyn Fn() -> Arc<ClientConfig> + Send + Sync>;
+
+/// The TLS of a program's OTLP exporters, up to date with its files while [`watch`](Self::watch) runs.
+#[derive(Clone, Default)]
+pub struct OtlpTls(Arc<Mutex<Vec<Arc<ClientTls>>>>);
+
+impl OtlpTls {
+    /// Reads the files of one exporter. All must be good now: the error names the variable of each that is not.
+    pub fn load(&self, files: &TlsFiles) -> Result<CurrentConfig, SettingsError> {
+        let tls = load(files, true, true).map_err(|cause| error(files, cause))?;
+        self.0.lock().push(Arc::clone(&tls));
+        Ok(Arc::new(move || tls.config()))
+    }
+
+    /// Reads all files again every `interval`, as [`ClientTls::watch`] does. Ends at once if no exporter uses TLS.
+    pub fn watch(&self, interval: Duration, meter: &Meter) -> impl Future<Output = ()> + Send + use<> {
+        let watches: Vec<_> = self.0.lock().iter().map(|tls| tls.watch(interval, meter)).collect();
+        async move {
+            let mut watches: JoinSet<()> = watches.into_iter().collect();
+            while watches.join_next().await.is_some() {}
+        }
+    }
+}
+
+fn load(files: &TlsFiles, with_ca: bool, with_pair: bool) -> Result<Arc<ClientTls>, TlsError> {
+    let path =
+        |file: &Option<NamedFile>, used: bool| file.as_ref().filter(|_| used).map(|file| file.path.clone());
+    ClientTls::load_for_otlp(ClientFiles {
+        ca: path(&files.ca, with_ca),
+        cert: path(&files.cert, with_pair),
+        key: path(&files.key, with_pair),
+    })
+}
+
+/// What is wrong with the CA and with the certificate, as loading ends with the first.
+fn error(files: &TlsFiles, cause: TlsError) -> SettingsError {
+    let mut error = SettingsError::default();
+    let alone = [load(files, true, false).err(), load(files, false, true).err()];
+    for cause in [cause].into_iter().chain(alone.into_iter().flatten()) {
+        let (file, default) = match cause.role() {
+            Role::Ca => (&files.ca, "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+            Role::Key => (&files.key, "OTEL_EXPORTER_OTLP_CLIENT_KEY"),
+            _ => (&files.cert, "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
+        };
+        error.push(file.as_ref().map_or(default, |file| &file.variable), error_chain(&cause));
+    }
+    error
+}
+
+impl fmt::Debug for OtlpTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OtlpTls").finish_non_exhaustive()
+    }
+}
