@@ -1,4 +1,6 @@
 //! The queries in Grafana's dashboards and in alerts, made into such as have data when all is well.
+//!
+//! The crate `promql-parser` would bring 26 packages for this, among them `bincode`, which is no longer maintained.
 
 use serde_json::Value;
 
