@@ -31,7 +31,7 @@ endif
 
 test-helm3: ## the chart's tests with Helm 3.17, the oldest version supported (HELM3=helm3)
 	@mk/tools $(HELM3)
-	@mk/with-helm "$(HELM3)" $(MAKE) --no-print-directory test-chart
+	@NOT_HERE="$(NOT_HERE) helm-4" mk/with-helm "$(HELM3)" $(MAKE) --no-print-directory test-chart
 
 fuzz: ## the fuzz targets, FUZZ_SECONDS each (needs nightly Rust and cargo-fuzz)
 	@mk/fuzz $(FUZZ_SECONDS)

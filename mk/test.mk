@@ -1,9 +1,17 @@
 # Everything that needs no cluster. Each part can be run alone.
 CARGO_DENY_VERSION := 0.20.2
 
-.PHONY: test test-shell test-format test-lint test-deny test-rust test-docs audit
+# What tests report as not run, to be shown again at the end.
+NOT_RUN_FILE := $(CURDIR)/target/not-run
+export NOT_RUN_FILE
 
-test: test-shell test-format test-lint test-deny test-chart test-docs test-rust ## all tests that need no cluster
+.PHONY: test test-begin test-shell test-format test-lint test-deny test-rust test-docs audit
+
+test: test-begin test-shell test-format test-lint test-deny test-chart test-docs test-rust ## all tests that need no cluster
+	@! test -s $(NOT_RUN_FILE) || sort -u $(NOT_RUN_FILE)
+
+test-begin:
+	@rm -f $(NOT_RUN_FILE)
 
 test-shell: ## shellcheck
 	@mk/tools shellcheck

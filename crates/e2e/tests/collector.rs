@@ -6,6 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
+use kelvin_testing::not_run;
 use serde_json::Value;
 
 const COLLECTOR: &str = "otelcol-k8s";
@@ -77,7 +78,10 @@ fn pods_reach_the_collector_of_their_own_node_by_its_service() {
 fn the_collector_itself_finds_it_valid() {
     let Some(manifests) = manifests() else { return };
     if !installed(COLLECTOR) {
-        return not_run("otelcol-k8s is not installed; the Collector's pods would say it at their start");
+        return not_run(
+            COLLECTOR,
+            "otelcol-k8s is not installed; the Collector's pods would say it at their start",
+        );
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("relay.yaml");
@@ -97,7 +101,7 @@ fn the_collector_itself_finds_it_valid() {
 /// Needs helm, and the chart from `CHARTS` or its repository.
 fn manifests() -> Option<Vec<Value>> {
     if !installed("helm") {
-        not_run("helm is not installed: https://helm.sh/docs/intro/install");
+        not_run("helm", "helm is not installed: https://helm.sh/docs/intro/install");
         return None;
     }
     let output = Command::new("make")
@@ -107,7 +111,7 @@ fn manifests() -> Option<Vec<Value>> {
         .output()
         .expect("make is installed");
     if !output.status.success() {
-        not_run(&format!("the Collector's chart cannot be had: {}", text(&output)));
+        not_run("collector-chart", &format!("the Collector's chart cannot be had: {}", text(&output)));
         return None;
     }
     let yaml = String::from_utf8(output.stdout).expect("YAML is text");
@@ -136,12 +140,6 @@ fn names(list: &Value) -> Vec<&str> {
 
 fn installed(program: &str) -> bool {
     env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(program).is_file())
-}
-
-/// Said on the terminal, where the test harness shows no output of tests that pass.
-fn not_run(why: &str) {
-    use std::io::Write as _;
-    writeln!(std::io::stderr(), "NOT RUN: {why}").expect("standard error can be written");
 }
 
 fn text(output: &Output) -> String {

@@ -1,9 +1,11 @@
 //! For tests only: what the tests of several crates share.
 
 mod eventually;
+mod not_run;
 mod port;
 pub mod valkey;
 
 pub use eventually::eventually;
+pub use not_run::{may_be_missing, not_run};
 pub use port::free_port;
 pub use valkey::ValkeyServer;

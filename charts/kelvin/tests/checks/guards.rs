@@ -152,7 +152,10 @@ fn notes_name_what_is_missing_and_what_was_renamed() {
     let (Some(mut version), Some(mut helm)) = (helm::tool("helm"), helm::tool("helm")) else { return };
     let version = helm::run(version.args(["version", "--template", "{{.Version}}"]));
     if version.starts_with("v3.") {
-        return helm::not_run(&format!("Helm {version} renders no notes without a cluster; Helm 4 does"));
+        return kelvin_testing::not_run(
+            "helm-4",
+            &format!("Helm {version} renders no notes without a cluster; Helm 4 does"),
+        );
     }
     helm.args(["install", "kelvin"]).arg(helm::chart()).args(["--namespace", "kelvin", "--dry-run=client"]);
     let said =

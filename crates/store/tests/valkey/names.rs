@@ -1,7 +1,7 @@
 //! A name that stands for another address after a move.
 
-use kelvin_testing::{ValkeyServer, eventually};
-use std::{env, fs, io, io::Write as _, process::Command};
+use kelvin_testing::{ValkeyServer, eventually, not_run};
+use std::{env, fs, process::Command};
 
 use tokio::{
     io::copy_bidirectional,
@@ -26,8 +26,7 @@ fn name_is_resolved_again_for_each_connection() {
         unshare
     };
     if !alone(&["true"]).output().is_ok_and(|output| output.status.success()) {
-        let _ = writeln!(io::stderr(), "NOT RUN: no mount namespace can be had for an /etc/hosts of our own");
-        return;
+        return not_run("mount-namespace", "no mount namespace can be had for an /etc/hosts of our own");
     }
     let program = env::current_exe().unwrap();
     let test = ["--exact", "names::follow_the_name", "--ignored"];

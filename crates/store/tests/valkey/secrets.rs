@@ -1,7 +1,7 @@
 //! Secrets that change while the store is open.
 
-use kelvin_testing::{ValkeyServer, eventually, free_port, valkey::PROGRAM};
-use std::{fs, io, io::Write, path::Path};
+use kelvin_testing::{ValkeyServer, eventually, free_port, not_run, valkey::PROGRAM};
+use std::{fs, path::Path};
 
 use kelvin_store::{Credentials, StoreError, TlsPem, ValkeySettings};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -52,11 +52,7 @@ async fn connections(server: &ValkeyServer) -> Vec<String> {
 #[tokio::test]
 async fn tls_with_a_changed_authority_takes_over() {
     if !speaks_tls() {
-        let _ = writeln!(
-            io::stderr(),
-            "NOT RUN: this valkey-server was built without TLS; put another one on PATH"
-        );
-        return;
+        return not_run("valkey-tls", "this valkey-server was built without TLS; put another one on PATH");
     }
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
