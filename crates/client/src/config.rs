@@ -52,6 +52,8 @@ kelvin_app::settings! {
         pub drain_timeout: Duration = "10s",
         /// Where `/livez` and `/readyz` answer over plain HTTP. Empty: nowhere.
         pub health_listen: Option<SocketAddr> = "",
+        /// Records `rpc.client.call.duration` of OpenTelemetry's conventions beside `grpc.client.call.duration`.
+        pub rpc_metrics: bool = "false",
         /// Serves all metrics at `/metrics` of `KELVIN_HEALTH_LISTEN`, in the text format that Prometheus scrapes.
         pub prometheus: bool = "false",
     }

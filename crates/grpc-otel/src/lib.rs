@@ -84,6 +84,7 @@ pub use metrics::DurationMetrics;
 pub use names::Semconv;
 pub use server::{ServerLayer, ServerService};
 pub use status::name as status_name;
+pub use target::canonical as canonical_target;
 #[cfg(feature = "grpc-trace-bin")]
 pub use trace::GrpcTraceBinPropagator;
 #[cfg(feature = "trace")]

@@ -25,7 +25,9 @@ impl Target {
     }
 }
 
-fn canonical(target: &str) -> String {
+/// The target in the form that `grpc.target` has, for metrics of your own: `https://greeter` is `dns:///greeter:443`.
+#[must_use]
+pub fn canonical(target: &str) -> String {
     for (scheme, port) in [("http://", 80), ("https://", 443)] {
         if let Some(rest) = target.strip_prefix(scheme) {
             let authority = rest.split(['/', '?']).next().unwrap_or(rest);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use grpc_otel::ServerLayer;
-use kelvin_credentials::ServerTls;
+use kelvin_credentials::{HANDSHAKE_TIMEOUT, ServerTls, handshake_result};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -55,7 +55,11 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, core: Arc<Core
     };
     let acceptor = TlsAcceptor::from(tls.config());
     let accept = timeout(shared.config.handshake_timeout, acceptor.accept(stream));
-    match account.unless_closing(accept).await {
+    let handshake = account.unless_closing(accept).await;
+    if let Some(handshake) = &handshake {
+        shared.metrics.tls_handshake(handshake.as_ref().map_or(HANDSHAKE_TIMEOUT, handshake_result));
+    }
+    match handshake {
         Some(Ok(Ok(stream))) => {
             let certificate = stream.get_ref().1.peer_certificates().map(ClientCertificate::new);
             let auth = certificate.map(ConnectionAuth::new).unwrap_or_default();

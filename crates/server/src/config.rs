@@ -41,6 +41,8 @@ kelvin_app::settings! {
         pub listen: SocketAddr = "[::]:50051",
         /// Where `/livez` and `/readyz` are answered over plain HTTP; empty for nowhere.
         pub health_listen: Option<SocketAddr> = "[::]:8081",
+        /// Records `rpc.server.call.duration` of OpenTelemetry's conventions beside `grpc.server.call.duration`.
+        pub rpc_metrics: bool = "false",
         /// Serves all metrics at `/metrics` of `KELVIN_HEALTH_LISTEN`, in the text format that Prometheus scrapes.
         pub prometheus: bool = "false",
         /// Threads that serve, each with a runtime and a listener of its own; 0 for one per core.

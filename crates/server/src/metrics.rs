@@ -99,6 +99,7 @@ pub(crate) struct Metrics {
     unauthenticated: Counter<u64>,
     connections: UpDownCounter<i64>,
     refused_connections: Counter<u64>,
+    tls_handshakes: Counter<u64>,
     closed_connections: Counter<u64>,
 }
 
@@ -151,6 +152,12 @@ impl Metrics {
                 .with_unit("{connection}")
                 .with_description("Connections open")
                 .build(),
+            // gRFC A118
+            tls_handshakes: counter(
+                "grpc.server.tls.handshakes",
+                "{handshake}",
+                "Number of TLS handshakes, by result.",
+            ),
             refused_connections: counter_by(
                 "kelvin.connections.refused",
                 "{connection}",
@@ -204,6 +211,10 @@ impl Metrics {
 
     pub(crate) fn connection_closed(&self) {
         self.connections.add(-1, &[]);
+    }
+
+    pub(crate) fn tls_handshake(&self, result: &'static str) {
+        self.tls_handshakes.add(1, &[KeyValue::new("grpc.tls.handshake.result", result)]);
     }
 
     pub(crate) fn connection_refused(&self, reason: ConnectionRefusal) {

@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use grpc_otel::{GrpcOtel, Methods, ServerLayer};
+use grpc_otel::{Builder, DurationMetrics, GrpcOtel, Methods, ServerLayer};
 use kelvin_app::health::{self, Health};
 use kelvin_credentials::Tokens;
 use kelvin_store::StoreFactory;
@@ -70,8 +70,8 @@ impl Server {
         let shared = Arc::new(Shared {
             tls,
             authenticator: Arc::new(Authenticator::new(tokens.clone(), Arc::clone(&metrics))),
-            otel: traced(telemetry),
-            untraced: untraced(telemetry),
+            otel: traced(&config, telemetry),
+            untraced: untraced(&config, telemetry),
             registry: Arc::new(Registry::new(Limits::new(&config), Arc::clone(&metrics))),
             metrics,
             drain: CancellationToken::new(),
@@ -189,9 +189,8 @@ impl Server {
 }
 
 /// For calls of authenticated callers.
-fn traced(telemetry: &Telemetry) -> ServerLayer {
-    let mut otel =
-        GrpcOtel::builder().meter_provider(&telemetry.meter_provider()).propagator(telemetry.propagator());
+fn traced(config: &Config, telemetry: &Telemetry) -> ServerLayer {
+    let mut otel = measured(config, telemetry).propagator(telemetry.propagator());
     if let Some(provider) = telemetry.tracer_provider() {
         otel = otel.tracer_provider(&provider);
     }
@@ -199,8 +198,13 @@ fn traced(telemetry: &Telemetry) -> ServerLayer {
 }
 
 /// For calls of others: their trace context and baggage are not even read.
-fn untraced(telemetry: &Telemetry) -> ServerLayer {
-    GrpcOtel::builder().meter_provider(&telemetry.meter_provider()).build().server_layer(methods())
+fn untraced(config: &Config, telemetry: &Telemetry) -> ServerLayer {
+    measured(config, telemetry).build().server_layer(methods())
+}
+
+fn measured(config: &Config, telemetry: &Telemetry) -> Builder {
+    let durations = if config.rpc_metrics { DurationMetrics::Both } else { DurationMetrics::Grpc };
+    GrpcOtel::builder().meter_provider(&telemetry.meter_provider()).duration_metrics(durations)
 }
 
 fn methods() -> Methods {

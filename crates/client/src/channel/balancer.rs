@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use grpc_otel::Attempt;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use kelvin_app::error_chain;
@@ -14,7 +15,10 @@ use tokio::task::JoinSet;
 use tonic::{Code, Status, body::Body};
 use tower::Service;
 
-use super::endpoints::Endpoints;
+use super::{
+    endpoints::{Endpoints, HttpConnection},
+    resend::Unsent,
+};
 
 /// The service over all connections. Whatever goes wrong is a gRPC status in the response.
 #[derive(Debug, Clone)]
@@ -45,19 +49,26 @@ impl Service<Request<Body>> for Balancer {
     }
 }
 
-async fn send(endpoints: &Endpoints, mut request: Request<Body>) -> Result<Response<Body>, Status> {
-    loop {
-        let mut connection = endpoints.pick().await?;
-        match connection.try_send_request(request).await {
-            Ok(response) => return Ok(response.map(|body| Body::new(body.map_err(|error| broken(&error))))),
-            Err(mut error) => match error.take_message() {
-                // The connection was about to end and has not sent it: another one can.
-                Some(unsent) => request = unsent,
-                None => return Err(broken(error.error())),
-            },
-        }
+async fn send(endpoints: &Endpoints, request: Request<Body>) -> Result<Response<Body>, Status> {
+    // Only recorded attempts have one.
+    let attempt = request.extensions().get::<Attempt>().cloned();
+    let delay = |kind| attempt.as_ref().map(|attempt| attempt.delay(kind, WAITING));
+    let HttpConnection { mut sender, peer } = endpoints.pick(delay).await?;
+    if let Some(attempt) = &attempt {
+        attempt.record_peer(peer);
+    }
+    match sender.try_send_request(request).await {
+        Ok(response) => Ok(response.map(|body| Body::new(body.map_err(|error| broken(&error))))),
+        Err(mut error) => match error.take_message() {
+            // The connection was about to end and has not sent it: another one can.
+            Some(unsent) => Ok(Unsent::response(unsent, broken(error.error()))),
+            None => Err(broken(error.error())),
+        },
     }
 }
+
+/// `grpc.delay_reason` of an attempt that waits for a connection.
+const WAITING: &str = "round_robin: waiting for any endpoint to connect";
 
 /// The status of a call whose connection or stream broke: what the peer said by resetting it, else UNAVAILABLE.
 fn broken(error: &hyper::Error) -> Status {

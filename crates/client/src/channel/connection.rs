@@ -6,13 +6,13 @@ use http::Uri;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kelvin_app::{BoxError, error_chain};
-use kelvin_credentials::ClientTls;
+use kelvin_credentials::{ClientTls, HANDSHAKE_TIMEOUT, handshake_result};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_rustls::{
     TlsConnector,
@@ -20,7 +20,12 @@ use tokio_rustls::{
 };
 use tonic::body::Body;
 
-use super::{endpoint_set::Event, endpoints::Endpoints, health};
+use super::{
+    endpoint_set::Event,
+    endpoints::{Endpoints, HttpConnection},
+    health,
+    subchannel_metrics::{OpenConnection, SubchannelMetrics},
+};
 use crate::backoff::Backoff;
 
 /// A connection that lasted so long was a good one. A server that refuses our certificate ends it sooner: with
@@ -46,6 +51,7 @@ pub(super) struct Connector {
     pub(super) limit: Duration,
     /// How often the TLS configuration is looked at.
     pub(super) reload_interval: Duration,
+    pub(super) metrics: SubchannelMetrics,
 }
 
 /// With the name that the server's certificate must have; `None` is plain text.
@@ -70,14 +76,16 @@ impl Connector {
         let mut logged = false;
         loop {
             let config = self.config();
-            let error = match timeout(self.limit, self.open(address, config.clone())).await {
-                Ok(Ok((sender, connection))) => {
-                    endpoints.apply(Event::Connected(address, sender.clone()));
+            let error = match self.open(address, config.clone()).await {
+                Ok((sender, connection)) => {
+                    let open = self.metrics.connected();
+                    let connected = HttpConnection { sender: sender.clone(), peer: address };
+                    endpoints.apply(Event::Connected(address, connected));
                     let report = |serving| {
                         endpoints.apply(Event::Health(address, serving));
                     };
                     let watch = health::follow(sender, self.origin.clone(), report);
-                    match self.hold(address, config.as_ref(), connection, watch).await {
+                    match self.hold(address, config.as_ref(), (connection, open), watch).await {
                         End::Outdated => {
                             tracing::info!(%address, "certificates rotated; reconnecting");
                             continue;
@@ -92,8 +100,10 @@ impl Connector {
                         End::Lost { good: false, error } => error,
                     }
                 }
-                Ok(Err(error)) => error_chain(&*error),
-                Err(_) => format!("no connection within {:?}", self.limit),
+                Err(error) => {
+                    self.metrics.failed();
+                    error_chain(&*error)
+                }
             };
             if logged {
                 tracing::debug!(%address, error, "still cannot connect");
@@ -111,7 +121,7 @@ impl Connector {
         &self,
         address: SocketAddr,
         config: Option<&Arc<ClientConfig>>,
-        mut connection: JoinHandle<hyper::Result<()>>,
+        (mut connection, open): (JoinHandle<hyper::Result<()>>, OpenConnection),
         watch: impl Future<Output = Infallible>,
     ) -> End {
         let mut good = false;
@@ -121,9 +131,11 @@ impl Connector {
         loop {
             tokio::select! {
                 end = &mut connection => {
+                    let end = end.unwrap_or(Ok(()));
+                    open.ended(&end, self.tls.is_some());
                     let mut error = match end {
-                        Ok(Err(error)) => error_chain(&error),
-                        _ => "the server ended the connection".to_owned(),
+                        Err(error) => error_chain(&error),
+                        Ok(()) => "the server ended the connection".to_owned(),
                     };
                     if !good && self.tls.is_none() {
                         error += " (we speak plain text: does KELVIN_SERVER want https?)";
@@ -161,7 +173,9 @@ impl Connector {
         address: SocketAddr,
         config: Option<Arc<ClientConfig>>,
     ) -> Result<Connection, BoxError> {
-        let tcp = TcpStream::connect(address).await?;
+        let deadline = Instant::now() + self.limit;
+        let late = |_| format!("no connection within {:?}", self.limit);
+        let tcp = timeout_at(deadline, TcpStream::connect(address)).await.map_err(late)??;
         tcp.set_nodelay(true)?;
         let socket = SockRef::from(&tcp);
         socket.set_tcp_keepalive(
@@ -170,12 +184,16 @@ impl Connector {
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(SILENCE))?;
 
-        let (Some(config), Some((_, name))) = (config, &self.tls) else { return handshake(tcp).await };
-        let stream = TlsConnector::from(config).connect(name.clone(), tcp).await?;
+        let (Some(config), Some((_, name))) = (config, &self.tls) else {
+            return timeout_at(deadline, handshake(tcp)).await.map_err(late)?;
+        };
+        let stream = timeout_at(deadline, TlsConnector::from(config).connect(name.clone(), tcp)).await;
+        self.metrics.handshake(stream.as_ref().map_or(HANDSHAKE_TIMEOUT, handshake_result));
+        let stream = stream.map_err(late)??;
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
             return Err("the server does not offer HTTP/2 (ALPN h2)".into());
         }
-        handshake(stream).await
+        timeout_at(deadline, handshake(stream)).await.map_err(late)?
     }
 }
 

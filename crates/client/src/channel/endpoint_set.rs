@@ -162,6 +162,11 @@ impl<C: Connection> EndpointSet<C> {
         self.endpoints.values().filter(|state| matches!(state, State::Draining(_))).filter_map(State::open)
     }
 
+    /// Whether no address of the name is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.endpoints.is_empty()
+    }
+
     pub(super) fn any_draining(&self) -> bool {
         self.draining_connections().next().is_some()
     }

@@ -1,8 +1,11 @@
 //! The endpoints of the server's name, shared by the tasks that resolve and connect and by the calls.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use hyper::client::conn::http2::SendRequest;
@@ -11,11 +14,15 @@ use tonic::{Status, body::Body};
 
 use super::endpoint_set::{Connection, Effects, EndpointSet, Event};
 
-pub(super) type HttpConnection = SendRequest<Body>;
+#[derive(Debug, Clone)]
+pub(super) struct HttpConnection {
+    pub(super) sender: SendRequest<Body>,
+    pub(super) peer: SocketAddr,
+}
 
 impl Connection for HttpConnection {
     fn is_open(&self) -> bool {
-        !self.is_closed()
+        !self.sender.is_closed()
     }
 }
 
@@ -67,13 +74,27 @@ impl Endpoints {
         let _ = self.0.handovers.subscribe().changed().await;
     }
 
-    /// The connection for the next call. Waits while it is not yet known whether there is one.
-    pub(super) async fn pick(&self) -> Result<HttpConnection, Status> {
+    /// The connection for the next call. Waits while it is not yet known whether there is one; keeps what `waiting` returns
+    /// for as long as it waits for this kind of thing (`grpc.delay_type` of gRFC A121).
+    pub(super) async fn pick<D>(
+        &self,
+        waiting: impl Fn(&'static str) -> D,
+    ) -> Result<HttpConnection, Status> {
         let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
         let mut set = self.0.set.subscribe();
+        let mut delay: Option<(&str, D)> = None;
         loop {
-            if let Some(picked) = set.borrow_and_update().pick(turn) {
-                return picked.map_err(|error| Status::unavailable(error.to_string()));
+            let kind = {
+                let set = set.borrow_and_update();
+                if let Some(picked) = set.pick(turn) {
+                    return picked.map_err(|error| Status::unavailable(error.to_string()));
+                }
+                if set.is_empty() { "resolving" } else { "connecting" }
+            };
+            if delay.as_ref().is_none_or(|(known, _)| *known != kind) {
+                // One ends before the next begins.
+                drop(delay.take());
+                delay = Some((kind, waiting(kind)));
             }
             set.changed().await.map_err(|_| Status::unavailable("the channel is closed"))?;
         }

@@ -1,4 +1,4 @@
-//! From a call to a connection: telemetry of the call → token → retries → telemetry of the attempt → deadline →
+//! From a call to a connection: telemetry of the call → token → retries → transparent retries → telemetry of the attempt → deadline →
 //! balancer → one connection per endpoint.
 
 mod balancer;
@@ -8,13 +8,15 @@ mod deadline;
 mod endpoint_set;
 mod endpoints;
 mod health;
+mod resend;
 mod resolver;
 mod retry;
+mod subchannel_metrics;
 
 use std::{future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use grpc_otel::GrpcOtel;
+use grpc_otel::{DurationMetrics, GrpcOtel};
 use http::{Request, Response};
 use kelvin_app::BoxError;
 use kelvin_credentials::Tokens;
@@ -31,7 +33,9 @@ use connection::Connector;
 use credentials::{Credentials, authorize};
 use deadline::Bounded;
 use endpoints::Endpoints;
+use resend::Resend;
 use retry::Retry;
+use subchannel_metrics::SubchannelMetrics;
 
 pub(crate) use deadline::Deadline;
 pub(crate) use retry::Repeatable;
@@ -77,13 +81,16 @@ impl Channel {
             origin: config.origin(),
             limit: config.deadline,
             reload_interval: config.reload_interval,
+            metrics: SubchannelMetrics::new(&meter, &config.server.to_string()),
         };
         tasks.spawn(resolver::follow(lookup, config.dns_refresh, Arc::new(connector), endpoints.clone()));
 
         let mut otel = GrpcOtel::builder()
             .meter_provider(&telemetry.meter_provider())
             .propagator(telemetry.propagator())
-            .retry_metrics(true);
+            .retry_metrics(true)
+            .delay_metrics(true)
+            .duration_metrics(if config.rpc_metrics { DurationMetrics::Both } else { DurationMetrics::Grpc });
         // Without an exporter there is no provider: a span nobody sees would still send a sampled context.
         if let Some(provider) = telemetry.tracer_provider() {
             otel = otel.tracer_provider(&provider);
@@ -93,7 +100,8 @@ impl Channel {
         let attempts =
             boxed(otel.client_attempt_layer(&target).layer(Bounded(Balancer::new(endpoints.clone(), tasks))));
         let credentials = tokens.clone();
-        let retries = Retry(attempts).map_request(move |request| authorize(request, credentials.as_deref()));
+        let retries = Retry(boxed(Resend(attempts)))
+            .map_request(move |request| authorize(request, credentials.as_deref()));
         let calls = boxed(otel.client_call_layer(&target).layer(retries));
         let client = SensorServiceClient::with_origin(calls, config.origin());
         Ok(Self { client, endpoints, tokens })

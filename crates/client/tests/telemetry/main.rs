@@ -1,6 +1,7 @@
 //! What a server, the four clients and a caller of the test's own tell an OTLP collector, read from the decoded
 //! protobuf and compared with each other.
 
+mod connections;
 mod off;
 mod seen;
 mod world;
@@ -109,6 +110,7 @@ fn instruments_are_those_of_a66(seen: &Seen) {
                 ("grpc.server.call.duration", "s"),
                 ("grpc.server.call.sent_total_compressed_message_size", "By"),
                 ("grpc.server.call.rcvd_total_compressed_message_size", "By"),
+                ("grpc.server.tls.handshakes", "{handshake}"),
                 ("kelvin.readings.accepted", "{reading}"),
                 ("kelvin.readings.stored", "{reading}"),
                 ("kelvin.sensors", "{sensor}"),
@@ -122,6 +124,9 @@ fn instruments_are_those_of_a66(seen: &Seen) {
                 ("grpc.client.attempt.sent_total_compressed_message_size", "By"),
                 ("grpc.client.attempt.rcvd_total_compressed_message_size", "By"),
                 ("grpc.client.call.duration", "s"),
+                ("grpc.client.tls.handshakes", "{handshake}"),
+                ("grpc.subchannel.connection_attempts_succeeded", "{attempt}"),
+                ("grpc.subchannel.open_connections", "{connection}"),
                 ("kelvin.client.readings.acknowledged", "{reading}"),
                 ("kelvin.client.readings.dropped", "{reading}"), // none are: from 0 on
             ],

@@ -17,7 +17,7 @@ const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-
 const COLLECTOR: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
 
 /// A server that refuses every call; sends the headers of each to the channel.
-async fn serve() -> (SocketAddr, mpsc::UnboundedReceiver<HeaderMap>) {
+pub(crate) async fn serve() -> (SocketAddr, mpsc::UnboundedReceiver<HeaderMap>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (sender, received) = mpsc::unbounded_channel();
