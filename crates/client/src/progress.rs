@@ -2,11 +2,11 @@
 
 use std::{
     path::PathBuf,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use kelvin_app::health::Health;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
@@ -59,7 +59,7 @@ impl Progress {
 
     /// The server answered a call as it should.
     pub(crate) fn record_success(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if !self.closing.is_cancelled() {
             self.health.set_ready();
         }
@@ -77,7 +77,7 @@ impl Progress {
 
     /// A call failed. Says how long to wait before the next.
     pub(crate) fn record_failure(&self, status: &Status) -> Duration {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if state.failures == 0 {
             state.since = Instant::now();
         }

@@ -63,7 +63,7 @@ mod shared;
 mod side;
 mod status;
 mod target;
-mod timeout;
+pub mod timeout;
 #[cfg(feature = "trace")]
 mod trace;
 

@@ -13,8 +13,10 @@ pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Duration> {
     parse(find(headers, &GRPC_TIMEOUT)?.as_bytes())
 }
 
-/// `TimeoutValue` of at most eight digits, then `TimeoutUnit` (PROTOCOL-HTTP2).
-fn parse(value: &[u8]) -> Option<Duration> {
+/// Reads the value of a `grpc-timeout` header: a `TimeoutValue` of at most eight digits, then a `TimeoutUnit`
+/// ([PROTOCOL-HTTP2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md)). `None` if it is malformed.
+#[must_use]
+pub fn parse(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
     if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
         return None;

@@ -14,13 +14,14 @@ mod target;
 mod worker;
 
 use std::{
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use grpc_otel::status_name;
 use kelvin_proto::CallType;
+use parking_lot::{Mutex, MutexGuard};
 use tonic::Status;
 
 pub use options::Options;
@@ -135,6 +136,6 @@ fn collect(workers: &[Arc<Worker>]) -> Tally {
     sum
 }
 
-fn lock(tally: &Mutex<Tally>) -> std::sync::MutexGuard<'_, Tally> {
-    tally.lock().expect("a tally is never poisoned")
+fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock()
 }

@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::client::SendRequest;
+use parking_lot::Mutex;
 use tokio::{
     runtime::{Builder, Runtime},
     task::JoinSet,

@@ -5,12 +5,13 @@
 //! reason applies to it, and otherwise waits for the next signal.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc,
     atomic::{AtomicBool, Ordering},
 };
 
 use kelvin_credentials::{ServerTls, Tokens};
 use opentelemetry::{Context, KeyValue, trace::TraceContextExt as _};
+use parking_lot::{Mutex, MutexGuard};
 use tokio_rustls::rustls::{self, pki_types::CertificateDer};
 use tokio_util::sync::CancellationToken;
 
@@ -128,7 +129,7 @@ impl Interrupts {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, CancellationToken> {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, CancellationToken> {
+        self.next.lock()
     }
 }

@@ -1,4 +1,17 @@
 //! What ends a call from outside: its deadline, its age, the server's drain, its caller's credentials.
+//!
+//! | reason | known from | ends |
+//! |---|---|---|
+//! | `Deadline` | the `grpc-timeout` header | every call |
+//! | `Age` | `KELVIN_MAX_STREAM_AGE`, give or take a tenth | every call |
+//! | `Drain` | the server's shutdown | streams: calls of one request and one response end by themselves |
+//! | `TokenRemoved` | a reload of the token file | calls of the removed token |
+//! | `CertificateRejected` | the expiry of the client certificate, or a reload of the CA file | calls of that connection |
+//!
+//! Most unary calls are answered at their first poll. So nothing is registered with the timer or with a signal before a
+//! call waits for the first time; only then is it `Armed`: with one timer, for the earlier of deadline and age, and with
+//! the next signal. After arming, the reasons are asked once more, because a signal may have been given between
+//! the start of the call and its registration.
 
 use std::{
     future::poll_fn,
@@ -8,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use grpc_otel::timeout;
 use http::HeaderMap;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -52,10 +66,9 @@ impl Lifetime {
         let deadline = match headers.get("grpc-timeout") {
             None => None,
             Some(value) => {
-                let timeout = value.to_str().ok().and_then(read_timeout);
                 // The caller's mistake: INTERNAL would count against the server's error budget.
-                let timeout =
-                    timeout.ok_or_else(|| Status::invalid_argument("malformed grpc-timeout header"))?;
+                let timeout = timeout::parse(value.as_bytes())
+                    .ok_or_else(|| Status::invalid_argument("malformed grpc-timeout header"))?;
                 Instant::now().checked_add(timeout)
             }
         };
@@ -125,56 +138,11 @@ fn ended(reason: EndReason, caller: &Caller) -> EndReason {
 /// When a call that begins now has to end whatever happens, for those who cannot wait for its [`Lifetime`].
 pub(crate) fn end_of_call(headers: &HeaderMap, max_age: Duration, now: Instant) -> Instant {
     let end = now + jittered(max_age);
-    let timeout = headers.get("grpc-timeout").and_then(|value| read_timeout(value.to_str().ok()?));
+    let timeout = headers.get("grpc-timeout").and_then(|value| timeout::parse(value.as_bytes()));
     timeout.and_then(|timeout| now.checked_add(timeout)).map_or(end, |deadline| deadline.min(end))
 }
 
 /// `age` give or take a tenth, so that what began together does not end together.
 pub(crate) fn jittered(age: Duration) -> Duration {
     age.mul_f64(0.9 + 0.2 * fastrand::f64())
-}
-
-/// The value of `grpc-timeout`: at most eight digits and a unit.
-fn read_timeout(text: &str) -> Option<Duration> {
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-        return None;
-    }
-    let number: u64 = digits.parse().ok()?;
-    match unit {
-        "H" => Some(Duration::from_secs(number * 60 * 60)),
-        "M" => Some(Duration::from_secs(number * 60)),
-        "S" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_millis(number)),
-        "u" => Some(Duration::from_micros(number)),
-        "n" => Some(Duration::from_nanos(number)),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_timeout_is_up_to_eight_digits_and_a_unit(text in "[0-9]{0,10}[HMSmunsx]?|.{0,12}") {
-            let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-            let right = (1..=8).contains(&digits.len()) && ["H", "M", "S", "m", "u", "n"].contains(&unit);
-            prop_assert_eq!(read_timeout(&text).is_some(), right);
-        }
-    }
-
-    #[test]
-    fn timeouts_are_read_as_the_protocol_says() {
-        assert_eq!(read_timeout("1H"), Some(Duration::from_hours(1)));
-        assert_eq!(read_timeout("99999999S"), Some(Duration::from_secs(99_999_999)));
-        assert_eq!(read_timeout("250m"), Some(Duration::from_millis(250)));
-        assert_eq!(read_timeout("7n"), Some(Duration::from_nanos(7)));
-        for wrong in ["", "S", "1", "1s", "+1S", "-1S", "123456789S", "1 S", "ä"] {
-            assert_eq!(read_timeout(wrong), None, "{wrong}");
-        }
-    }
 }

@@ -5,11 +5,7 @@
 //! keeps its place until it is silent for [`SILENT`]. On a shared store the process that holds the store's reporting
 //! lease reports all places, so that no sensor is reported twice.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use kelvin_store::{Stats, Store, StoreError, StoreFactory};
@@ -17,6 +13,8 @@ use opentelemetry::{
     KeyValue,
     metrics::{AsyncInstrument, Meter},
 };
+
+use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -55,7 +53,7 @@ pub(crate) async fn report(factory: StoreFactory, limit: usize, meter: Meter) {
                 BTreeMap::new()
             }
         };
-        *found.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+        *found.lock() = stats;
     }
 }
 
@@ -121,7 +119,7 @@ fn observe(found: &Found, meter: &Meter) {
     ) -> impl Fn(&dyn AsyncInstrument<T>) + Send + Sync + use<T> {
         let found = Arc::clone(found);
         move |instrument| {
-            for (id, stats) in &*found.lock().unwrap_or_else(PoisonError::into_inner) {
+            for (id, stats) in &*found.lock() {
                 instrument.observe(value(stats), &[KeyValue::new("kelvin.sensor.id", id.clone())]);
             }
         }

@@ -1,8 +1,9 @@
 use std::{
     io::{self, IsTerminal as _, Write},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     EnvFilter, Layer as _,
@@ -38,7 +39,7 @@ impl Log {
 
     /// The last line, if lines are kept.
     pub(super) fn last(&self) -> String {
-        self.kept.as_ref().map(|kept| kept.lock().expect("never poisoned").clone()).unwrap_or_default()
+        self.kept.as_ref().map(|kept| kept.lock().clone()).unwrap_or_default()
     }
 }
 
@@ -47,7 +48,7 @@ impl Write for Log {
         let Some(kept) = &self.kept else { return io::stderr().write(bytes) };
         let text = String::from_utf8_lossy(bytes);
         if let Some(line) = text.lines().rfind(|line| !line.trim().is_empty()) {
-            line.trim().clone_into(&mut kept.lock().expect("never poisoned"));
+            line.trim().clone_into(&mut kept.lock());
         }
         Ok(bytes.len())
     }

@@ -1,8 +1,4 @@
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use hdrhistogram::Histogram;
 use kelvin_proto::CallType;
@@ -14,6 +10,7 @@ use opentelemetry_sdk::{
     error::OTelSdkResult,
     trace::{Span, SpanData, SpanProcessor},
 };
+use parking_lot::{Mutex, MutexGuard};
 
 use super::trace::Trace;
 
@@ -55,7 +52,7 @@ impl Recorder {
     }
 
     fn lock(&self) -> MutexGuard<'_, Recorded> {
-        self.0.lock().expect("never poisoned")
+        self.0.lock()
     }
 }
 

@@ -1,11 +1,12 @@
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use kelvin_client::{Channel, Client};
 use kelvin_proto::{ListSensorsRequest, SensorStats};
+use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 use tonic::Status;
 
@@ -45,7 +46,7 @@ pub(super) struct Sensors(Arc<Mutex<Vec<Sensor>>>);
 
 impl Sensors {
     pub(super) fn get(&self) -> Vec<Sensor> {
-        self.0.lock().expect("never poisoned").clone()
+        self.0.lock().clone()
     }
 
     /// Queries the server until the demo ends.
@@ -71,7 +72,7 @@ impl Sensors {
             }
             request = ListSensorsRequest { page_token: page.next_page_token, ..Default::default() };
         }
-        let mut sensors = self.0.lock().expect("never poisoned");
+        let mut sensors = self.0.lock();
         let mut known: HashMap<_, _> = sensors.drain(..).map(|sensor| (sensor.id.clone(), sensor)).collect();
         sensors.extend(listed.into_iter().map(|stats| {
             let before = known.remove(&stats.sensor_id).unwrap_or_else(Sensor::unknown);

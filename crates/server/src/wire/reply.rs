@@ -1,7 +1,30 @@
+//! Responses, and how a handler's messages reach the connection.
+//!
+//! A streaming handler does not run in a task of its own. The HTTP/2 connection polls the response body for its next
+//! frame, and the body polls the handler, which writes messages to a [`ResponseWriter`] and hands full frames over in a
+//! slot that both share:
+//!
+//! ```text
+//! connection ── poll_frame ──▶ ReplyBody ── poll ──▶ handler ── write ──▶ ResponseWriter
+//!     ◀──────── frame ──────────  take  ◀──── slot (one frame) ◀──── flush ────┘
+//! ```
+//!
+//! *Why no channel:* a task and a channel for each call cost two wake-ups and an allocation for each frame; figures are in
+//! docs/decisions/0001-own-grpc-wire.md.
+//!
+//! *Why the slot needs no waker:* a handler that waits for a free slot is polled again when the connection asks for the
+//! next frame, and it asks only after it has sent the last one. Nobody else could free the slot. A handler that
+//! waits for anything else has registered the waker of `poll_frame`'s context there.
+//!
+//! *What is held while pending:* at most one frame in the slot and one that is being filled, together 32 KiB. A peer that
+//! does not read stops the handler, and with it the reading of the request: that is the back pressure of
+//! a chat.
+//!
+//! The slot's lock is never contended: body and handler run in the same poll.
+
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::PoisonError,
     task::{Context, Poll},
 };
 
@@ -135,7 +158,7 @@ impl Body for ReplyBody {
                         }
                     }
                 }
-                let data = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let data = slot.lock().take();
                 match data {
                     Some(data) => Some(Frame::data(data)),
                     None if handler.is_some() => return Poll::Pending,

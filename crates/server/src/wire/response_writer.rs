@@ -1,11 +1,8 @@
-use std::{
-    future::poll_fn,
-    sync::{Arc, Mutex, PoisonError},
-    task::Poll,
-};
+use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use bytes::Bytes;
 use kelvin_store::Reading;
+use parking_lot::Mutex;
 use prost::Message;
 
 use super::{
@@ -55,7 +52,7 @@ impl ResponseWriter {
         if self.buffer.is_empty() {
             return true;
         }
-        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.slot.lock();
         if slot.is_some() {
             return false;
         }
