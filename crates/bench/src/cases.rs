@@ -1,5 +1,6 @@
 //! The loads, and what Kelvin has to reach against its peers under each.
 
+use kelvin_bench::tuned::READINGS_PER_SENSOR;
 use kelvin_load::Options;
 use kelvin_proto::CallType;
 
@@ -53,9 +54,6 @@ pub(crate) const CASES: [Case; 6] = [
         goals: &[(Peer::Tonic, 1.5)],
     },
 ];
-
-/// What every server keeps of a sensor; a get reads all of it.
-pub(crate) const READINGS_PER_SENSOR: u64 = 2000;
 
 impl Case {
     /// Sets connections and streams that keep one core of a server busy.

@@ -14,10 +14,10 @@ use std::{
 
 use clap::ValueEnum;
 use core_affinity::CoreId;
-use kelvin_bench::{files::Files, machine};
+use kelvin_bench::{files::Files, machine, tuned::READINGS_PER_SENSOR};
 use kelvin_testing::free_port;
 
-use crate::{cases::READINGS_PER_SENSOR, peers};
+use crate::peers;
 
 /// How long a server may take to listen.
 const START_TIMEOUT: Duration = Duration::from_secs(10);

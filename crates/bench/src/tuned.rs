@@ -17,6 +17,9 @@ use kelvin_proto::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
+/// What every server that is compared keeps of a sensor; a server-streaming call reads all of it.
+pub const READINGS_PER_SENSOR: u64 = 2000;
+
 const SHARDS: usize = 128;
 
 type Readings = VecDeque<(f64, i64)>;

@@ -4,11 +4,10 @@ use std::{error::Error, net::SocketAddr, path::Path};
 
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use kelvin_bench::tuned;
+use kelvin_bench::tuned::{self, READINGS_PER_SENSOR};
 use tonic::codegen::Service as _;
 
 use super::{CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW, tls};
-use crate::cases::READINGS_PER_SENSOR;
 
 pub(crate) fn serve(address: SocketAddr, files: &Path) -> Result<(), Box<dyn Error>> {
     let service = tuned::service(READINGS_PER_SENSOR);

@@ -11,7 +11,7 @@ use std::{
 use bytes::{BufMut as _, Bytes, BytesMut};
 use grpc_otel::Methods;
 use http_body_util::Full;
-use kelvin_bench::tuned;
+use kelvin_bench::tuned::{self, READINGS_PER_SENSOR};
 use kelvin_proto::{FILE_DESCRIPTOR_SET, SensorReading};
 use prost::Message as _;
 use tonic::{
@@ -24,7 +24,7 @@ use tonic::{
 };
 use tower_layer::Layer as _;
 
-use crate::{READINGS_PER_SENSOR, variant::Variant};
+use crate::variant::Variant;
 
 const PATH: &str = "http://localhost:50051/SensorService/SendSingleReading";
 

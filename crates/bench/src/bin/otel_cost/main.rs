@@ -23,9 +23,6 @@ use variant::Variant;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What the service keeps; a server-streaming call reads all of it.
-const READINGS_PER_SENSOR: u64 = 2000;
-
 #[derive(Parser)]
 #[command(about, version)]
 struct Arguments {

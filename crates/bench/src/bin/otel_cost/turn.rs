@@ -11,12 +11,12 @@ use std::{
 
 use clap::ValueEnum;
 use core_affinity::CoreId;
-use kelvin_bench::{files::Files, machine};
+use kelvin_bench::{files::Files, machine, tuned::READINGS_PER_SENSOR};
 use kelvin_load::{Options, Target, Tls};
 use kelvin_proto::CallType;
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::{READINGS_PER_SENSOR, variant::Variant};
+use crate::variant::Variant;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Case {

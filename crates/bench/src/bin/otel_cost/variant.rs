@@ -5,7 +5,10 @@ use std::{error::Error, fs, path::Path, time::Duration};
 use clap::ValueEnum;
 use core_affinity::CoreId;
 use grpc_otel::{GrpcOtel, Methods};
-use kelvin_bench::{machine, tuned};
+use kelvin_bench::{
+    machine,
+    tuned::{self, READINGS_PER_SENSOR},
+};
 use kelvin_proto::FILE_DESCRIPTOR_SET;
 use opentelemetry::{metrics::noop::NoopMeterProvider, trace::noop::NoopTracerProvider};
 use opentelemetry_sdk::{
@@ -18,8 +21,6 @@ use opentelemetry_sdk::{
 };
 use tokio::{net::TcpListener, runtime::Runtime};
 use tonic::transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming};
-
-use crate::READINGS_PER_SENSOR;
 
 const STREAM_WINDOW: u32 = 65_535;
 const CONNECTION_WINDOW: u32 = 16 << 20;
