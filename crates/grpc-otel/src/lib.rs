@@ -92,3 +92,8 @@ pub use trace::{MessageEvents, SpanStatus, background};
 
 /// Any error a service may end with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Compiles the code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

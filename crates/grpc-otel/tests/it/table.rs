@@ -119,3 +119,29 @@ async fn nothing_is_recorded_without_providers() {
     let reply = client(&otel, &endpoint).say_hello(hello("world")).await.unwrap();
     assert_eq!(reply.get_ref().message, "Hello world");
 }
+
+/// As Prometheus names what OTLP brings: a counter gets `_total`, a histogram its unit and one of three endings.
+#[tokio::test]
+async fn grafana_board_names_only_instruments_that_exist() {
+    let board: serde_json::Value =
+        serde_json::from_str(include_str!("../../grafana.json")).expect("the board is JSON");
+    let (server, client) = one_call(DurationMetrics::Grpc).await;
+    let known: Vec<_> = server.iter().chain(&client).map(|series| series.name.replace('.', "_")).collect();
+    let panels = board["panels"].as_array().unwrap();
+    for panel in panels {
+        let expr = panel["targets"][0]["expr"].as_str().unwrap();
+        let names = expr
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .filter(|word| word.starts_with("grpc_server_") || word.starts_with("grpc_client_"));
+        let mut found = 0;
+        for name in names {
+            found += 1;
+            let base = ["_total", "_seconds_count", "_seconds_bucket", "_bytes_sum"]
+                .iter()
+                .find_map(|ending| name.strip_suffix(ending));
+            assert!(base.is_some_and(|base| known.iter().any(|known| known == base)), "{name} in {expr}");
+        }
+        assert!(found > 0, "{expr}");
+    }
+    assert!(panels.len() >= 6);
+}
