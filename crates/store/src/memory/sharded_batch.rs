@@ -1,3 +1,18 @@
+//! A batch sorted by shard, so that each shard is locked once.
+//!
+//! Sorting moves nothing: the readings stay where they are in the batch, and `links` has for each the place of the next
+//! one of the same shard. `heads` has the place of a shard's first one:
+//!
+//! ```text
+//! place     0    1    2    3    4         heads[7] = 0, heads[9] = 1
+//! sensor    a    b    a    c    b
+//! shard     7    9    7    7    9
+//! next      2    4    3    -    -         chain of 7: 0 → 2 → 3, of 9: 1 → 4
+//! ```
+//!
+//! `next_run` cuts a chain where the sensor changes: `a a`, then `c`. What sensors that share a shard send in
+//! turns gives runs of one, which is right but looks the sensor up each time.
+
 use hashbrown::DefaultHashBuilder;
 
 use super::{SHARDS, hash_of, sensor::Run, shard_of};
