@@ -28,13 +28,13 @@ use super::{
 };
 use crate::backoff::Backoff;
 
-/// A connection that lasted so long was a good one. A server that refuses our certificate ends it sooner: with
-/// TLS 1.3 that is after the handshake.
-const GOOD: Duration = Duration::from_secs(1);
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(3);
-/// A peer that answers nothing, not even TCP, is given up after so long. The kernel asks, not HTTP/2: servers in
-/// the field end connections that ping more often than every five minutes.
+/// A connection that lasted this long was stable. A server that rejects our certificate ends it sooner: with TLS 1.3
+/// that is after the handshake, so a handshake that succeeded proves nothing.
+const STABLE_AFTER: Duration = Duration::from_secs(1);
+const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(3);
+/// A peer that answers nothing, not even TCP, is given up after this long. TCP keepalive asks, not HTTP/2 PING: servers
+/// commonly end connections that ping more often than every five minutes.
 const SILENCE: Duration = Duration::from_secs(20);
 /// Of one call at a time; large enough that it is the server who sets the pace.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -57,14 +57,14 @@ pub(super) struct Connector {
 /// With the name that the server's certificate must have; `None` is plain text.
 pub(super) type Tls = Option<(Arc<ClientTls>, ServerName<'static>)>;
 
-/// How a connection came to its end.
-enum End {
-    /// A new one shall take its place.
-    Outdated,
-    Lost {
-        good: bool,
-        error: String,
-    },
+/// Why a connection is not used any longer.
+enum Disconnected {
+    /// It still works; a connection with the new credentials takes its place.
+    CredentialsChanged,
+    /// It worked for a while: connect again at once.
+    Stable(String),
+    /// It ended at once: the server may be about to stop or reject us, so back off.
+    Unstable(String),
 }
 
 type Connection = (SendRequest<Body>, JoinHandle<hyper::Result<()>>);
@@ -72,7 +72,7 @@ type Connection = (SendRequest<Body>, JoinHandle<hyper::Result<()>>);
 impl Connector {
     /// Keeps `address` connected until the task is aborted.
     pub(super) async fn keep(self: Arc<Self>, address: SocketAddr, endpoints: Endpoints) {
-        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        let mut backoff = Backoff::new(INITIAL_BACKOFF, MAX_BACKOFF);
         let mut logged = false;
         loop {
             let config = self.config();
@@ -86,18 +86,18 @@ impl Connector {
                     };
                     let watch = health::follow(sender, self.origin.clone(), report);
                     match self.hold(address, config.as_ref(), (connection, open), watch).await {
-                        End::Outdated => {
+                        Disconnected::CredentialsChanged => {
                             tracing::info!(%address, "certificates rotated; reconnecting");
                             continue;
                         }
-                        End::Lost { good: true, error } => {
+                        Disconnected::Stable(error) => {
                             tracing::info!(%address, error, "disconnected");
                             logged = false;
                             backoff.reset();
                             endpoints.apply(Event::Disconnected(address));
                             continue;
                         }
-                        End::Lost { good: false, error } => error,
+                        Disconnected::Unstable(error) => error,
                     }
                 }
                 Err(error) => {
@@ -123,9 +123,9 @@ impl Connector {
         config: Option<&Arc<ClientConfig>>,
         (mut connection, open): (JoinHandle<hyper::Result<()>>, OpenConnection),
         watch: impl Future<Output = Infallible>,
-    ) -> End {
-        let mut good = false;
-        let mut proven = std::pin::pin!(sleep(GOOD));
+    ) -> Disconnected {
+        let mut stable = false;
+        let mut proven = std::pin::pin!(sleep(STABLE_AFTER));
         let mut changed = std::pin::pin!(self.changed(config));
         let mut watch = std::pin::pin!(watch);
         loop {
@@ -137,16 +137,16 @@ impl Connector {
                         Err(error) => error_chain(&error),
                         Ok(()) => "the server ended the connection".to_owned(),
                     };
-                    if !good && self.tls.is_none() {
+                    if !stable && self.tls.is_none() {
                         error += " (we speak plain text: does KELVIN_SERVER want https?)";
                     }
-                    return End::Lost { good, error };
+                    return if stable { Disconnected::Stable(error) } else { Disconnected::Unstable(error) };
                 }
-                () = &mut changed => return End::Outdated,
+                () = &mut changed => return Disconnected::CredentialsChanged,
                 never = &mut watch => match never {},
-                () = &mut proven, if !good => {
+                () = &mut proven, if !stable => {
                     tracing::info!(%address, "connected");
-                    good = true;
+                    stable = true;
                 }
             }
         }
