@@ -10,7 +10,8 @@ use crate::{cluster::Cluster, poll, prometheus::Counters};
 /// Metrics go out every 15 s.
 const EXPORT: Duration = Duration::from_mins(1);
 
-/// Attempts that failed, whatever became of the call after a retry.
+/// Attempts that failed, whatever became of the call after a retry. CANCELLED does not count: it is a call that the client
+/// itself dropped, as it does when its pod is replaced; a broken connection is UNAVAILABLE.
 pub struct Attempts {
     failed: Counters,
 }
@@ -20,7 +21,7 @@ impl Attempts {
     /// server, so each has to export first.
     pub async fn watch(cluster: &Cluster) -> Result<Self> {
         exported(cluster, SystemTime::now()).await?;
-        Ok(Self { failed: cluster.counters(series(cluster, "grpc_status!=\"OK\"")).await? })
+        Ok(Self { failed: cluster.counters(series(cluster, "grpc_status!~\"OK|CANCELLED\"")).await? })
     }
 
     /// An error if one has failed until now.
