@@ -15,3 +15,9 @@ bench-valkey: ## Kelvin on Valkey, on two cores, against valkey-benchmark (ARGS=
 million: ## a million sensors with an hour of history on one server, 2 GiB and two cores (ARGS="--check --sensors 100000")
 	cargo build --release --locked -p kelvin-bench --bin million
 	target/release/million $(ARGS)
+
+.PHONY: instructions
+
+instructions: ## instructions per operation of kelvin-server, by callgrind: repeatable on a busy machine (SERVERS="PATH…")
+	cargo build --release --locked -p kelvin-server -p kelvin
+	mk/instructions $(or $(SERVERS),target/release/kelvin-server)
