@@ -69,6 +69,7 @@ impl Attempts {
     }
 
     /// What it took until now.
+    #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "only metrics count"))]
     pub(crate) fn retries(&self) -> Retries {
         let state = self.lock();
         Retries {

@@ -72,6 +72,7 @@ impl Attempt {
             }),
             attempt: self.clone(),
             kind,
+            #[cfg(feature = "metrics")]
             started,
         }
     }
@@ -92,6 +93,7 @@ const RESOLVING: &str = "resolving";
 pub struct Delay {
     attempt: Attempt,
     kind: &'static str,
+    #[cfg(feature = "metrics")]
     started: Instant,
     #[cfg(feature = "trace")]
     span: Option<CallSpan>,
