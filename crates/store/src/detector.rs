@@ -215,23 +215,29 @@ impl Detector {
     }
 
     fn refresh(&mut self, rules: &Rules, history: impl Iterator<Item = f64>) {
-        let mut room = [0.0; HISTORY];
+        let mut keys = [0; HISTORY];
         let mut count = 0;
-        for (slot, temperature) in room.iter_mut().zip(history) {
-            *slot = temperature;
+        for (key, temperature) in keys.iter_mut().zip(history) {
+            *key = flip(temperature.to_bits().cast_signed());
             count += 1;
         }
         self.until_refresh = REFRESH_INTERVAL;
         if count < usize::from(MIN_HISTORY) {
             self.until_refresh = MIN_HISTORY;
         } else if rules.z_score.is_finite() {
-            let sorted = &mut room[..count];
-            sorted.sort_unstable_by(f64::total_cmp);
+            keys[..count].sort_unstable();
+            let sorted = &keys.map(|key| f64::from_bits(flip(key).cast_unsigned()))[..count];
             self.median = middle(sorted);
             self.threshold =
                 rules.z_score * median_distance(sorted, self.median).max(MIN_MAD) / MAD_PER_SIGMA;
         }
     }
+}
+
+/// Turns the bits of a number into an integer that is ordered as [`f64::total_cmp`] orders numbers, and back. Sorting
+/// integers takes half the instructions.
+fn flip(bits: i64) -> i64 {
+    bits ^ ((bits >> 63).cast_unsigned() >> 1).cast_signed()
 }
 
 /// The median of what is sorted.
