@@ -45,6 +45,12 @@ impl Batch {
         &self.ids[start..self.items[index].id_end as usize]
     }
 
+    /// The same in bytes: comparing them needs no look at the borders of characters.
+    pub(crate) fn sensor_bytes(&self, index: usize) -> &[u8] {
+        let start = index.checked_sub(1).map_or(0, |before| self.items[before].id_end as usize);
+        &self.ids.as_bytes()[start..self.items[index].id_end as usize]
+    }
+
     /// The reading at `index`.
     pub(crate) fn reading(&self, index: usize) -> Reading {
         self.items[index].reading

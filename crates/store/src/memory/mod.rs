@@ -150,7 +150,7 @@ impl Memory {
     }
 
     fn hash(&self, sensor_id: &str) -> u64 {
-        hash_of(&self.hasher, sensor_id)
+        hash_of(&self.hasher, sensor_id.as_bytes())
     }
 }
 
@@ -158,9 +158,9 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn hash_of(hasher: &DefaultHashBuilder, sensor_id: &str) -> u64 {
+fn hash_of(hasher: &DefaultHashBuilder, sensor_id: &[u8]) -> u64 {
     let mut hasher = hasher.build_hasher();
-    hasher.write(sensor_id.as_bytes());
+    hasher.write(sensor_id);
     hasher.finish()
 }
 

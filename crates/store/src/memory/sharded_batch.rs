@@ -54,9 +54,9 @@ impl ShardedBatch {
     pub(super) fn partition(&mut self, batch: &Batch, hasher: &DefaultHashBuilder) {
         self.links.clear();
         self.links.resize(batch.len(), Link { hash: 0, next: NONE });
-        let mut last = ("", hash_of(hasher, ""));
+        let mut last = (&b""[..], hash_of(hasher, b""));
         for index in (0..batch.len()).rev() {
-            let id = batch.sensor(index);
+            let id = batch.sensor_bytes(index);
             if id != last.0 {
                 last = (id, hash_of(hasher, id));
             }
@@ -88,14 +88,16 @@ impl ShardedBatch {
         self.readings.clear();
         self.places.clear();
         let (id, hash) = (batch.sensor(cursor.0 as usize), self.links[cursor.0 as usize].hash);
-        while cursor.0 != NONE {
-            let (place, link) = (cursor.0 as usize, self.links[cursor.0 as usize]);
-            if link.hash != hash || batch.sensor(place) != id {
-                break;
-            }
+        loop {
+            let place = cursor.0 as usize;
             self.readings.push(batch.reading(place));
             self.places.push(cursor.0);
-            cursor.0 = link.next;
+            cursor.0 = self.links[place].next;
+            let next = cursor.0 as usize;
+            if cursor.0 == NONE || self.links[next].hash != hash || batch.sensor_bytes(next) != id.as_bytes()
+            {
+                break;
+            }
         }
         Some((hash, id, Run { readings: &self.readings, places: &self.places }))
     }
