@@ -83,6 +83,9 @@ struct MessageBounds {
 impl MessageBounds {
     fn push(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
+            if self.begun == 0 {
+                data = after_whole_messages(data);
+            }
             if self.begun < PREFIX {
                 let taken = (PREFIX - self.begun).min(data.len());
                 self.prefix[self.begun..self.begun + taken].copy_from_slice(&data[..taken]);
@@ -100,6 +103,16 @@ impl MessageBounds {
             }
         }
     }
+}
+
+/// Skips the messages that are complete, as nearly all are, without copying their prefixes.
+fn after_whole_messages(mut data: &[u8]) -> &[u8] {
+    while let Some(([_, length @ ..], rest)) = data.split_first_chunk::<PREFIX>()
+        && let Some(rest) = rest.get(u32::from_be_bytes(*length) as usize..)
+    {
+        data = rest;
+    }
+    data
 }
 
 #[cfg(test)]
