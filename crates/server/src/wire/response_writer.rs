@@ -81,9 +81,7 @@ impl MessageWriter<'_> {
     ) -> &'r [Reading] {
         let fitting = self.fitting(sensor).min(readings.len());
         let (now, later) = readings.split_at(fitting);
-        for reading in now {
-            sensor.put_reading(*reading, self.buffer);
-        }
+        sensor.put_readings(now, self.buffer);
         later
     }
 

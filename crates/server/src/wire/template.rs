@@ -46,8 +46,37 @@ impl Template {
         self.message.len()
     }
 
+    /// Writes readings one after the other.
+    pub(super) fn put_readings(&mut self, readings: &[Reading], buffer: &mut Vec<u8>) {
+        // Five bytes are the years 1978 to 3058.
+        if readings.iter().all(|reading| (1 << 28..1 << 35).contains(&reading.timestamp)) {
+            return self.put_equal_lengths(readings, buffer);
+        }
+        for reading in readings {
+            self.put_reading(*reading, buffer);
+        }
+    }
+
+    /// Writes readings whose timestamps take five bytes each.
+    fn put_equal_lengths(&mut self, readings: &[Reading], buffer: &mut Vec<u8>) {
+        const TAIL: usize = 8 + 1 + 5;
+        let length = self.tail + TAIL;
+        let message = &mut self.message[..length];
+        put_length(message);
+        let start = buffer.len();
+        buffer.resize(start + readings.len() * length, 0);
+        for (message, reading) in buffer[start..].chunks_exact_mut(length).zip(readings) {
+            let (head, tail) = message.split_at_mut(self.tail);
+            head.copy_from_slice(&self.message[..self.tail]);
+            let tail: &mut [u8; TAIL] = tail.try_into().expect("the length of all of them");
+            tail[..8].copy_from_slice(&reading.temperature.to_le_bytes());
+            tail[8] = 3 << 3;
+            tail[9..].copy_from_slice(&varint(reading.timestamp.cast_unsigned()).0[..5]);
+        }
+    }
+
     #[inline]
-    pub(super) fn put_reading(&mut self, reading: Reading, buffer: &mut Vec<u8>) {
+    fn put_reading(&mut self, reading: Reading, buffer: &mut Vec<u8>) {
         let timestamp = self.tail + 9;
         self.message[self.tail..timestamp - 1].copy_from_slice(&reading.temperature.to_le_bytes());
         self.message[timestamp - 1] = 3 << 3;
@@ -127,17 +156,31 @@ mod tests {
 
         #[test]
         fn readings_are_written_as_prost_reads_them(
-            sensor_id in ".{0,140}", readings in prop::collection::vec((any::<f64>(), number()), 1..5),
+            sensor_id in ".{0,140}",
+            runs in prop::collection::vec(
+                prop::collection::vec((any::<f64>(), prop_oneof![number(), 1_u64 << 28..1 << 35]), 1..4), 1..5,
+            ),
         ) {
             let mut template = Template::reading(&sensor_id);
-            for (temperature, timestamp) in readings {
-                let timestamp = timestamp.cast_signed();
-                let mut buffer = Vec::new();
-                template.put_reading(Reading { temperature, timestamp }, &mut buffer);
-                prop_assert!(buffer.len() <= template.max_length());
-                let expected = SensorReading { sensor_id: sensor_id.clone(), temperature, timestamp };
-                prop_assert_eq!(message::<SensorReading>(&buffer), expected);
+            let mut buffer = Vec::new();
+            let readings = |run: &[(f64, u64)]| -> Vec<_> {
+                let reading = |(temperature, timestamp): &(f64, u64)| {
+                    Reading { temperature: *temperature, timestamp: timestamp.cast_signed() }
+                };
+                run.iter().map(reading).collect()
+            };
+            for run in &runs {
+                template.put_readings(&readings(run), &mut buffer);
             }
+            let mut rest = &buffer[..];
+            for Reading { temperature, timestamp } in runs.iter().flat_map(|run| readings(run)) {
+                let length = PREFIX + u32::from_be_bytes(rest[1..PREFIX].try_into().unwrap()) as usize;
+                prop_assert!(length <= template.max_length());
+                let expected = SensorReading { sensor_id: sensor_id.clone(), temperature, timestamp };
+                prop_assert_eq!(message::<SensorReading>(&rest[..length]), expected);
+                rest = &rest[length..];
+            }
+            prop_assert!(rest.is_empty());
         }
 
         #[test]
