@@ -167,6 +167,27 @@ async fn bytes_of_open_calls_without_a_token_close_their_connection() {
 }
 
 #[tokio::test]
+async fn stream_sent_along_with_the_first_call_does_not_close_its_connection() {
+    let server = TestServer::start(&[]).await;
+    let mut connection = Connection::open(&server, 65_535).await;
+    let message = framed(&reading("x", 20.0, 1).encode_to_vec());
+    let count = 60_000 / message.len();
+    let (response, mut send) =
+        connection.call("/SensorService/StreamSensorReadings", &[("authorization", TOKEN)]).await.unwrap();
+    // All that the initial window takes, in frames that cost 260 bytes each.
+    for _ in 0..count {
+        send.send_data(message.clone(), false).unwrap();
+    }
+    send.send_data(Bytes::new(), true).unwrap();
+    let mut body = response.await.expect("the connection stays open").into_body();
+    while let Some(data) = body.data().await {
+        data.unwrap();
+    }
+    assert_eq!(body.trailers().await.unwrap().unwrap()["grpc-status"], "0");
+    connection.send_reading(TOKEN).await.unwrap();
+}
+
+#[tokio::test]
 async fn connection_that_holds_most_is_closed_when_the_budget_is_used_up() {
     let settings =
         [("KELVIN_CONNECTION_MEMORY_LIMIT", "2MiB"), ("KELVIN_UNAUTHENTICATED_MEMORY_LIMIT", "1MiB")];

@@ -129,6 +129,14 @@ impl Account {
     pub(super) fn has_turn(&self) -> bool {
         self.turn.load(Relaxed) > 0
     }
+
+    /// Closes a connection that holds too much although none of its calls is accepted. To be called after calls
+    /// are begun: a caller may send more than that before the server looks at its first one.
+    pub(super) fn check_unauthenticated(&self) {
+        if !self.is_authenticated() && self.books().ledger.held() > UNAUTHENTICATED_BYTES {
+            self.registry.close_one(&self.state, CloseReason::UnauthenticatedBytes);
+        }
+    }
 }
 
 /// Frames and calls.
@@ -149,6 +157,9 @@ impl Account {
             }
             books.ledger.received(frame);
         });
+        if !self.is_authenticated() && books.ledger.held() > UNAUTHENTICATED_BYTES {
+            turn = 0;
+        }
         self.turn.store(turn, Relaxed);
         self.settle(books);
         if flood {
@@ -187,6 +198,11 @@ impl Account {
         self.change(|ledger| ledger.reply_queued(stream, length));
     }
 
+    /// The handler of a call has written all it can for now.
+    pub(super) fn handler_waits(&self, stream: u32) {
+        self.change(|ledger| ledger.handler_waits(stream));
+    }
+
     /// The task of a call has ended. What it has queued is still to be sent if `handed_over`, else the stream is reset.
     pub(super) fn call_ended(&self, stream: u32, handed_over: bool) {
         self.state.call_ends();
@@ -212,8 +228,5 @@ impl Account {
         books.reserved = reserved;
         drop(books);
         self.registry.reserve(&self.state, reserved);
-        if held > UNAUTHENTICATED_BYTES && !self.is_authenticated() {
-            self.registry.close_one(&self.state, CloseReason::UnauthenticatedBytes);
-        }
     }
 }

@@ -57,7 +57,8 @@ impl Call {
         }
         let handed_over = {
             let body = pin!(body);
-            let mut reply = Outgoing { call: &self, send, body, chunk: Bytes::new(), stalled: None };
+            let mut reply =
+                Outgoing { call: &self, send, body, chunk: Bytes::new(), works: false, stalled: None };
             poll_fn(|cx| reply.poll(cx)).await
         };
         self.handed_over = handed_over;
@@ -77,6 +78,8 @@ struct Outgoing<'a, B> {
     send: SendStream<Bytes>,
     body: Pin<&'a mut B>,
     chunk: Bytes,
+    /// The handler has written since it waited.
+    works: bool,
     /// The end of a call whose caller's windows are closed.
     stalled: Option<Pin<Box<Sleep>>>,
 }
@@ -95,7 +98,13 @@ impl<B: Body<Data = Bytes>> Outgoing<'_, B> {
                     Poll::Pending => return self.poll_end_of_stall(cx).map(|()| false),
                 }
             }
-            let handed_over = match ready!(self.body.as_mut().poll_frame(cx)) {
+            let Poll::Ready(frame) = self.body.as_mut().poll_frame(cx) else {
+                if std::mem::take(&mut self.works) {
+                    self.call.account.handler_waits(self.call.stream);
+                }
+                return Poll::Pending;
+            };
+            let handed_over = match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         self.queue(data);
@@ -117,6 +126,7 @@ impl<B: Body<Data = Bytes>> Outgoing<'_, B> {
         self.call.account.reply_queued(self.call.stream, data.len());
         self.send.reserve_capacity(data.len());
         self.chunk = data;
+        self.works = true;
     }
 
     /// Sends a part of the chunk; false when the stream is gone.

@@ -128,12 +128,18 @@ where
                 match self.connection.poll_accept(cx) {
                     Poll::Ready(Some(Ok((request, respond)))) => {
                         self.begin(request, respond, *now.get_or_insert_with(Instant::now));
+                        // Calls that came along are not even looked at.
+                        self.account.check_unauthenticated();
+                        if self.account.closing().is_some() {
+                            break;
+                        }
                     }
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(End::Closed(Err(error))),
                     Poll::Ready(None) => return Poll::Ready(End::Closed(Ok(()))),
                     Poll::Pending => break,
                 }
             }
+            self.account.check_unauthenticated();
             if let Poll::Ready(reason) = self.account.poll_closing(cx) {
                 return Poll::Ready(End::Condemned(reason));
             }

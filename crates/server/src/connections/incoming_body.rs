@@ -13,6 +13,9 @@ use super::account::Account;
 /// gRPC's compressed flag and length before a message.
 const PREFIX: usize = 5;
 
+/// A handler keeps the memory of its largest batch until its call ends, for each byte read at once so many.
+const BATCH_FACTOR: usize = 2;
+
 /// The body of a request. What is read of it is released from the account.
 #[derive(Debug)]
 pub(crate) struct IncomingBody {
@@ -20,13 +23,18 @@ pub(crate) struct IncomingBody {
     account: Arc<Account>,
     id: u32,
     messages: MessageBounds,
+    /// Bytes read since the handler waited.
+    burst: usize,
+    /// Bytes of the largest burst.
+    largest_burst: usize,
     data_ended: bool,
 }
 
 impl IncomingBody {
     pub(super) fn new(stream: RecvStream, account: Arc<Account>) -> Self {
         let id = stream.stream_id().as_u32();
-        Self { stream, account, id, messages: MessageBounds::default(), data_ended: false }
+        let messages = MessageBounds::default();
+        Self { stream, account, id, messages, burst: 0, largest_burst: 0, data_ended: false }
     }
 }
 
@@ -40,12 +48,19 @@ impl Body for IncomingBody {
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         let this = &mut *self;
         if !this.data_ended {
-            match ready!(this.stream.poll_data(cx)) {
+            let polled = this.stream.poll_data(cx);
+            if polled.is_pending() {
+                this.burst = 0;
+            }
+            match ready!(polled) {
                 Some(Ok(data)) => {
                     // An error means that the stream is reset, which the next poll finds.
                     let _ = this.stream.flow_control().release_capacity(data.len());
                     this.messages.push(&data);
-                    this.account.body_read(this.id, data.len(), this.messages.begun);
+                    this.burst += data.len();
+                    this.largest_burst = this.largest_burst.max(this.burst);
+                    let kept = this.messages.begun + BATCH_FACTOR * this.largest_burst;
+                    this.account.body_read(this.id, data.len(), kept);
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 // The peer needs no more of the answer (RFC 9113, 8.1).

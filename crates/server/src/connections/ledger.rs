@@ -8,8 +8,9 @@ pub(super) const CALL_OVERHEAD: usize = 4096;
 /// Bytes that h2 takes for a frame besides its payload, measured with frames of one byte.
 pub(super) const FRAME_OVERHEAD: usize = 260;
 
-/// For each byte of a reply that waits, handler and response writer hold one more each.
-pub(super) const REPLY_FACTOR: usize = 3;
+/// For each byte of a chunk of a reply, the handler and its response writer hold so many more until the handler waits.
+/// Measured with 2,048 calls of `GetSensorReadings` whose windows close: 98 KiB each with chunks of 16 KiB.
+pub(super) const HANDLER_FACTOR: usize = 5;
 
 /// What a connection holds, by stream.
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ struct Charge {
     kept: usize,
     /// Of the response.
     unsent: usize,
+    /// Of a handler that is about to write more of the response.
+    working: usize,
     accepted: bool,
     reads_body: bool,
     ended: bool,
@@ -72,7 +75,7 @@ impl Ledger {
         if frame.kind == DATA
             && let Some(charge) = self.streams.get_mut(&frame.stream)
         {
-            let sent = (frame.length * REPLY_FACTOR).min(charge.unsent);
+            let sent = frame.length.min(charge.unsent);
             charge.unsent -= sent;
             self.held -= sent;
         }
@@ -121,15 +124,23 @@ impl Ledger {
 
     pub(super) fn reply_queued(&mut self, stream: u32, length: usize) {
         if let Some(charge) = self.streams.get_mut(&stream) {
-            let queued = length * REPLY_FACTOR;
-            charge.unsent += queued;
-            self.held += queued;
+            let more = (length * HANDLER_FACTOR).saturating_sub(charge.working);
+            charge.unsent += length;
+            charge.working += more;
+            self.held += length + more;
+        }
+    }
+
+    pub(super) fn handler_waits(&mut self, stream: u32) {
+        if let Some(charge) = self.streams.get_mut(&stream) {
+            self.held -= std::mem::take(&mut charge.working);
         }
     }
 
     pub(super) fn call_ended(&mut self, stream: u32, handed_over: bool) {
         if let Some(charge) = self.streams.get_mut(&stream) {
-            self.held -= std::mem::take(&mut charge.base) + charge.take_request();
+            self.held -= std::mem::take(&mut charge.base) + std::mem::take(&mut charge.working);
+            self.held -= charge.take_request();
             (charge.ended, charge.reads_body) = (true, false);
             if !handed_over {
                 self.held -= std::mem::take(&mut charge.unsent);
@@ -192,11 +203,16 @@ mod tests {
         ledger.body_read(1, 20, 0);
         ledger.body_dropped(1);
         ledger.reply_queued(1, 1000);
-        assert_eq!(ledger.held(), call + 1000 * REPLY_FACTOR);
+        assert_eq!(ledger.held(), call + 1000 + 1000 * HANDLER_FACTOR);
+        ledger.handler_waits(1);
+        assert_eq!(ledger.held(), call + 1000);
+        ledger.reply_queued(1, 200);
+        ledger.reply_queued(1, 300);
+        assert_eq!(ledger.held(), call + 1500 + 300 * HANDLER_FACTOR);
         ledger.call_ended(1, true);
-        assert_eq!(ledger.held(), 1000 * REPLY_FACTOR);
-        ledger.send(&[frame(HEADERS, 1, 30), frame(DATA, 1, 600)]);
-        assert_eq!(ledger.held(), 400 * REPLY_FACTOR);
+        assert_eq!(ledger.held(), 1500);
+        ledger.send(&[frame(HEADERS, 1, 30), frame(DATA, 1, 1100)]);
+        assert_eq!(ledger.held(), 400);
         ledger.send(&[frame(DATA, 1, 400), end(HEADERS, 1, 10)]);
         assert!(ledger.is_empty(), "{ledger:?}");
     }

@@ -64,6 +64,10 @@ impl Transfer {
         let length = self.message.max_length();
         loop {
             chunk.clear();
+            if self.follow {
+                // Callers may follow for as long as they like: who waits holds no memory of what was read.
+                chunk = Vec::new();
+            }
             let more = match self.next(&mut chunk, out).await {
                 Ok(more) => more.map_err(|error| status::store_error(&error, None))?,
                 // Nobody waits for the end of a call that follows, so this is one like any other.
