@@ -1,0 +1,203 @@
+//! Callers with a token.
+
+use std::io::Write as _;
+
+use flate2::{Compression, write::GzEncoder};
+use kelvin_proto::SensorRequest;
+use prost::Message as _;
+
+use super::{AUTHENTICATED, Case, DEFAULTS, SATURATING, case, unauthenticated::to_and_fro};
+use crate::{
+    attack::Attack,
+    client::{CHAT, CLIENT_STREAM, Client, READ, Reply, reading},
+    frames::{Call, Frames, INITIAL_WINDOW_SIZE, prefixed},
+    world::{Failure, TOKEN, World, text},
+};
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        case!(chats_and_settings, AUTHENTICATED, DEFAULTS, "S2: chats, then SETTINGS to and fro"),
+        case!(
+            tiny_frames,
+            AUTHENTICATED,
+            DEFAULTS,
+            "S3: chats whose answers are not taken, one byte a frame"
+        ),
+        case!(partial_messages, AUTHENTICATED, DEFAULTS, "S3: messages of 64 KiB that do not end"),
+        case!(dropped_streams, AUTHENTICATED, DEFAULTS, "S5: 128 client streams a connection, dropped"),
+        case!(unread_replies, AUTHENTICATED, DEFAULTS, "S9: GetSensorReadings that are not read")
+            .saturating(),
+        case!(shrunken_windows, SATURATING, DEFAULTS, "S9: windows closed when the answers are queued")
+            .saturating(),
+        case!(fruitless_queries, AUTHENTICATED, DEFAULTS, "S17: since that matches none, with limit"),
+        case!(empty_frames, AUTHENTICATED, DEFAULTS, "DATA frames without payload"),
+        case!(idle_streams, AUTHENTICATED, DEFAULTS, "streams that wait after many messages at once"),
+        case!(idle_followers, AUTHENTICATED, DEFAULTS, "followers that wait after many readings at once")
+            .saturating(),
+        case!(gzip_bombs, AUTHENTICATED, DEFAULTS, "messages that inflate to 16 MiB"),
+    ]
+}
+
+const STREAMS: u32 = 128;
+
+async fn chats_and_settings(world: &World) -> Result<String, Failure> {
+    Attack::default().run(world, |frames| chats(frames, 1), to_and_fro).await
+}
+
+fn chats(frames: &mut Frames, messages: usize) {
+    let message = reading("chat").encode_to_vec();
+    for _ in 0..STREAMS {
+        let stream = frames.call(&Call::new(CHAT, Some(TOKEN)));
+        for _ in 0..messages {
+            frames.message(stream, &message);
+        }
+    }
+}
+
+async fn tiny_frames(world: &World) -> Result<String, Failure> {
+    let attack = Attack { window: 0, ..Attack::default() };
+    let open = |frames: &mut Frames| {
+        for _ in 0..STREAMS {
+            let stream = frames.call(&Call::new(CHAT, Some(TOKEN)));
+            frames.data(stream, &[0; 5].repeat(1_600));
+            for _ in 0..20_000 {
+                frames.data(stream, &[0]);
+            }
+        }
+    };
+    attack.run(world, open, |_| ()).await
+}
+
+async fn partial_messages(world: &World) -> Result<String, Failure> {
+    let open = |frames: &mut Frames| {
+        for _ in 0..STREAMS {
+            let stream = frames.call(&Call::new(CLIENT_STREAM, Some(TOKEN)));
+            frames.data(stream, &[&[0, 0, 0, 0xff, 0xff][..], &[0; 16_000]].concat());
+            for _ in 0..2 {
+                frames.data(stream, &[0; 16_000]);
+            }
+            frames.data(stream, &[0; 15_000]);
+        }
+    };
+    Attack { connections: 64, ..Attack::default() }.run(world, open, |_| ()).await
+}
+
+/// Streams that have read many messages at once, and wait.
+async fn idle_streams(world: &World) -> Result<String, Failure> {
+    let message = reading("i").encode_to_vec();
+    let burst = prefixed(&message).repeat(16_000 / (message.len() + 5));
+    let open = |frames: &mut Frames| {
+        for _ in 0..STREAMS {
+            let stream = frames.call(&Call::new(CLIENT_STREAM, Some(TOKEN)));
+            for _ in 0..4 {
+                frames.data(stream, &burst);
+            }
+        }
+    };
+    Attack { connections: 64, ..Attack::default() }.run(world, open, |_| ()).await
+}
+
+/// Followers that have read many readings at once, and wait.
+async fn idle_followers(world: &World) -> Result<String, Failure> {
+    fill(world, "long", 20_000).await?;
+    let request = SensorRequest { follow: true, limit: Some(2_000), ..query("long") }.encode_to_vec();
+    let open = |frames: &mut Frames| {
+        for _ in 0..STREAMS {
+            let stream = frames.call(&Call::new(READ, Some(TOKEN)));
+            frames.last_message(stream, &request);
+        }
+    };
+    Attack { connections: 64, ..Attack::default() }.run(world, open, |_| ()).await
+}
+
+async fn dropped_streams(world: &World) -> Result<String, Failure> {
+    // Streams are begun and reset in turn; connections that end take theirs with them.
+    let message = reading("dropped").encode_to_vec();
+    let repeat = |frames: &mut Frames| {
+        let streams: Vec<_> = (0..100)
+            .map(|_| {
+                let stream = frames.call(&Call::new(CLIENT_STREAM, Some(TOKEN)));
+                frames.message(stream, &message);
+                stream
+            })
+            .collect();
+        for stream in streams {
+            frames.reset(stream);
+        }
+    };
+    Attack::default().run(world, |_| (), repeat).await
+}
+
+/// Many readings of one sensor.
+async fn fill(world: &World, sensor_id: &str, count: usize) -> Result<(), Failure> {
+    let message = reading(sensor_id).encode_to_vec();
+    let (mut sender, response) = Client::connect(world).await?.open(CLIENT_STREAM).await?;
+    for _ in 0..count {
+        sender.send_message(&message).await?;
+    }
+    sender.finish()?;
+    Reply::of(response).await?.next().await?.map(|_| ()).ok_or_else(|| "no answer".to_owned())
+}
+
+fn query(sensor_id: &str) -> SensorRequest {
+    SensorRequest { sensor_id: sensor_id.to_owned(), ..SensorRequest::default() }
+}
+
+async fn unread_replies(world: &World) -> Result<String, Failure> {
+    fill(world, "long", 20_000).await?;
+    let request = query("long").encode_to_vec();
+    // The windows are open and the socket is not read.
+    let attack = Attack { window: (1 << 31) - 1, reads: false, connections: 16, ..Attack::default() };
+    let open = |frames: &mut Frames| {
+        for _ in 0..STREAMS {
+            let stream = frames.call(&Call::new(READ, Some(TOKEN)));
+            frames.last_message(stream, &request);
+        }
+    };
+    attack.run(world, open, |_| ()).await
+}
+
+async fn shrunken_windows(world: &World) -> Result<String, Failure> {
+    fill(world, "long", 20_000).await?;
+    let request = query("long").encode_to_vec();
+    let attack = Attack { window: 1 << 20, connections: 16, ..Attack::default() };
+    let open = |frames: &mut Frames| {
+        for _ in 0..STREAMS {
+            let stream = frames.call(&Call::new(READ, Some(TOKEN)));
+            frames.last_message(stream, &request);
+        }
+        frames.settings(&[(INITIAL_WINDOW_SIZE, 0)]);
+    };
+    attack.run(world, open, |_| ()).await
+}
+
+async fn fruitless_queries(world: &World) -> Result<String, Failure> {
+    fill(world, "long", 50_000).await?;
+    let request = SensorRequest { since: Some(i64::MAX), limit: Some(10), ..query("long") }.encode_to_vec();
+    let repeat = |frames: &mut Frames| {
+        let stream = frames.call(&Call::new(READ, Some(TOKEN)));
+        frames.last_message(stream, &request);
+    };
+    Attack::default().run(world, |_| (), repeat).await
+}
+
+async fn empty_frames(world: &World) -> Result<String, Failure> {
+    let repeat = |frames: &mut Frames| frames.data(1, &[]);
+    let open = |frames: &mut Frames| {
+        frames.call(&Call::new(CHAT, Some(TOKEN)));
+    };
+    Attack::default().run(world, open, repeat).await
+}
+
+async fn gzip_bombs(world: &World) -> Result<String, Failure> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&vec![0; 16 << 20]).and_then(|()| encoder.try_finish()).map_err(text)?;
+    let bomb = encoder.get_ref();
+    let length = u32::try_from(bomb.len()).map_err(text)?.to_be_bytes();
+    let message = [&[1], &length[..], bomb].concat();
+    let repeat = |frames: &mut Frames| {
+        let stream = frames.call(&Call::new(CLIENT_STREAM, Some(TOKEN)).with("grpc-encoding", "gzip"));
+        frames.data(stream, &message);
+    };
+    Attack::default().run(world, |_| (), repeat).await
+}

@@ -1,0 +1,335 @@
+//! Attacks that are not a flood of frames.
+
+use std::{
+    collections::BTreeMap,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use futures_util::future::{Either, join_all, select};
+use kelvin_proto::{ListSensorsRequest, ListSensorsResponse, SensorRequest};
+use prost::Message as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{AUTHENTICATED, Case, DEFAULTS, UNAUTHENTICATED, case};
+use crate::{
+    client::{CHAT, CLIENT_STREAM, Client, HEALTH_CHECK, LIST, PATIENCE, READ, Reply, UNARY, reading},
+    frames::{Call, DATA, Frames, INITIAL_WINDOW_SIZE},
+    world::{Failure, TOKEN, World, text},
+};
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        case!(
+            overtaken_reader,
+            AUTHENTICATED,
+            [("KELVIN_MAX_READINGS_PER_SENSOR", "10")],
+            "S4: a reader overtaken by evictions"
+        ),
+        case!(
+            silent_health_port,
+            UNAUTHENTICATED,
+            DEFAULTS,
+            "S7: connections to the health port that say nothing"
+        ),
+        case!(
+            closed_windows,
+            AUTHENTICATED,
+            [("KELVIN_MAX_STREAM_AGE", "1s")],
+            "S10: stream age and deadline with closed windows"
+        ),
+        case!(
+            full_store,
+            AUTHENTICATED,
+            [("KELVIN_MAX_READINGS", "6500"), ("KELVIN_MAX_READINGS_PER_SENSOR", "1000")],
+            "S11: new sensors beside streams to capped ones, with room for both"
+        ),
+        case!(empty_bearer, UNAUTHENTICATED, DEFAULTS, "S12: a token file with an empty token is refused"),
+        case!(
+            ambiguous_calls,
+            UNAUTHENTICATED,
+            DEFAULTS,
+            "S14: two authorization headers, another content type"
+        ),
+        case!(half_open_tls, UNAUTHENTICATED, DEFAULTS, "TLS handshakes that stop"),
+        case!(
+            expired_certificate,
+            UNAUTHENTICATED,
+            DEFAULTS,
+            "S13: a client certificate that expires on an open connection"
+        ),
+        case!(
+            page_tokens,
+            UNAUTHENTICATED,
+            DEFAULTS,
+            "S16: page tokens are the same on every server, so they reveal no secret"
+        ),
+    ]
+}
+
+/// A reader that waits at the end while more is stored than is held.
+async fn overtaken_reader(world: &World) -> Result<String, Failure> {
+    let client = Client::connect(world).await?;
+    let mut readers = 0;
+    while !world.left().is_zero() {
+        for beyond in [9, 10, 11, 12, 25] {
+            let sensor_id = format!("overtaken-{readers}");
+            for _ in 0..10 {
+                client.store(&sensor_id).await?;
+            }
+            let (mut sender, response) = client.open(READ).await?;
+            let request =
+                SensorRequest { sensor_id: sensor_id.clone(), follow: true, ..SensorRequest::default() };
+            sender.send_message(&request.encode_to_vec()).await?;
+            sender.finish()?;
+            let mut reply = Reply::of(response).await?;
+            for _ in 0..10 {
+                reply.next().await?.ok_or("the reader was ended")?;
+            }
+            for _ in 0..beyond {
+                client.store(&sensor_id).await?;
+            }
+            timeout(PATIENCE, reply.next()).await.map_err(text)??.ok_or("the overtaken reader was ended")?;
+            readers += 1;
+        }
+    }
+    Ok(format!("{readers} readers"))
+}
+
+async fn silent_health_port(world: &World) -> Result<String, Failure> {
+    let mut open = Vec::new();
+    while !world.left().is_zero() {
+        open.extend(TcpStream::connect(world.health).await);
+        sleep(Duration::from_millis(10)).await;
+    }
+    Ok(format!("{} connections", open.len()))
+}
+
+async fn half_open_tls(world: &World) -> Result<String, Failure> {
+    let mut open = Vec::new();
+    while !world.left().is_zero() {
+        if let Ok(mut stream) = TcpStream::connect(world.address).await {
+            // The header of a record whose 512 bytes do not come.
+            let _ = stream.write_all(&[22, 3, 1, 2, 0]).await;
+            open.push(stream);
+        }
+        if open.len() % 50 == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+    Ok(format!("{} connections", open.len()))
+}
+
+/// Calls end although their callers take nothing.
+async fn closed_windows(world: &World) -> Result<String, Failure> {
+    const LIMIT: Duration = Duration::from_secs(4);
+    let mut calls = 0;
+    while !world.left().is_zero() {
+        for (window, timeout) in [(0, None), (0, Some("300m")), (3, None), (3, Some("300m"))] {
+            for path in [UNARY, CHAT] {
+                let took = until_reset(world, path, window, timeout).await?;
+                if took > LIMIT {
+                    return Err(format!(
+                        "{path} with a window of {window} and timeout {timeout:?}: open for {took:?}"
+                    ));
+                }
+                calls += 1;
+            }
+        }
+    }
+    Ok(format!("{calls} calls ended"))
+}
+
+/// How long a call takes until `RST_STREAM` or its end comes.
+async fn until_reset(
+    world: &World,
+    path: &str,
+    window: u32,
+    deadline: Option<&str>,
+) -> Result<Duration, Failure> {
+    let mut io = world.connect().await?;
+    let mut frames = Frames::default();
+    frames.preface(&[(INITIAL_WINDOW_SIZE, window)]);
+    let mut call = Call::new(path, Some(TOKEN));
+    if let Some(deadline) = deadline {
+        call = call.with("grpc-timeout", deadline);
+    }
+    let stream = frames.call(&call);
+    for _ in 0..10 {
+        frames.message(stream, &reading("window").encode_to_vec());
+        if path == UNARY {
+            break;
+        }
+    }
+    if path == UNARY {
+        frames.raw(DATA, 1, stream, &[]);
+    }
+    io.write_all(&frames.bytes).await.map_err(text)?;
+    io.flush().await.map_err(text)?;
+    let begun = Instant::now();
+    let ended = async {
+        loop {
+            let mut head = [0; 9];
+            io.read_exact(&mut head).await.map_err(text)?;
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            io.read_exact(&mut vec![0; length]).await.map_err(text)?;
+            let of_stream = head[5..] == stream.to_be_bytes();
+            // RST_STREAM, or trailers.
+            if of_stream && (head[3] == 3 || head[3] == 1 && head[4] & 1 != 0) {
+                return Ok::<_, Failure>(begun.elapsed());
+            }
+        }
+    };
+    timeout(PATIENCE, ended).await.map_err(|_| format!("{path} with a window of {window}: never ended"))?
+}
+
+async fn empty_bearer(world: &World) -> Result<String, Failure> {
+    let tokens = world.files.path("empty-bearer");
+    std::fs::write(&tokens, "Bearer \n").map_err(text)?;
+    let mut server = Command::new(&world.binary)
+        .env_clear()
+        .env("KELVIN_LISTEN", "127.0.0.1:0")
+        .env("KELVIN_HEALTH_LISTEN", "")
+        .env("KELVIN_TLS_CERT", world.files.path("server.pem"))
+        .env("KELVIN_TLS_KEY", world.files.path("server.key"))
+        .env("KELVIN_TOKEN_FILE", tokens)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(text)?;
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if let Some(status) = server.try_wait().map_err(text)? {
+            sleep(world.left()).await;
+            return match status.code() {
+                Some(64) => Ok("exit code 64".to_owned()),
+                _ => Err(format!("the server ended with {status}, not with exit code 64")),
+            };
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    let _ = server.kill();
+    Err("the server serves with an empty token".to_owned())
+}
+
+async fn ambiguous_calls(world: &World) -> Result<String, Failure> {
+    let mut calls = 0;
+    while !world.left().is_zero() {
+        let mut client = Client::connect(world).await?;
+        for (tokens, path, expected) in [
+            (vec![TOKEN, TOKEN], UNARY, "16"),
+            (vec![], UNARY, "16"),
+            (vec![], HEALTH_CHECK, "0"),
+            (vec![TOKEN], UNARY, "0"),
+        ] {
+            client.tokens = tokens;
+            let (status, _) = client.call(path, &reading("")).await?;
+            // A reading without an id is no good, for those who may send one.
+            let status = if status == "3" { "0".to_owned() } else { status };
+            if status != expected {
+                return Err(format!("{path} with tokens {:?} is answered {status}", client.tokens));
+            }
+            calls += 1;
+        }
+    }
+    Ok(format!("{calls} calls"))
+}
+
+/// Four sensors at their cap of 1,000 and 1,500 new ones fit into 6,500 readings.
+async fn full_store(world: &World) -> Result<String, Failure> {
+    const NEW: usize = 1_500;
+    let filler = |n: usize| async move {
+        let message = reading(&format!("capped-{n}")).encode_to_vec();
+        let (mut sender, _response) = Client::connect(world).await?.open(CLIENT_STREAM).await?;
+        loop {
+            sender.send_messages(&message, 500).await?;
+            tokio::task::yield_now().await;
+        }
+    };
+    let newcomers = async {
+        let client = Client::connect(world).await?;
+        for n in 0..NEW {
+            client
+                .store(&format!("new-{n}"))
+                .await
+                .map_err(|failure| format!("new sensor {n}: {failure}"))?;
+        }
+        Ok::<_, Failure>(())
+    };
+    let fillers = std::pin::pin!(join_all((0..4).map(filler)));
+    let outcome = match select(std::pin::pin!(newcomers), fillers).await {
+        Either::Left((stored, _)) => stored,
+        Either::Right((ended, _)) => {
+            let ended: Vec<Result<(), Failure>> = ended;
+            Err(format!("the streams to capped sensors ended: {ended:?}"))
+        }
+    };
+    sleep(world.left()).await;
+    outcome.map(|()| format!("{NEW} new sensors"))
+}
+
+/// The certificate authenticates calls until it expires, and nothing of its connection is left soon after.
+async fn expired_certificate(world: &World) -> Result<String, Failure> {
+    let tls = world.files.client_tls_for(Duration::from_secs(2))?;
+    let mut client = Client::over(world.connect_with(&tls).await?).await?;
+    client.tokens.clear();
+    client.store("certified").await?;
+    let (mut sender, response) = client.open(CHAT).await?;
+    sender.send_message(&reading("certified").encode_to_vec()).await?;
+    let mut reply = Reply::of(response).await?;
+    let ended = async {
+        while reply.next().await?.is_some() {}
+        reply.status().await
+    };
+    let status = timeout(PATIENCE, ended).await.map_err(|_| "the call outlives its certificate")??;
+    if status != "16" {
+        return Err(format!("a call whose certificate has expired ends with status {status}"));
+    }
+    if client.store("certified").await.is_ok() {
+        return Err("a call is accepted although the certificate has expired".to_owned());
+    }
+    sleep(world.left()).await;
+    Ok("ended".to_owned())
+}
+
+/// A token that held a secret of its server would differ from that of another server.
+async fn page_tokens(world: &World) -> Result<String, Failure> {
+    let other = World::start(&world.binary, &[], world.seconds).await?;
+    let (first, second) = (tokens_by_sensor(world).await?, tokens_by_sensor(&other).await?);
+    sleep(world.left()).await;
+    let mut same = 0;
+    for (sensor_id, token) in &first {
+        match second.get(sensor_id) {
+            Some(other) if other != token => {
+                return Err(format!("page tokens of {sensor_id} differ by server: {token:?} and {other:?}"));
+            }
+            Some(_) => same += 1,
+            None => {}
+        }
+    }
+    if same == 0 { Err("no page tokens".to_owned()) } else { Ok(format!("{same} tokens")) }
+}
+
+/// The token of the page that begins behind each sensor.
+async fn tokens_by_sensor(world: &World) -> Result<BTreeMap<String, String>, Failure> {
+    let client = Client::connect(world).await?;
+    for n in 0..20 {
+        client.store(&format!("listed-{n}")).await?;
+    }
+    let mut tokens = BTreeMap::new();
+    let mut request = ListSensorsRequest { page_size: 1, ..ListSensorsRequest::default() };
+    loop {
+        let message = client.answer(LIST, &request).await?;
+        let page = ListSensorsResponse::decode(&message[..]).map_err(text)?;
+        if page.next_page_token.is_empty() {
+            return Ok(tokens);
+        }
+        tokens
+            .extend(page.sensors.into_iter().map(|sensor| (sensor.sensor_id, page.next_page_token.clone())));
+        request.page_token = page.next_page_token;
+    }
+}

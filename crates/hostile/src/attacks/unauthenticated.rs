@@ -1,0 +1,188 @@
+//! Callers without a token.
+
+use futures_util::future::join_all;
+use tokio::time::{sleep, timeout};
+
+use super::{Case, DEFAULTS, UNAUTHENTICATED, case};
+use crate::{
+    attack::Attack,
+    client::{HEALTH_CHECK, HEALTH_WATCH, UNARY},
+    frames::{CONTINUATION, Call, Frames, INITIAL_WINDOW_SIZE},
+    world::{Failure, World},
+};
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        case!(health_bodies, UNAUTHENTICATED, DEFAULTS, "S1: unfinished health checks with bodies"),
+        case!(large_headers, UNAUTHENTICATED, DEFAULTS, "S1: open calls with 15 KiB of headers"),
+        case!(indexed_headers, UNAUTHENTICATED, DEFAULTS, "S1: headers of 15 KiB in a few bytes (HPACK)"),
+        case!(watches_and_settings, UNAUTHENTICATED, DEFAULTS, "S2: Health/Watch, then SETTINGS to and fro"),
+        case!(
+            sampled_by_caller,
+            UNAUTHENTICATED,
+            DEFAULTS,
+            "S6: traceparent with the sampled flag, long paths"
+        ),
+        case!(silent_connections, UNAUTHENTICATED, DEFAULTS, "S8: 1500 TLS connections that make no call"),
+        case!(baggage, UNAUTHENTICATED, DEFAULTS, "S15: calls without a token and with baggage"),
+        case!(refused_calls, UNAUTHENTICATED, DEFAULTS, "calls with wrong tokens, on ever new connections"),
+        case!(pings, UNAUTHENTICATED, DEFAULTS, "PING flood"),
+        case!(
+            unsolicited_acks,
+            UNAUTHENTICATED,
+            DEFAULTS,
+            "PING acknowledgements of nothing, which h2 warns of"
+        ),
+        case!(resets, UNAUTHENTICATED, DEFAULTS, "rapid reset (CVE-2023-44487)"),
+        case!(
+            endless_continuation,
+            UNAUTHENTICATED,
+            DEFAULTS,
+            "CONTINUATION without an end (CVE-2024-27316)"
+        ),
+        case!(unknown_frames, UNAUTHENTICATED, DEFAULTS, "frames of an unknown type"),
+    ]
+}
+
+async fn health_bodies(world: &World) -> Result<String, Failure> {
+    let attack = Attack { connections: 64, ..Attack::default() };
+    let open = |frames: &mut Frames| {
+        for _ in 0..128 {
+            let stream = frames.call(&Call::new(HEALTH_CHECK, None));
+            frames.data(stream, &[&[0, 0, 0x40, 0, 0][..], &[0; 16_000]].concat());
+            for _ in 0..2 {
+                frames.data(stream, &[0; 16_000]);
+            }
+        }
+    };
+    attack.run(world, open, |_| ()).await
+}
+
+async fn large_headers(world: &World) -> Result<String, Failure> {
+    let value = "x".repeat(15_000);
+    let attack = Attack { connections: 64, ..Attack::default() };
+    let open = |frames: &mut Frames| {
+        for _ in 0..128 {
+            frames.call(&Call::new(HEALTH_WATCH, None).with("large", &value));
+        }
+    };
+    attack.run(world, open, |_| ()).await
+}
+
+async fn indexed_headers(world: &World) -> Result<String, Failure> {
+    let attack = Attack { connections: 64, ..Attack::default() };
+    let open = |frames: &mut Frames| {
+        // Adds a header of 3.9 KiB to the dynamic table, then names it three times a call.
+        let mut block = head(HEALTH_WATCH);
+        block.extend_from_slice(&[0x40, 1, b'a', 127, 0x80 | 0x4d, 0x1d]);
+        block.extend_from_slice(&[b'v'; 127 + 0x4d + (0x1d << 7)]);
+        frames.begin(&block);
+        for _ in 0..127 {
+            frames.begin(&[head(HEALTH_WATCH), vec![0xbe; 3]].concat());
+        }
+    };
+    attack.run(world, open, |_| ()).await
+}
+
+/// The least that a gRPC call needs, without changes of the dynamic table.
+fn head(path: &str) -> Vec<u8> {
+    let mut block = vec![0x83, 0x87, 0x04, u8::try_from(path.len()).expect("a short path")];
+    block.extend_from_slice(path.as_bytes());
+    block.extend_from_slice(&[0x01, 9]);
+    block.extend_from_slice(b"localhost");
+    // Index 31 of the static table: content-type.
+    block.extend_from_slice(&[0x0f, 0x10, 16]);
+    block.extend_from_slice(b"application/grpc");
+    block
+}
+
+async fn watches_and_settings(world: &World) -> Result<String, Failure> {
+    let open = |frames: &mut Frames| {
+        for _ in 0..128 {
+            let stream = frames.call(&Call::new(HEALTH_WATCH, None));
+            frames.last_message(stream, b"");
+        }
+    };
+    Attack::default().run(world, open, to_and_fro).await
+}
+
+/// Every one makes HTTP/2 visit all streams.
+pub(super) fn to_and_fro(frames: &mut Frames) {
+    frames.settings(&[(INITIAL_WINDOW_SIZE, 1)]);
+    frames.settings(&[(INITIAL_WINDOW_SIZE, 65_535)]);
+}
+
+async fn sampled_by_caller(world: &World) -> Result<String, Failure> {
+    let paths = [format!("/SensorService/{}", "x".repeat(6_000)), UNARY.to_owned(), HEALTH_CHECK.to_owned()];
+    let repeat = |frames: &mut Frames| {
+        for path in &paths {
+            let call = Call::new(path, None)
+                .with("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+                .with("tracestate", "vendor=value");
+            let stream = frames.call(&call);
+            frames.last_message(stream, b"");
+        }
+    };
+    Attack::default().run(world, |_| (), repeat).await
+}
+
+async fn baggage(world: &World) -> Result<String, Failure> {
+    let entries: Vec<_> = (0..60).map(|n| format!("key-{n}=value-{n}")).collect();
+    let entries = entries.join(",");
+    let repeat = |frames: &mut Frames| {
+        let stream = frames.call(&Call::new(UNARY, None).with("baggage", &entries));
+        frames.last_message(stream, b"");
+    };
+    Attack::default().run(world, |_| (), repeat).await
+}
+
+async fn refused_calls(world: &World) -> Result<String, Failure> {
+    let repeat = |frames: &mut Frames| {
+        let stream = frames.call(&Call::new(UNARY, Some("wrong")));
+        frames.last_message(stream, b"");
+    };
+    Attack::default().run(world, |_| (), repeat).await
+}
+
+async fn pings(world: &World) -> Result<String, Failure> {
+    Attack::default().run(world, |_| (), Frames::ping).await
+}
+
+async fn unsolicited_acks(world: &World) -> Result<String, Failure> {
+    Attack::default().run(world, |_| (), |frames| frames.raw(6, 1, 0, &[7; 8])).await
+}
+
+async fn resets(world: &World) -> Result<String, Failure> {
+    let repeat = |frames: &mut Frames| {
+        let stream = frames.call(&Call::new(HEALTH_CHECK, None));
+        frames.reset(stream);
+    };
+    Attack::default().run(world, |_| (), repeat).await
+}
+
+async fn endless_continuation(world: &World) -> Result<String, Failure> {
+    let open = |frames: &mut Frames| {
+        frames.begin_unfinished(&Call::new(HEALTH_CHECK, None));
+    };
+    let repeat = |frames: &mut Frames| {
+        // Headers named `x` without a value.
+        frames.raw(CONTINUATION, 0, 1, &[0, 1, b'x', 0].repeat(1_000));
+    };
+    Attack::default().run(world, open, repeat).await
+}
+
+async fn unknown_frames(world: &World) -> Result<String, Failure> {
+    Attack::default().run(world, |_| (), |frames| frames.raw(0xfa, 0, 0, &[0; 4])).await
+}
+
+async fn silent_connections(world: &World) -> Result<String, Failure> {
+    const CONNECTIONS: usize = 1500;
+    const AT_A_TIME: usize = 25;
+    let mut open = Vec::new();
+    while open.len() < CONNECTIONS && !world.left().is_zero() {
+        let some = timeout(world.left(), join_all((0..AT_A_TIME).map(|_| world.connect()))).await;
+        open.extend(some.into_iter().flatten().flatten());
+    }
+    sleep(world.left()).await;
+    Ok(format!("{} connections", open.len()))
+}

@@ -1,0 +1,276 @@
+//! Callers that are hurt by limits that are too tight.
+
+use std::time::Duration;
+
+use futures_util::future::{join_all, try_join_all};
+use kelvin_proto::{SensorRequest, ServerMessage};
+use prost::Message as _;
+use tokio::time::{Instant, sleep, timeout};
+use tonic_health::pb::HealthCheckRequest;
+
+use crate::{
+    attacks::{AUTHENTICATED, Case, DEFAULTS, UNAUTHENTICATED, case},
+    client::{CHAT, Client, HEALTH_CHECK, HEALTH_WATCH, READ, Reply, UNARY, reading},
+    world::{Failure, World, text},
+};
+
+const STALL: Duration = Duration::from_millis(500);
+
+pub(crate) fn all() -> Vec<Case> {
+    const MANY: [(&str, &str); 1] = [("KELVIN_MAX_CONCURRENT_STREAMS", "1100")];
+    const AGE: [(&str, &str); 1] = [("KELVIN_MAX_STREAM_AGE", "700ms")];
+    const IDLE: [(&str, &str); 1] = [("KELVIN_UNAUTHENTICATED_IDLE_TIMEOUT", "500ms")];
+    vec![
+        case!(
+            chats_64_short_ids,
+            AUTHENTICATED,
+            DEFAULTS,
+            "64 chats, one message a frame, ids of 1 byte, 0.5 s stall"
+        ),
+        case!(
+            chats_64_long_ids,
+            AUTHENTICATED,
+            DEFAULTS,
+            "64 chats, one message a frame, ids of 128 bytes, 0.5 s stall"
+        ),
+        case!(
+            chats_128_short_ids,
+            AUTHENTICATED,
+            DEFAULTS,
+            "128 chats, one message a frame, ids of 1 byte, 0.5 s stall"
+        ),
+        case!(
+            chats_128_long_ids,
+            AUTHENTICATED,
+            DEFAULTS,
+            "128 chats, one message a frame, ids of 128 bytes, 0.5 s stall"
+        ),
+        case!(followers_on_8_connections, AUTHENTICATED, DEFAULTS, "1,000 followers over 8 connections"),
+        case!(
+            followers_on_1_connection,
+            AUTHENTICATED,
+            MANY,
+            "1,000 followers on one connection, limit raised"
+        ),
+        case!(chats_of_full_age, AUTHENTICATED, AGE, "chats as long as the stream age"),
+        case!(
+            health_checker,
+            UNAUTHENTICATED,
+            IDLE,
+            "Health/Check without a token, an hour's worth on one connection"
+        ),
+        case!(health_watcher, UNAUTHENTICATED, IDLE, "Health/Watch without a token past the idle time"),
+        case!(forgotten_token, UNAUTHENTICATED, DEFAULTS, "calls without a token get their error"),
+        case!(gateway, AUTHENTICATED, DEFAULTS, "a connection on which one caller in two is refused"),
+    ]
+}
+
+async fn chats_64_short_ids(world: &World) -> Result<String, Failure> {
+    chats(world, 64, 1).await
+}
+
+async fn chats_64_long_ids(world: &World) -> Result<String, Failure> {
+    chats(world, 64, 128).await
+}
+
+async fn chats_128_short_ids(world: &World) -> Result<String, Failure> {
+    chats(world, 128, 1).await
+}
+
+async fn chats_128_long_ids(world: &World) -> Result<String, Failure> {
+    chats(world, 128, 128).await
+}
+
+/// Nobody reads the answers for a while, then everybody does.
+async fn chats(world: &World, streams: usize, id_length: usize) -> Result<String, Failure> {
+    let client = Client::connect(world).await?;
+    let mut total = 0;
+    loop {
+        let chat = || async {
+            let message = reading(&"x".repeat(id_length)).encode_to_vec();
+            let (mut sender, response) = client.open(CHAT).await?;
+            let (stop, mut count) = (Instant::now() + STALL, 0_u64);
+            let send = async {
+                // As many as fit before the windows are full, and some more.
+                while count < 4_000 && (count < 200 || Instant::now() < stop) {
+                    sender.send_message(&message).await?;
+                    count += 1;
+                    if count.is_multiple_of(16) {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                sender.finish()?;
+                Ok::<_, Failure>(count)
+            };
+            let receive = async {
+                sleep(STALL).await;
+                let mut reply = Reply::of(response).await?;
+                let mut accepted = 0;
+                while let Some(message) = reply.next().await? {
+                    accepted = ServerMessage::decode(&message[..]).map_err(text)?.accepted.unwrap_or(0);
+                }
+                match reply.status().await?.as_str() {
+                    "0" => Ok(accepted),
+                    status => Err(format!("a chat ended with status {status}")),
+                }
+            };
+            let (readings, accepted) = tokio::try_join!(send, receive)?;
+            if readings == accepted {
+                Ok(readings)
+            } else {
+                Err(format!("{accepted} of {readings} readings are acknowledged"))
+            }
+        };
+        let sent = try_join_all((0..streams).map(|_| chat())).await?;
+        total += sent.iter().sum::<u64>();
+        if world.left().is_zero() {
+            return Ok(format!("{total} readings"));
+        }
+    }
+}
+
+async fn followers_on_8_connections(world: &World) -> Result<String, Failure> {
+    followers(world, 8).await
+}
+
+async fn followers_on_1_connection(world: &World) -> Result<String, Failure> {
+    followers(world, 1).await
+}
+
+async fn followers(world: &World, connections: usize) -> Result<String, Failure> {
+    const FOLLOWERS: usize = 1_000;
+    let writer = Client::connect(world).await?;
+    writer.store("followed").await?;
+    let clients = try_join_all((0..connections).map(|_| Client::connect(world))).await?;
+    let request =
+        SensorRequest { sensor_id: "followed".to_owned(), follow: true, ..SensorRequest::default() };
+    let request = &request.encode_to_vec();
+    let follow = |n: usize| {
+        let client = &clients[n % connections];
+        async move {
+            let (mut sender, response) = client.open(READ).await?;
+            sender.send_message(request).await?;
+            sender.finish()?;
+            let mut reply = Reply::of(response).await?;
+            reply.next().await?.ok_or("a follower was ended")?;
+            Ok::<_, Failure>(reply)
+        }
+    };
+    let mut replies = try_join_all((0..FOLLOWERS).map(follow)).await?;
+    let mut stored = 0;
+    loop {
+        writer.store("followed").await?;
+        stored += 1;
+        for reply in join_all(replies.iter_mut().map(Reply::next)).await {
+            reply?.ok_or("a follower was ended")?;
+        }
+        if world.left().is_zero() {
+            return Ok(format!("{stored} readings to each"));
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn chats_of_full_age(world: &World) -> Result<String, Failure> {
+    let client = Client::connect(world).await?;
+    let message = &reading("aged").encode_to_vec();
+    let mut chats = 0;
+    loop {
+        let (mut sender, response) = client.open(CHAT).await?;
+        let send = async {
+            let mut sent = 0_u64;
+            // The server ends it.
+            while sender.send_message(message).await.is_ok() {
+                sent += 1;
+                sleep(Duration::from_millis(20)).await;
+            }
+            sent
+        };
+        let receive = async {
+            let mut reply = Reply::of(response).await?;
+            let mut answers = 0_u64;
+            while reply.next().await?.is_some() {
+                answers += 1;
+            }
+            Ok::<_, Failure>((reply.status().await?, answers))
+        };
+        let (_, ended) = tokio::join!(timeout(Duration::from_secs(5), send), receive);
+        let (status, answers) = ended?;
+        if status != "0" || answers < 10 {
+            return Err(format!("a chat ended with status {status} after {answers} answers"));
+        }
+        chats += 1;
+        if world.left().is_zero() {
+            return Ok(format!("{chats} chats"));
+        }
+    }
+}
+
+async fn health_checker(world: &World) -> Result<String, Failure> {
+    const HOUR: usize = 3_600;
+    let mut client = Client::connect(world).await?;
+    client.tokens.clear();
+    let mut checks = 0;
+    while checks < HOUR || !world.left().is_zero() {
+        check(&client).await?;
+        checks += 1;
+        // Beyond the hour: with pauses, which are not idleness.
+        if checks > HOUR {
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+    Ok(format!("{checks} checks"))
+}
+
+async fn check(client: &Client) -> Result<(), Failure> {
+    match client.call(HEALTH_CHECK, &HealthCheckRequest::default()).await? {
+        (status, 1) if status == "0" => Ok(()),
+        (status, _) => Err(format!("a health check is answered {status}")),
+    }
+}
+
+async fn health_watcher(world: &World) -> Result<String, Failure> {
+    let mut client = Client::connect(world).await?;
+    client.tokens.clear();
+    let (mut sender, response) = client.open(HEALTH_WATCH).await?;
+    sender.send_message(&HealthCheckRequest::default().encode_to_vec()).await?;
+    sender.finish()?;
+    let mut reply = Reply::of(response).await?;
+    reply.next().await?.ok_or("the watch was ended")?;
+    match timeout(world.left(), reply.next()).await {
+        Err(_) => check(&client).await.map(|()| format!("open for {} s", world.seconds)),
+        Ok(ended) => Err(format!("the watch was ended: {ended:?}")),
+    }
+}
+
+async fn forgotten_token(world: &World) -> Result<String, Failure> {
+    let mut calls = 0;
+    while !world.left().is_zero() {
+        let mut client = Client::connect(world).await?;
+        client.tokens.clear();
+        for _ in 0..50 {
+            let (status, _) = client.call(UNARY, &reading("x")).await?;
+            if status != "16" {
+                return Err(format!("a call without a token is answered {status}"));
+            }
+            calls += 1;
+        }
+    }
+    Ok(format!("{calls} calls"))
+}
+
+async fn gateway(world: &World) -> Result<String, Failure> {
+    let good = Client::connect(world).await?;
+    let mut bad = good.clone();
+    bad.tokens = vec!["wrong"];
+    let mut calls = 0;
+    while calls < 300 || !world.left().is_zero() {
+        good.store("gateway").await?;
+        let (status, _) = bad.call(UNARY, &reading("x")).await?;
+        if status != "16" {
+            return Err(format!("a call with a wrong token is answered {status}"));
+        }
+        calls += 1;
+    }
+    Ok(format!("{calls} calls of each"))
+}

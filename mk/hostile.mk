@@ -1,0 +1,12 @@
+# Attacks on the release binary, and honest callers beside its limits. The bounds of docs/security.md are those of
+# HOSTILE_SECONDS=10 and more; shorter runs allow for a busy machine.
+HOSTILE_ROUNDS ?= 1
+HOSTILE_SECONDS ?= 2
+# `--case NAME` picks some; `--list` names them.
+HOSTILE_ARGS ?=
+
+.PHONY: hostile
+
+hostile: ## hostile callers against the release binary (HOSTILE_SECONDS=10 HOSTILE_ROUNDS=3 HOSTILE_ARGS="--case tiny")
+	cargo build --release --locked -p kelvin-server -p kelvin-hostile
+	target/release/kelvin-hostile --rounds $(HOSTILE_ROUNDS) --seconds $(HOSTILE_SECONDS) $(HOSTILE_ARGS)
