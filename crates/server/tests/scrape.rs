@@ -1,11 +1,11 @@
-//! What Prometheus makes of `/metrics`. Its programs are asked where they are installed; a line that begins with NOT RUN
-//! names what a missing one would have checked.
+//! What Prometheus makes of `/metrics`. Its programs are asked where they are installed.
 
 mod support;
 
 use std::{fs, io::ErrorKind, net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
 use kelvin_telemetry::Telemetry;
+use kelvin_testing::not_run;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -38,7 +38,7 @@ fn installed(program: &str, checks: &str) -> Option<Command> {
     match probe.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status() {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            println!("NOT RUN: {program}: {checks}");
+            not_run(program, &format!("{program} is not installed: {checks}"));
             return None;
         }
         Err(error) => panic!("{program}: {error}"),
