@@ -40,7 +40,7 @@ pub(crate) const UNAUTHENTICATED: usize = 64;
 pub(crate) const AUTHENTICATED: usize = 192;
 
 /// Of callers with a token whose connections are closed faster than what they hold can be given back.
-const SATURATING: usize = 320;
+const SATURATING: usize = 640;
 
 /// Declares a case whose function is named like it.
 macro_rules! case {
