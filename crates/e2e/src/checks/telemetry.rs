@@ -149,10 +149,25 @@ pub async fn dimensions(cluster: &Cluster) -> Result<String> {
     .await
 }
 
+/// Breaks off a stream, which the server logs within the trace of the call. The connection ends with its runtime; a
+/// dropped call alone would stay open as long as its request stream.
+async fn abort_stream(cluster: &Cluster) -> Result<()> {
+    let caller = Caller::new(cluster).await?;
+    tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Runtime::new()?;
+        runtime.block_on(async {
+            caller.client().await?.sensor_chat(tokio_stream::pending()).await?;
+            Ok(())
+        })
+    })
+    .await?
+}
+
 /// The Collector writes the logs that it gets to its own output, one record a line.
 pub async fn log_line(cluster: &Cluster) -> Result<String> {
     const NAMESPACE: &str = "observability";
     poll::until(DELIVERY, async || {
+        Box::pin(abort_stream(cluster)).await?;
         for pod in cluster.pods(NAMESPACE, "app.kubernetes.io/instance=collector").await? {
             let logs = cluster.logs(NAMESPACE, &pod.name_any(), 5000).await?;
             // A resource's line goes before its records'.
