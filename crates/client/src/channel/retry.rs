@@ -18,8 +18,8 @@ use crate::backoff::Backoff;
 
 /// A6 allows no more.
 const MAX_ATTEMPTS: u8 = 5;
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(2);
 
 /// Marks a request of one message that does no harm when it comes twice. Travels as an extension of the request.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +51,7 @@ async fn attempts(mut service: Service, request: Request<Body>) -> Result<Respon
     let (parts, body) = request.into_parts();
     let message = body.collect().await?.to_bytes();
     let deadline = parts.extensions.get::<Deadline>().copied();
-    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+    let mut backoff = Backoff::new(INITIAL_BACKOFF, MAX_BACKOFF);
     let mut attempt = 1_u8;
     loop {
         let frame = Ok::<_, Status>(Frame::data(message.clone()));
