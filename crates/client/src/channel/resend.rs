@@ -2,13 +2,14 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use futures_util::future::BoxFuture;
 use grpc_otel::TransparentRetry;
 use http::{Request, Response};
+use parking_lot::Mutex;
 use tonic::{Status, body::Body};
 
 use super::Service;
@@ -27,7 +28,7 @@ impl Unsent {
 
     fn take(response: &mut Response<Body>) -> Option<Request<Body>> {
         let unsent = response.extensions_mut().remove::<Self>()?;
-        mem::take(&mut *unsent.0.lock().unwrap_or_else(PoisonError::into_inner))
+        mem::take(&mut *unsent.0.lock())
     }
 }
 
@@ -66,7 +67,7 @@ mod tests {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let attempts = seen.clone();
         let service = Service::new(tower::service_fn(move |request: Request<Body>| {
-            let mut attempts = attempts.lock().unwrap();
+            let mut attempts = attempts.lock();
             attempts.push((
                 request.uri().path().to_owned(),
                 request.extensions().get::<TransparentRetry>().is_some(),
@@ -84,6 +85,6 @@ mod tests {
         let response = tower::Service::call(&mut Resend(service), request).await.unwrap();
         assert_eq!(response.headers()["grpc-status"], "0");
         let path = "/a.B/C".to_owned();
-        assert_eq!(*seen.lock().unwrap(), [(path.clone(), false), (path, true)]);
+        assert_eq!(*seen.lock(), [(path.clone(), false), (path, true)]);
     }
 }

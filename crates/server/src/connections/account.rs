@@ -10,11 +10,13 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll},
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     frames::{FrameHeader, HEADERS, SETTINGS},
@@ -73,7 +75,7 @@ impl Account {
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+        self.books.lock()
     }
 }
 

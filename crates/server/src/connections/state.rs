@@ -1,16 +1,14 @@
 use std::{
     future::poll_fn,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{
-            AtomicBool, AtomicU8, AtomicU32, AtomicU64,
-            Ordering::{AcqRel, Acquire, Relaxed},
-        },
+    sync::atomic::{
+        AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed},
     },
     task::{Context, Poll},
 };
 
 use futures_util::task::AtomicWaker;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::metrics::CloseReason;
 
@@ -55,7 +53,7 @@ impl ConnectionState {
     }
 
     pub(super) fn reservation(&self) -> MutexGuard<'_, Reservation> {
-        self.reservation.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reservation.lock()
     }
 
     pub(super) fn is_authenticated(&self) -> bool {
