@@ -9,9 +9,7 @@ use h2::{Reason, RecvStream};
 use http_body::{Body, Frame};
 
 use super::account::Account;
-
-/// gRPC's compressed flag and length before a message.
-const PREFIX: usize = 5;
+use crate::wire::PREFIX;
 
 /// A handler keeps the memory of its largest batch until its call ends, for each byte read at once so many.
 const BATCH_FACTOR: usize = 2;

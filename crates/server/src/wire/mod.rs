@@ -21,4 +21,4 @@ pub(crate) use template::Template;
 pub(crate) use until_ended::UntilEnded;
 
 /// A compressed flag and a big-endian length stand before every message.
-const PREFIX: usize = 5;
+pub(crate) const PREFIX: usize = 5;
