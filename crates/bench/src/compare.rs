@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeMap, error::Error, fmt, process, sync::Arc, time::Duration};
 
-use kelvin_bench::{
-    files::{Files, TOKEN},
-    machine,
-};
+use kelvin_bench::files::{Files, TOKEN};
 use kelvin_credentials::{ClientFiles, ClientTls};
 use kelvin_load::{Options, Progress, Target, Tls};
 use kelvin_proto::CallType;
+use kelvin_testing::machine;
 use serde::Serialize;
 
 use crate::{

@@ -2,5 +2,4 @@
 
 pub mod files;
 pub mod goals;
-pub mod machine;
 pub mod tuned;

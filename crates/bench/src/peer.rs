@@ -14,8 +14,8 @@ use std::{
 
 use clap::ValueEnum;
 use core_affinity::CoreId;
-use kelvin_bench::{files::Files, machine, tuned::READINGS_PER_SENSOR};
-use kelvin_testing::free_port;
+use kelvin_bench::{files::Files, tuned::READINGS_PER_SENSOR};
+use kelvin_testing::{free_port, machine};
 
 use crate::peers;
 

@@ -20,6 +20,7 @@ use kelvin_credentials::{
     ca::{LocalCa, Usage},
 };
 use kelvin_telemetry::receiver::Receiver;
+use kelvin_testing::{free_port, machine};
 use tempfile::TempDir;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -99,7 +100,7 @@ impl World {
     ) -> Result<Self, Failure> {
         let receiver = Receiver::start().await.map_err(text)?;
         let files = Files::new()?;
-        let (address, health) = (free_address()?, free_address()?);
+        let [address, health] = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
         let mut command = Command::new(binary);
         command
             .env_clear()
@@ -168,10 +169,7 @@ impl World {
 
     /// Resident memory in bytes.
     pub(crate) fn resident(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<usize>().ok());
-        kibibytes.unwrap_or(0) * 1024
+        machine::resident(self.process.id()).and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0)
     }
 
     /// Lines and bytes logged so far.
@@ -196,16 +194,11 @@ pub(crate) fn text(error: impl std::fmt::Display) -> Failure {
     error.to_string()
 }
 
-fn free_address() -> Result<SocketAddr, Failure> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").map_err(text)?;
-    listener.local_addr().map_err(text)
-}
-
 /// A child inherits the core of the thread that starts it.
 fn spawn_on_first_core(mut command: Command) -> Result<Child, Failure> {
     let spawn = move || {
-        if let Some([server, _, ..]) = core_affinity::get_core_ids().as_deref() {
-            core_affinity::set_for_current(*server);
+        if let Ok((server, _)) = machine::two_cores() {
+            let _ = machine::pin(server);
         }
         let program = command.get_program().display().to_string();
         command.spawn().map_err(|error| format!("cannot start {program}: {error}"))
@@ -215,10 +208,8 @@ fn spawn_on_first_core(mut command: Command) -> Result<Child, Failure> {
 
 /// Everything else is on the other core.
 pub(crate) fn stay_off_first_core() {
-    if let Some([_, others @ ..]) = core_affinity::get_core_ids().as_deref()
-        && let Some(other) = others.first()
-    {
-        core_affinity::set_for_current(*other);
+    if let Ok((_, other)) = machine::two_cores() {
+        let _ = machine::pin(other);
     }
 }
 

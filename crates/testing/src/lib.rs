@@ -1,6 +1,7 @@
 //! For tests only: what the tests of several crates share.
 
 mod eventually;
+pub mod machine;
 mod not_run;
 mod port;
 pub mod valkey;

@@ -15,7 +15,8 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use kelvin_bench::{goals::Goals, machine};
+use kelvin_bench::goals::Goals;
+use kelvin_testing::machine;
 use tokio::task::JoinSet;
 
 use connection::{Connection, Endpoint};

@@ -6,10 +6,11 @@ use std::{
 };
 
 use core_affinity::CoreId;
-use kelvin_bench::{files::Files, machine};
+use kelvin_bench::files::Files;
 use kelvin_credentials::{ClientFiles, ClientTls};
 use kelvin_server::{Config, Server};
 use kelvin_telemetry::Telemetry;
+use kelvin_testing::machine;
 
 use crate::{Result, connection::Endpoint};
 

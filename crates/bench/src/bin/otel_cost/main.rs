@@ -13,8 +13,9 @@ use std::{error::Error, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum as _};
 use core_affinity::CoreId;
-use kelvin_bench::{files::Files, machine};
+use kelvin_bench::files::Files;
 use kelvin_credentials::{ClientFiles, ClientTls};
+use kelvin_testing::machine;
 use tokio::runtime::Builder;
 
 use turn::{Case, Cost, Turn};

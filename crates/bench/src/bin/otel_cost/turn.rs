@@ -11,9 +11,10 @@ use std::{
 
 use clap::ValueEnum;
 use core_affinity::CoreId;
-use kelvin_bench::{files::Files, machine, tuned::READINGS_PER_SENSOR};
+use kelvin_bench::{files::Files, tuned::READINGS_PER_SENSOR};
 use kelvin_load::{Options, Target, Tls};
 use kelvin_proto::CallType;
+use kelvin_testing::machine;
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::variant::Variant;

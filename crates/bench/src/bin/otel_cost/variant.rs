@@ -5,11 +5,9 @@ use std::{error::Error, fs, path::Path, time::Duration};
 use clap::ValueEnum;
 use core_affinity::CoreId;
 use grpc_otel::{GrpcOtel, Methods};
-use kelvin_bench::{
-    machine,
-    tuned::{self, READINGS_PER_SENSOR},
-};
+use kelvin_bench::tuned::{self, READINGS_PER_SENSOR};
 use kelvin_proto::FILE_DESCRIPTOR_SET;
+use kelvin_testing::machine;
 use opentelemetry::{metrics::noop::NoopMeterProvider, trace::noop::NoopTracerProvider};
 use opentelemetry_sdk::{
     error::OTelSdkResult,

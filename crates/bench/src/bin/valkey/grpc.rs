@@ -10,15 +10,13 @@ use std::{
 };
 
 use core_affinity::CoreId;
-use kelvin_bench::{
-    files::{Files, TOKEN},
-    machine,
-};
+use kelvin_bench::files::{Files, TOKEN};
 use kelvin_credentials::{ClientFiles, ClientTls};
 use kelvin_load::{Options, Target, Tls};
 use kelvin_proto::CallType;
 use kelvin_server::{Acknowledge, Config, Server};
 use kelvin_telemetry::Telemetry;
+use kelvin_testing::machine;
 
 use crate::{
     HELD, Result,

@@ -11,9 +11,10 @@ use std::{error::Error, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use core_affinity::CoreId;
-use kelvin_bench::{goals::Goals, machine};
+use kelvin_bench::goals::Goals;
 use kelvin_proto::CallType;
 use kelvin_server::Acknowledge;
+use kelvin_testing::machine;
 
 use grpc::{Measured, Shape};
 use report::{Row, Table};

@@ -3,10 +3,11 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use core_affinity::CoreId;
-use kelvin_bench::{files::Files, machine};
+use kelvin_bench::files::Files;
 use kelvin_store::{
     Acknowledge, AlertSettings, Credentials, Limits, Store, StoreConfig, StoreFactory, TlsPem, ValkeySettings,
 };
+use kelvin_testing::machine;
 use kelvin_testing::{ValkeyServer, eventually, free_port};
 use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 use tokio::{
