@@ -7,10 +7,11 @@ mod python;
 mod support;
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     process::{Child, Command, Stdio},
 };
 
+use kelvin_testing::{free_port, not_run};
 use support::{Files, eventually};
 
 /// The program, with TLS and a token.
@@ -23,7 +24,7 @@ struct Program {
 impl Program {
     async fn start() -> Self {
         let files = Files::new();
-        let [address, health] = [free_port(), free_port()];
+        let [address, health] = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
         let process = Command::new(env!("CARGO_BIN_EXE_kelvin-server"))
             .env_clear()
             .envs(files.settings())
@@ -51,16 +52,11 @@ impl Drop for Program {
     }
 }
 
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// Whether there is a program of this name. Without it a test is skipped, loudly; never in CI.
+/// Whether there is a program of this name.
 fn is_there(program: &str, argument: &str) -> bool {
     let there = Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success());
-    assert!(there || std::env::var_os("CI").is_none(), "CI needs {program}");
     if !there {
-        eprintln!("\n*** SKIPPED: there is no {program} here ***\n");
+        not_run(program, &format!("{program} is not installed"));
     }
     there
 }
