@@ -57,6 +57,10 @@ impl ResponseWriter {
             return false;
         }
         self.last_length = self.buffer.len();
+        // The room of the frame before is often too much for the last one, which may wait for long.
+        if self.buffer.capacity() > 2 * self.last_length {
+            self.buffer.shrink_to_fit();
+        }
         *slot = Some(std::mem::take(&mut self.buffer).into());
         true
     }
