@@ -68,6 +68,7 @@ impl StoreFactory {
 #[derive(Debug, Clone)]
 pub struct Store(Handle);
 
+/// Futures of Valkey are boxed where they are awaited: they are large, and every call to memory would be as large.
 #[derive(Debug, Clone)]
 enum Handle {
     Memory(Arc<Memory>),
@@ -86,7 +87,7 @@ impl Store {
                 memory.append(batch, report);
                 Ok(())
             }
-            Handle::Valkey(valkey) => valkey.append(batch, report).await,
+            Handle::Valkey(valkey) => Box::pin(valkey.append(batch, report)).await,
         }
     }
 
@@ -105,7 +106,7 @@ impl Store {
             Handle::Valkey(valkey) => {
                 let mut batch = Batch::default();
                 batch.push(sensor_id, reading);
-                valkey.append(&batch, report).await
+                Box::pin(valkey.append(&batch, report)).await
             }
         }
     }
@@ -116,7 +117,9 @@ impl Store {
             Handle::Memory(memory) => {
                 Ok(Reader(Inner::Memory(MemoryReader::new(memory, sensor_id, &query).await)))
             }
-            Handle::Valkey(valkey) => Ok(Reader(Inner::Valkey(valkey.read(sensor_id, &query).await?))),
+            Handle::Valkey(valkey) => {
+                Ok(Reader(Inner::Valkey(Box::pin(valkey.read(sensor_id, &query)).await?)))
+            }
         }
     }
 
@@ -149,7 +152,7 @@ impl Store {
             Inner::Valkey(reader) => {
                 evicted += reader.position();
                 let mut readings = Vec::new();
-                while reader.next(&mut readings).await? {
+                while Box::pin(reader.next(&mut readings)).await? {
                     windows.add(&readings);
                     windows.check()?;
                     readings.clear();
@@ -164,7 +167,7 @@ impl Store {
     pub async fn stats(&self, sensor_id: &str) -> Result<Option<Stats>, StoreError> {
         match &self.0 {
             Handle::Memory(memory) => Ok(memory.stats(sensor_id)),
-            Handle::Valkey(valkey) => valkey.stats(sensor_id).await,
+            Handle::Valkey(valkey) => Box::pin(valkey.stats(sensor_id)).await,
         }
     }
 
@@ -181,7 +184,7 @@ impl Store {
     pub async fn list(&self, page_token: &str, page_size: usize) -> Result<Page, StoreError> {
         match &self.0 {
             Handle::Memory(memory) => memory.list(page_token, page_size.max(1)),
-            Handle::Valkey(valkey) => valkey.list(page_token, page_size.max(1)).await,
+            Handle::Valkey(valkey) => Box::pin(valkey.list(page_token, page_size.max(1))).await,
         }
     }
 }
@@ -202,7 +205,7 @@ impl Reader {
     pub async fn next(&mut self, out: &mut Vec<Reading>) -> Result<bool, StoreError> {
         match &mut self.0 {
             Inner::Memory(reader) => Ok(reader.next(out).await),
-            Inner::Valkey(reader) => reader.next(out).await,
+            Inner::Valkey(reader) => Box::pin(reader.next(out)).await,
         }
     }
 
