@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -53,22 +53,30 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, core: Arc<Core
     let Some(tls) = &shared.tls else {
         return begin(stream, ConnectionAuth::default(), &shared, core, account).await;
     };
+    // Boxed, as is what it returns: futures keep what they hand on, and a connection would take kilobytes more.
+    if let Some(stream) = Box::pin(handshake(stream, tls, &shared, &account)).await {
+        let certificate = stream.get_ref().1.peer_certificates().map(ClientCertificate::new);
+        let auth = certificate.map(ConnectionAuth::new).unwrap_or_default();
+        begin(stream, auth, &shared, core, account).await;
+    }
+}
+
+async fn handshake(
+    stream: TcpStream,
+    tls: &ServerTls,
+    shared: &Shared,
+    account: &Account,
+) -> Option<Box<TlsStream<TcpStream>>> {
     let acceptor = TlsAcceptor::from(tls.config());
     let accept = timeout(shared.config.handshake_timeout, acceptor.accept(stream));
-    let handshake = account.unless_closing(accept).await;
-    if let Some(handshake) = &handshake {
-        shared.metrics.tls_handshake(handshake.as_ref().map_or(HANDSHAKE_TIMEOUT, handshake_result));
-    }
+    let handshake = account.unless_closing(accept).await?;
+    shared.metrics.tls_handshake(handshake.as_ref().map_or(HANDSHAKE_TIMEOUT, handshake_result));
     match handshake {
-        Some(Ok(Ok(stream))) => {
-            let certificate = stream.get_ref().1.peer_certificates().map(ClientCertificate::new);
-            let auth = certificate.map(ConnectionAuth::new).unwrap_or_default();
-            begin(stream, auth, &shared, core, account).await;
-        }
-        Some(Ok(Err(error))) => refuse(&shared, ConnectionRefusal::Handshake, &error),
-        Some(Err(elapsed)) => refuse(&shared, ConnectionRefusal::HandshakeTimeout, &elapsed),
-        None => {}
+        Ok(Ok(stream)) => return Some(Box::new(stream)),
+        Ok(Err(error)) => refuse(shared, ConnectionRefusal::Handshake, &error),
+        Err(elapsed) => refuse(shared, ConnectionRefusal::HandshakeTimeout, &elapsed),
     }
+    None
 }
 
 /// Errors mean that the peer has gone already, which the handshake will find.

@@ -1,7 +1,13 @@
-use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
-use futures_util::FutureExt as _;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use pin_project_lite::pin_project;
 use tonic::Status;
 use tower::{Service, util::BoxCloneSyncService};
 
@@ -60,7 +66,7 @@ impl Rpc {
         match request.uri().path() {
             "/SensorService/SendSingleReading" => {
                 let (lifetime, messages) = (short(caller), messages(request));
-                run(limited(lifetime, async { send_single_reading(core, messages?).await }))
+                limited(lifetime, async { send_single_reading(core, messages?).await })
             }
             "/SensorService/StreamSensorReadings" => {
                 let (lifetime, messages) = (stream(caller), messages(request));
@@ -80,11 +86,11 @@ impl Rpc {
             }
             "/SensorService/GetSensorStats" => {
                 let (lifetime, messages) = (short(caller), messages(request));
-                run(limited(lifetime, async { get_sensor_stats(core, messages?).await }))
+                limited(lifetime, async { get_sensor_stats(core, messages?).await })
             }
             "/SensorService/ListSensors" => {
                 let (lifetime, messages) = (short(caller), messages(request));
-                run(limited(lifetime, async { list_sensors(core, messages?).await }))
+                limited(lifetime, async { list_sensors(core, messages?).await })
             }
             path => match core.auxiliary_services.iter().find(|auxiliary| path.starts_with(auxiliary.prefix))
             {
@@ -110,21 +116,49 @@ fn no_grpc(status: StatusCode) -> BoxFuture<Result<Reply, Infallible>> {
     Box::pin(std::future::ready(Ok(reply)))
 }
 
+/// A call that ends by itself.
 fn run<F>(call: F) -> BoxFuture<Result<Reply, Infallible>>
 where
     F: Future<Output = Result<Reply, Status>> + Send + 'static,
 {
-    Box::pin(async {
-        let result = AssertUnwindSafe(call).catch_unwind().await;
-        Ok(result.unwrap_or_else(|_| Err(panicked())).unwrap_or_else(failure))
-    })
+    Box::pin(Run { limit: None, call })
 }
 
-async fn limited(
-    lifetime: Result<Lifetime, Status>,
-    call: impl Future<Output = Result<Reply, Status>>,
-) -> Result<Reply, Status> {
-    lifetime?.limit(call).await.unwrap_or_else(|reason| Err(status::ended(reason, None)))
+fn limited<F>(lifetime: Result<Lifetime, Status>, call: F) -> BoxFuture<Result<Reply, Infallible>>
+where
+    F: Future<Output = Result<Reply, Status>> + Send + 'static,
+{
+    match lifetime {
+        Ok(lifetime) => Box::pin(Run { limit: Some(lifetime), call }),
+        Err(status) => run(std::future::ready(Err(status))),
+    }
+}
+
+pin_project! {
+    /// A call whose panics and limits become its status. No `async` block: those keep a copy of each future that they
+    /// wait for, and a call took 7 KB.
+    struct Run<F> {
+        limit: Option<Lifetime>,
+        #[pin]
+        call: F,
+    }
+}
+
+impl<F: Future<Output = Result<Reply, Status>>> Future for Run<F> {
+    type Output = Result<Reply, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = match catch_unwind(AssertUnwindSafe(|| this.call.poll(cx))) {
+            Ok(Poll::Ready(result)) => result,
+            Ok(Poll::Pending) => {
+                let Some(lifetime) = this.limit else { return Poll::Pending };
+                Err(status::ended(ready!(lifetime.poll_ended(cx)), None))
+            }
+            Err(_) => Err(panicked()),
+        };
+        Poll::Ready(Ok(result.unwrap_or_else(failure)))
+    }
 }
 
 async fn ask<B: RequestBody>(
