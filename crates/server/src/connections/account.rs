@@ -14,9 +14,11 @@ use std::{
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::futures::OwnedNotified;
 
 use super::{
     frames::{FrameHeader, HEADERS, SETTINGS},
@@ -39,11 +41,18 @@ const UNAUTHENTICATED_CALLS: u32 = 4;
 /// Refused calls in a row that close an unauthenticated connection.
 const REFUSED_CALLS: u32 = 100;
 
+/// Bytes up to which a connection need not wait for the memory of others: well-behaved callers do not.
+const SMALL: usize = 64 * 1024;
+
 /// What one poll of a connection may read, in units: a frame is 1, and one that starts a call or makes h2 visit every
 /// stream is more. Others have their turn then.
 const TURN: u32 = 1024;
 const TURN_HEADERS: u32 = 16;
 const TURN_SETTINGS: u32 = 128;
+
+/// How long a connection may read, and its calls may work then, before others have their turn. What is done at once
+/// with one batch of readings or one frame of a reply comes on top.
+const TURN_TIME: Duration = Duration::from_micros(200);
 
 /// What a connection holds, and whether it may go on.
 #[derive(Debug)]
@@ -53,6 +62,8 @@ pub(crate) struct Account {
     books: Mutex<Books>,
     refused_calls: AtomicU32,
     turn: AtomicU32,
+    /// None before HTTP/2 has begun.
+    turn_end: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +82,7 @@ impl Account {
             books: Mutex::default(),
             refused_calls: AtomicU32::new(0),
             turn: AtomicU32::new(TURN),
+            turn_end: Mutex::default(),
         }
     }
 
@@ -126,10 +138,29 @@ impl Account {
 impl Account {
     pub(super) fn begin_turn(&self) {
         self.turn.store(TURN, Relaxed);
+        self.begin_turn_of_calls();
+    }
+
+    /// What the peer has sent is read; now the calls are to work.
+    pub(super) fn begin_turn_of_calls(&self) {
+        *self.turn_end.lock() = Some(Instant::now() + TURN_TIME);
+    }
+
+    /// Pending, and to be polled again soon, when the calls of the connection have worked their turn.
+    pub(super) fn poll_turn(&self, cx: &Context<'_>) -> Poll<()> {
+        if !self.is_turn_over() {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     pub(super) fn has_turn(&self) -> bool {
-        self.turn.load(Relaxed) > 0
+        self.turn.load(Relaxed) > 0 && !self.is_turn_over()
+    }
+
+    fn is_turn_over(&self) -> bool {
+        self.turn_end.lock().is_some_and(|end| Instant::now() >= end)
     }
 
     /// Closes a connection that holds too much although none of its calls is accepted. To be called after calls
@@ -138,6 +169,27 @@ impl Account {
         if !self.is_authenticated() && self.books().ledger.held() > UNAUTHENTICATED_BYTES {
             self.registry.close_one(&self.state, CloseReason::UnauthenticatedBytes);
         }
+    }
+}
+
+/// The budget of the process.
+impl Account {
+    /// Whether this connection may take more memory for now: not if it holds much already, and those that were
+    /// closed for the budget have not given theirs back yet.
+    pub(super) fn may_grow(&self) -> bool {
+        self.registry.is_within_budget() || self.books().reserved <= SMALL
+    }
+
+    /// Completes when it may be worth asking again.
+    pub(super) fn within_budget(&self) -> OwnedNotified {
+        self.registry.within_budget()
+    }
+}
+
+/// Handlers and the connection hold it until what it counts is freed.
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.registry.release(&self.state);
     }
 }
 

@@ -12,9 +12,10 @@ use bytes::Bytes;
 use h2::{Reason, SendStream, server::SendResponse};
 use http::{HeaderMap, Response};
 use http_body::Body;
+use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::account::Account;
+use super::{account::Account, backpressure::Backpressure};
 
 /// A call that has begun. Drop releases what its account holds for it.
 #[derive(Debug)]
@@ -31,6 +32,10 @@ impl Call {
     pub(super) fn begin(account: Arc<Account>, stream: u32, headers: &HeaderMap, end: Instant) -> Self {
         account.call_accepted(stream, header_list_size(headers));
         Self { account, stream, end, handed_over: false }
+    }
+
+    pub(super) fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// Runs the handler and sends its answer.
@@ -57,8 +62,15 @@ impl Call {
         }
         let handed_over = {
             let body = pin!(body);
-            let mut reply =
-                Outgoing { call: &self, send, body, chunk: Bytes::new(), works: false, stalled: None };
+            let mut reply = Outgoing {
+                call: &self,
+                send,
+                body,
+                chunk: Bytes::new(),
+                works: false,
+                stalled: None,
+                backpressure: Backpressure::default(),
+            };
             poll_fn(|cx| reply.poll(cx)).await
         };
         self.handed_over = handed_over;
@@ -68,6 +80,31 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         self.account.call_ended(self.stream, self.handed_over);
+    }
+}
+
+pin_project! {
+    /// A call that waits while its connection has had its turn.
+    pub(super) struct Paced<F> {
+        account: Arc<Account>,
+        #[pin]
+        call: F,
+    }
+}
+
+impl<F> Paced<F> {
+    pub(super) fn new(account: Arc<Account>, call: F) -> Self {
+        Self { account, call }
+    }
+}
+
+impl<F: Future> Future for Paced<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        ready!(this.account.poll_turn(cx));
+        this.call.poll(cx)
     }
 }
 
@@ -82,6 +119,7 @@ struct Outgoing<'a, B> {
     works: bool,
     /// The end of a call whose caller's windows are closed.
     stalled: Option<Pin<Box<Sleep>>>,
+    backpressure: Backpressure,
 }
 
 impl<B: Body<Data = Bytes>> Outgoing<'_, B> {
@@ -98,6 +136,8 @@ impl<B: Body<Data = Bytes>> Outgoing<'_, B> {
                     Poll::Pending => return self.poll_end_of_stall(cx).map(|()| false),
                 }
             }
+            ready!(self.call.account.poll_turn(cx));
+            ready!(self.backpressure.poll_may_grow(&self.call.account, cx));
             let Poll::Ready(frame) = self.body.as_mut().poll_frame(cx) else {
                 if std::mem::take(&mut self.works) {
                     self.call.account.handler_waits(self.call.stream);

@@ -11,8 +11,9 @@ use http_body::{Body, Frame};
 use super::account::Account;
 use crate::wire::PREFIX;
 
-/// A handler keeps the memory of its largest batch until its call ends, for each byte read at once so many.
-const BATCH_FACTOR: usize = 2;
+/// A handler keeps the memory of its largest batch until its call ends: what it read at once, and for each message
+/// an entry in a list.
+const MESSAGE_OVERHEAD: usize = 32;
 
 /// The body of a request. What is read of it is released from the account.
 #[derive(Debug)]
@@ -21,9 +22,8 @@ pub(crate) struct IncomingBody {
     account: Arc<Account>,
     id: u32,
     messages: MessageBounds,
-    /// Bytes read since the handler waited.
+    /// What was read since the handler waited takes so many bytes.
     burst: usize,
-    /// Bytes of the largest burst.
     largest_burst: usize,
     data_ended: bool,
 }
@@ -46,6 +46,7 @@ impl Body for IncomingBody {
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         let this = &mut *self;
         if !this.data_ended {
+            ready!(this.account.poll_turn(cx));
             let polled = this.stream.poll_data(cx);
             if polled.is_pending() {
                 this.burst = 0;
@@ -54,10 +55,10 @@ impl Body for IncomingBody {
                 Some(Ok(data)) => {
                     // An error means that the stream is reset, which the next poll finds.
                     let _ = this.stream.flow_control().release_capacity(data.len());
-                    this.messages.push(&data);
-                    this.burst += data.len();
+                    let messages = this.messages.push(&data);
+                    this.burst += data.len() + messages * MESSAGE_OVERHEAD;
                     this.largest_burst = this.largest_burst.max(this.burst);
-                    let kept = this.messages.begun + BATCH_FACTOR * this.largest_burst;
+                    let kept = this.messages.begun + this.largest_burst;
                     this.account.body_read(this.id, data.len(), kept);
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
@@ -94,17 +95,19 @@ struct MessageBounds {
 }
 
 impl MessageBounds {
-    fn push(&mut self, mut data: &[u8]) {
+    /// Returns how many messages end in `data`.
+    fn push(&mut self, mut data: &[u8]) -> usize {
+        let mut ended = 0;
         while !data.is_empty() {
             if self.begun == 0 {
-                data = after_whole_messages(data);
+                data = after_whole_messages(data, &mut ended);
             }
             if self.begun < PREFIX {
                 let taken = (PREFIX - self.begun).min(data.len());
                 self.prefix[self.begun..self.begun + taken].copy_from_slice(&data[..taken]);
                 (self.begun, data) = (self.begun + taken, &data[taken..]);
                 if self.begun < PREFIX {
-                    return;
+                    break;
                 }
                 let [_, length @ ..] = self.prefix;
                 self.missing = u32::from_be_bytes(length) as usize;
@@ -113,17 +116,20 @@ impl MessageBounds {
             (self.begun, self.missing, data) = (self.begun + taken, self.missing - taken, &data[taken..]);
             if self.missing == 0 {
                 self.begun = 0;
+                ended += 1;
             }
         }
+        ended
     }
 }
 
-/// Skips the messages that are complete, as nearly all are, without copying their prefixes.
-fn after_whole_messages(mut data: &[u8]) -> &[u8] {
+/// Skips and counts the messages that are complete, as nearly all are, without copying their prefixes.
+fn after_whole_messages<'a>(mut data: &'a [u8], ended: &mut usize) -> &'a [u8] {
     while let Some(([_, length @ ..], rest)) = data.split_first_chunk::<PREFIX>()
         && let Some(rest) = rest.get(u32::from_be_bytes(*length) as usize..)
     {
         data = rest;
+        *ended += 1;
     }
     data
 }
@@ -149,16 +155,17 @@ mod tests {
                 .iter()
                 .scan(0, |end, length| { *end += PREFIX + length; Some(*end) })
                 .collect();
-            let (mut bounds, mut at) = (MessageBounds::default(), 0);
+            let (mut bounds, mut at, mut ended) = (MessageBounds::default(), 0, 0);
             for cut in cuts.iter().cycle() {
                 if at == bytes.len() {
                     break;
                 }
                 let end = (at + cut).min(bytes.len());
-                bounds.push(&bytes[at..end]);
+                ended += bounds.push(&bytes[at..end]);
                 at = end;
                 let complete = ends.iter().rev().find(|end| **end <= at).copied().unwrap_or(0);
                 prop_assert_eq!(bounds.begun, at - complete);
+                prop_assert_eq!(ended, ends.iter().filter(|end| **end <= at).count());
             }
         }
     }

@@ -7,20 +7,31 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{account::Account, frames::FrameParser};
+use super::{
+    account::Account,
+    backpressure::Backpressure,
+    frames::{ReceivedFrames, SentFrames},
+};
 
 /// A connection whose frames go to its account.
 #[derive(Debug)]
 pub(super) struct Metered<I> {
     io: I,
     account: Arc<Account>,
-    received: FrameParser,
-    sent: FrameParser,
+    received: ReceivedFrames,
+    sent: SentFrames,
+    backpressure: Backpressure,
 }
 
 impl<I> Metered<I> {
     pub(super) fn new(io: I, account: Arc<Account>) -> Self {
-        Self { io, account, received: FrameParser::received(), sent: FrameParser::sent() }
+        Self {
+            io,
+            account,
+            received: ReceivedFrames::new(),
+            sent: SentFrames::default(),
+            backpressure: Backpressure::default(),
+        }
     }
 }
 
@@ -39,10 +50,13 @@ impl<I: AsyncRead + Unpin> AsyncRead for Metered<I> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        ready!(this.backpressure.poll_may_grow(&this.account, cx));
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
         let Self { account, received, .. } = this;
-        account.received(|each| received.push(&buffer.filled()[before..], each));
+        let mut length = 0;
+        account.received(|each| length = received.join(&mut buffer.filled_mut()[before..], each));
+        buffer.set_filled(before + length);
         Poll::Ready(Ok(()))
     }
 }

@@ -3,6 +3,7 @@
 //! [`Registry`] admits connections and owns the budget of the process, [`Account`] is what one connection holds of it.
 
 mod account;
+mod backpressure;
 mod call;
 mod frames;
 mod http2;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{Notify, futures::OwnedNotified};
 
 use super::state::{ConnectionState, Reservation};
 use crate::{
@@ -55,8 +56,13 @@ pub(crate) struct Registry {
     open: Mutex<HashMap<u64, Arc<ConnectionState>>>,
     next_id: AtomicU64,
     unauthenticated: AtomicUsize,
+    /// Bytes of the open connections.
     held: AtomicUsize,
     held_unauthenticated: AtomicUsize,
+    /// Bytes of the open connections, and of those that close until their last call has ended.
+    in_memory: AtomicUsize,
+    /// Signalled when that is within the budget again.
+    within_budget: Arc<Notify>,
     started: Instant,
 }
 
@@ -70,6 +76,8 @@ impl Registry {
             unauthenticated: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
             held_unauthenticated: AtomicUsize::new(0),
+            in_memory: AtomicUsize::new(0),
+            within_budget: Arc::default(),
             started: Instant::now(),
         }
     }
@@ -146,8 +154,22 @@ impl Registry {
         if !reservation.authenticated {
             self.unauthenticated.fetch_sub(1, Relaxed);
         }
-        self.adjust(&mut reservation, 0);
+        self.held.fetch_sub(reservation.bytes, Relaxed);
+        if !reservation.authenticated {
+            self.held_unauthenticated.fetch_sub(reservation.bytes, Relaxed);
+        }
         reservation.closed = true;
+    }
+
+    /// All that a connection held has been freed.
+    pub(super) fn release(&self, connection: &ConnectionState) {
+        let mut reservation = connection.reservation();
+        if !reservation.closed {
+            self.adjust(&mut reservation, 0);
+            reservation.closed = true;
+            return;
+        }
+        self.freed(std::mem::take(&mut reservation.bytes));
     }
 
     pub(super) fn close_one(&self, connection: &ConnectionState, reason: CloseReason) {
@@ -195,7 +217,28 @@ impl Registry {
         if !reservation.authenticated {
             change(&self.held_unauthenticated);
         }
+        match reservation.bytes.checked_sub(bytes) {
+            Some(less) => self.freed(less),
+            None => change(&self.in_memory),
+        }
         reservation.bytes = bytes;
+    }
+
+    fn freed(&self, bytes: usize) {
+        let before = self.in_memory.fetch_sub(bytes, Relaxed);
+        if before > self.limits.bytes && before - bytes <= self.limits.bytes {
+            self.within_budget.notify_waiters();
+        }
+    }
+
+    /// False while connections that close for the budget still take memory.
+    pub(super) fn is_within_budget(&self) -> bool {
+        self.in_memory.load(Relaxed) <= self.limits.bytes
+    }
+
+    /// Completes when the budget is kept again after this call.
+    pub(super) fn within_budget(&self) -> OwnedNotified {
+        Arc::clone(&self.within_budget).notified_owned()
     }
 
     fn shed(&self) {
