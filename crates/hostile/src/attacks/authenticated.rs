@@ -6,7 +6,7 @@ use flate2::{Compression, write::GzEncoder};
 use kelvin_proto::SensorRequest;
 use prost::Message as _;
 
-use super::{AUTHENTICATED, Case, DEFAULTS, SATURATING, case, unauthenticated::to_and_fro};
+use super::{AUTHENTICATED, Case, DEFAULTS, case, unauthenticated::to_and_fro};
 use crate::{
     attack::Attack,
     client::{CHAT, CLIENT_STREAM, Client, READ, Reply, reading},
@@ -17,17 +17,25 @@ use crate::{
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case!(chats_and_settings, AUTHENTICATED, DEFAULTS, "S2: chats, then SETTINGS to and fro"),
-        case!(tiny_frames, SATURATING, DEFAULTS, "S3: chats whose answers are not taken, one byte a frame"),
-        case!(partial_messages, AUTHENTICATED, DEFAULTS, "S3: messages of 64 KiB that do not end"),
+        case!(
+            tiny_frames,
+            AUTHENTICATED,
+            DEFAULTS,
+            "S3: chats whose answers are not taken, one byte a frame"
+        ),
+        case!(partial_messages, AUTHENTICATED, DEFAULTS, "S3: messages of 64 KiB that do not end")
+            .over_connections(64),
         case!(dropped_streams, AUTHENTICATED, DEFAULTS, "S5: 128 client streams a connection, dropped"),
-        case!(unread_replies, SATURATING, DEFAULTS, "S9: GetSensorReadings that are not read").saturating(),
-        case!(shrunken_windows, SATURATING, DEFAULTS, "S9: windows closed when the answers are queued")
-            .saturating(),
+        case!(unread_replies, AUTHENTICATED, DEFAULTS, "S9: GetSensorReadings that are not read")
+            .over_connections(16),
+        case!(shrunken_windows, AUTHENTICATED, DEFAULTS, "S9: windows closed when the answers are queued")
+            .over_connections(16),
         case!(fruitless_queries, AUTHENTICATED, DEFAULTS, "S17: since that matches none, with limit"),
         case!(empty_frames, AUTHENTICATED, DEFAULTS, "DATA frames without payload"),
-        case!(idle_streams, AUTHENTICATED, DEFAULTS, "streams that wait after many messages at once"),
-        case!(idle_followers, SATURATING, DEFAULTS, "followers that wait after many readings at once")
-            .saturating(),
+        case!(idle_streams, AUTHENTICATED, DEFAULTS, "streams that wait after many messages at once")
+            .over_connections(64),
+        case!(idle_followers, AUTHENTICATED, DEFAULTS, "followers that wait after many readings at once")
+            .over_connections(64),
         case!(gzip_bombs, AUTHENTICATED, DEFAULTS, "messages that inflate to 16 MiB"),
     ]
 }

@@ -25,22 +25,20 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// For attacks that keep the server's core busy, which docs/security.md lists as a gap.
-    fn saturating(self) -> Self {
-        Self { slowdown: SATURATED, ..self }
+    /// Each connection has a turn before a well-behaved caller has its own, so the bound grows with them.
+    fn over_connections(self, connections: u32) -> Self {
+        Self { slowdown: SLOWDOWN * connections / CONNECTIONS, ..self }
     }
 }
 
 pub(crate) const SLOWDOWN: u32 = 10;
-const SATURATED: u32 = 50;
+/// Attackers' connections for which that is meant.
+const CONNECTIONS: u32 = 8;
 
 /// Of a caller without a token, in all.
 pub(crate) const UNAUTHENTICATED: usize = 64;
 /// Of a caller with one: the budget of the process, and what the allocator and open connections take besides.
 pub(crate) const AUTHENTICATED: usize = 192;
-
-/// Of callers with a token whose connections are closed faster than what they hold can be given back.
-const SATURATING: usize = 640;
 
 /// Declares a case whose function is named like it.
 macro_rules! case {
