@@ -62,7 +62,7 @@ pub(crate) struct Account {
     books: Mutex<Books>,
     refused_calls: AtomicU32,
     turn: AtomicU32,
-    /// None before HTTP/2 has begun.
+    /// None while the connection is not polled.
     turn_end: Mutex<Option<Instant>>,
 }
 
@@ -144,6 +144,11 @@ impl Account {
     /// What the peer has sent is read; now the calls are to work.
     pub(super) fn begin_turn_of_calls(&self) {
         *self.turn_end.lock() = Some(Instant::now() + TURN_TIME);
+    }
+
+    /// Services that tonic provides read requests in tasks of their own, which would spin for the next turn.
+    pub(super) fn end_turn(&self) {
+        *self.turn_end.lock() = None;
     }
 
     /// Pending, and to be polled again soon, when the calls of the connection have worked their turn.

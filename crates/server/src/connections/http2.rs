@@ -162,6 +162,7 @@ where
             }
             self.account.begin_turn_of_calls();
             while let Poll::Ready(Some(())) = self.calls.poll_next_unpin(cx) {}
+            self.account.end_turn();
             end.as_mut().poll(cx).map(End::Asked)
         })
         .await
