@@ -262,7 +262,7 @@ impl Account {
         self.change(|ledger| ledger.handler_waits(stream));
     }
 
-    /// The task of a call has ended. What it has queued is still to be sent if `handed_over`, else the stream is reset.
+    /// A call has ended. What it has queued is still to be sent if `handed_over`, else the stream is reset.
     pub(super) fn call_ended(&self, stream: u32, handed_over: bool) {
         self.state.call_ends();
         if !self.is_authenticated() {

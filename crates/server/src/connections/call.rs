@@ -48,7 +48,7 @@ impl Call {
         let response = poll_fn(|cx| match handler.as_mut().poll(cx) {
             Poll::Ready(Ok(response)) => Poll::Ready(Some(response)),
             Poll::Ready(Err(never)) => match never {},
-            // Polled so that this task learns of a caller who gives up.
+            // Polled so that this call learns of a caller who gives up.
             Poll::Pending => respond.poll_reset(cx).map(|_| None),
         });
         let Some(response) = response.await else { return };

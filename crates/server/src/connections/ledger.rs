@@ -2,7 +2,7 @@ use hashbrown::HashMap;
 
 use super::frames::{CONTINUATION, DATA, FrameHeader, HEADERS, RST_STREAM};
 
-/// Bytes that an open call takes without what it sends and gets: its task, h2's stream, the handler's state.
+/// Bytes that an open call takes without what it sends and gets: its future, h2's stream, the handler's state.
 pub(super) const CALL_OVERHEAD: usize = 4096;
 
 /// Bytes that h2 takes for a frame besides its payload: a place in a slab. 128 streams whose windows are full of frames

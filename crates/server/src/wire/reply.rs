@@ -40,7 +40,7 @@ use super::{
 
 const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
-/// A future that is sent to the task of its call.
+/// The future of a call.
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The HTTP response of a call.
