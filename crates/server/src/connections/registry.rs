@@ -329,7 +329,10 @@ impl Drop for Admitted {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
     use super::*;
+    use crate::connections::{account::Account, backpressure::Backpressure};
 
     fn registry(connections: usize, unauthenticated: usize, bytes: usize) -> Arc<Registry> {
         let limits = Limits {
@@ -414,5 +417,27 @@ mod tests {
         assert!(registry.admit().is_none());
         drop(second);
         assert!(registry.admit().is_some());
+    }
+
+    #[test]
+    fn connection_that_holds_much_waits_until_the_memory_of_closed_ones_is_freed() {
+        let registry = registry(10, 10, 1 << 20);
+        let all: Vec<_> = (0..3).map(|_| registry.admit().unwrap()).collect();
+        for admitted in &all {
+            admitted.authenticate();
+        }
+        let account = |index: usize, bytes| {
+            let account = Account::new(&all[index]);
+            account.call_accepted(1, bytes);
+            account
+        };
+        let (large, small, closed) = (account(0, 300 << 10), account(1, 1), account(2, 800 << 10));
+        assert_eq!(all[2].state.closing(), Some(CloseReason::Budget));
+        let mut backpressure = Backpressure::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(backpressure.poll_may_grow(&large, &mut cx).is_pending());
+        assert!(small.may_grow());
+        drop(closed);
+        assert!(backpressure.poll_may_grow(&large, &mut cx).is_ready());
     }
 }
