@@ -62,7 +62,7 @@ release = mk/tools helm kubectl && $(if $(ON_KIND),,mk/ours "$(HELM)" "$(KUBECTL
 KELVIN = kelvin charts/kelvin --namespace kelvin --values k8s/kelvin.yaml \
   $(if $(filter valkey,$(STORE)),--values k8s/kelvin-valkey.yaml) $(KELVIN_ARGS)
 install = mk/progress "$(KUBECTL)" kelvin $(HELM) upgrade --install $(KELVIN) --wait --timeout $(TIMEOUT) \
-  $(if $(ON_KIND),--set image.tag=$(LOADED_TAG) --set image.pullPolicy=Never) $(1)
+  $(if $(ON_KIND),--set-string image.tag=$(LOADED_TAG) --set image.pullPolicy=Never) $(1)
 NO_PODS := $(addprefix --set ,$(addsuffix .replicas=0,server $(addprefix clients.,unary client-streaming server-streaming bidi-streaming)))
 
 .PHONY: up down ui smoke scale upgrade loaded-tag bump cluster namespaces cert-manager monitoring jaeger collector collector-manifests \
