@@ -55,8 +55,8 @@ pub struct Program {
     pub commands: &'static [Command],
 }
 
-/// Allocators ask for huge pages of 2 MiB, and every thread and size of objects touches some: an idle server took 35 MiB
-/// with them and 17 without. A kernel that does not know the request has none to give.
+/// Allocators ask for huge pages of 2 MiB, and every thread and size of objects touches some: an idle server took 36 MiB
+/// with them and 18 without. A kernel that does not know the request has none to give.
 fn keep_small_pages() {
     #[cfg(target_os = "linux")]
     let _ = rustix::thread::disable_transparent_huge_pages(true);
