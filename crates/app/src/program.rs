@@ -165,3 +165,14 @@ pub fn error_chain(error: &(dyn Error + 'static)) -> String {
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::keep_small_pages;
+
+    #[test]
+    fn pages_stay_small() {
+        keep_small_pages();
+        assert!(rustix::thread::transparent_huge_pages_are_disabled().unwrap());
+    }
+}
