@@ -146,7 +146,7 @@ impl Account {
         *self.turn_end.lock() = Some(Instant::now() + TURN_TIME);
     }
 
-    /// Services that tonic provides read requests in tasks of their own, which would spin for the next turn.
+    /// Until the next turn nothing is limited: services that tonic provides read requests in tasks of their own.
     pub(super) fn end_turn(&self) {
         *self.turn_end.lock() = None;
     }

@@ -6,7 +6,14 @@
 //! of a few callers made everyone else wait for more than a second. And a connection that is closed frees all that its
 //! calls hold at once.
 
-use std::{convert::Infallible, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
@@ -140,32 +147,41 @@ where
         let mut end = pin!(end);
         poll_fn(|cx| {
             self.account.begin_turn();
-            let mut now = None;
-            loop {
-                match self.connection.poll_accept(cx) {
-                    Poll::Ready(Some(Ok((request, respond)))) => {
-                        self.begin(request, respond, *now.get_or_insert_with(Instant::now));
-                        // Calls that came along are not even looked at.
-                        self.account.check_unauthenticated();
-                        if self.account.closing().is_some() {
-                            break;
-                        }
-                    }
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(End::Closed(Err(error))),
-                    Poll::Ready(None) => return Poll::Ready(End::Closed(Ok(()))),
-                    Poll::Pending => break,
-                }
-            }
-            self.account.check_unauthenticated();
-            if let Poll::Ready(reason) = self.account.poll_closing(cx) {
-                return Poll::Ready(End::Condemned(reason));
-            }
-            self.account.begin_turn_of_calls();
-            while let Poll::Ready(Some(())) = self.calls.poll_next_unpin(cx) {}
+            let polled = self.poll(cx);
+            // However it ends: who reads a request in a task of its own would wait for ever for the next turn.
             self.account.end_turn();
-            end.as_mut().poll(cx).map(End::Asked)
+            match polled {
+                Poll::Ready(end) => Poll::Ready(end),
+                Poll::Pending => end.as_mut().poll(cx).map(End::Asked),
+            }
         })
         .await
+    }
+
+    fn poll<T>(&mut self, cx: &mut Context<'_>) -> Poll<End<T>> {
+        let mut now = None;
+        loop {
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    self.begin(request, respond, *now.get_or_insert_with(Instant::now));
+                    // Calls that came along are not even looked at.
+                    self.account.check_unauthenticated();
+                    if self.account.closing().is_some() {
+                        break;
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(End::Closed(Err(error))),
+                Poll::Ready(None) => return Poll::Ready(End::Closed(Ok(()))),
+                Poll::Pending => break,
+            }
+        }
+        self.account.check_unauthenticated();
+        if let Poll::Ready(reason) = self.account.poll_closing(cx) {
+            return Poll::Ready(End::Condemned(reason));
+        }
+        self.account.begin_turn_of_calls();
+        while let Poll::Ready(Some(())) = self.calls.poll_next_unpin(cx) {}
+        Poll::Pending
     }
 
     fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>, now: Instant) {
