@@ -164,12 +164,11 @@ impl Registry {
     /// All that a connection held has been freed.
     pub(super) fn release(&self, connection: &ConnectionState) {
         let mut reservation = connection.reservation();
-        if !reservation.closed {
+        if reservation.closed {
+            self.freed(std::mem::take(&mut reservation.bytes));
+        } else {
             self.adjust(&mut reservation, 0);
-            reservation.closed = true;
-            return;
         }
-        self.freed(std::mem::take(&mut reservation.bytes));
     }
 
     pub(super) fn close_one(&self, connection: &ConnectionState, reason: CloseReason) {
@@ -361,6 +360,14 @@ mod tests {
         }
     }
 
+    fn three_authenticated(registry: &Arc<Registry>) -> Vec<Admitted> {
+        let all: Vec<_> = (0..3).map(|_| registry.admit().unwrap()).collect();
+        for admitted in &all {
+            admitted.authenticate();
+        }
+        all
+    }
+
     #[test]
     fn totals_follow_connections_that_authenticate_and_end() {
         let registry = registry(10, 10, 1 << 20);
@@ -379,10 +386,7 @@ mod tests {
     #[test]
     fn largest_connection_is_closed_beyond_the_budget_and_counts_no_more() {
         let registry = registry(10, 10, 1 << 20);
-        let all: Vec<_> = (0..3).map(|_| registry.admit().unwrap()).collect();
-        for admitted in &all {
-            admitted.authenticate();
-        }
+        let all = three_authenticated(&registry);
         registry.reserve(&all[0].state, 300 << 10);
         registry.reserve(&all[1].state, 500 << 10);
         registry.reserve(&all[2].state, 400 << 10);
@@ -422,10 +426,7 @@ mod tests {
     #[test]
     fn connection_that_holds_much_waits_until_the_memory_of_closed_ones_is_freed() {
         let registry = registry(10, 10, 1 << 20);
-        let all: Vec<_> = (0..3).map(|_| registry.admit().unwrap()).collect();
-        for admitted in &all {
-            admitted.authenticate();
-        }
+        let all = three_authenticated(&registry);
         let account = |index: usize, bytes| {
             let account = Account::new(&all[index]);
             account.call_accepted(1, bytes);
@@ -439,5 +440,18 @@ mod tests {
         assert!(small.may_grow());
         drop(closed);
         assert!(backpressure.poll_may_grow(&large, &mut cx).is_ready());
+    }
+
+    #[test]
+    fn calls_wait_for_the_next_turn_only_while_there_is_one() {
+        let registry = registry(10, 10, 1 << 20);
+        let admitted = registry.admit().unwrap();
+        let account = Account::new(&admitted);
+        let cx = Context::from_waker(Waker::noop());
+        account.begin_turn();
+        while account.poll_turn(&cx).is_ready() {}
+        assert!(!account.has_turn());
+        account.end_turn();
+        assert!(account.poll_turn(&cx).is_ready());
     }
 }
