@@ -148,7 +148,7 @@ where
         poll_fn(|cx| {
             self.account.begin_turn();
             let polled = self.poll(cx);
-            // However it ends: who reads a request in a task of its own would wait for ever for the next turn.
+            // However it ends: a task that reads a request waits for the next turn, which would not come.
             self.account.end_turn();
             match polled {
                 Poll::Ready(end) => Poll::Ready(end),
