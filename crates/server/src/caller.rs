@@ -74,8 +74,28 @@ impl ClientCertificate {
     }
 }
 
+/// The credentials of a call, for those who cannot wait for its lifetime because its handler has it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Credentials {
+    pub(crate) interrupts: Arc<Interrupts>,
+    pub(crate) caller: Caller,
+}
+
+impl Credentials {
+    /// Completes when they are no longer accepted.
+    pub(crate) async fn rejected(self) {
+        loop {
+            let next = self.interrupts.next();
+            if self.interrupts.reason(&self.caller, false).is_some() {
+                return;
+            }
+            next.cancelled().await;
+        }
+    }
+}
+
 /// What ends the calls of one worker from outside.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Interrupts {
     drain: CancellationToken,
     tokens: Option<Arc<Tokens>>,

@@ -28,7 +28,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 
 use crate::{
-    caller::{Caller, Interrupts},
+    caller::{Caller, Credentials, Interrupts},
     end_reason::EndReason,
     log_rate_limiter::LogRateLimiter,
 };
@@ -79,6 +79,10 @@ impl Lifetime {
     /// Returns who makes the call.
     pub(crate) fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    pub(crate) fn credentials(&self) -> Credentials {
+        Credentials { interrupts: Arc::clone(&self.interrupts), caller: self.caller.clone() }
     }
 
     /// Ready when the call has to end.

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::future::poll_fn;
+use std::{fs, future::poll_fn};
 
 use bytes::Bytes;
 use h2::{
@@ -10,6 +10,7 @@ use h2::{
     client::{Builder, SendRequest},
 };
 use http::Request;
+use kelvin_proto::SensorRequest;
 use prost::Message as _;
 use support::{PATIENCE, TOKEN, TestServer, eventually, reading};
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
@@ -71,6 +72,16 @@ impl Connection {
         let ended = timeout(PATIENCE, driver).await.expect("the server closes the connection").unwrap();
         drop(send);
         ended
+    }
+}
+
+/// Why the server resets a call of whose reply nothing is released, so that the window stays as it is.
+async fn reset_of(body: &mut h2::RecvStream) -> Option<Reason> {
+    loop {
+        match body.data().await? {
+            Ok(_) => {}
+            Err(error) => return error.reason(),
+        }
     }
 }
 
@@ -221,17 +232,24 @@ async fn closed_window_does_not_outlive_deadline_and_stream_age() {
         let (response, mut send) = connection.call(UNARY, headers).await.unwrap();
         send.send_data(framed(&reading("cellar", 20.0, 1).encode_to_vec()), true).unwrap();
         let mut body = response.await.unwrap().into_body();
-        // Nothing is released, so the window stays as it is.
-        let reset = async {
-            loop {
-                match body.data().await {
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => return error.reason(),
-                    None => return None,
-                }
-            }
-        };
-        let reset = timeout(PATIENCE, reset).await.expect("the call ends");
+        let reset = timeout(PATIENCE, reset_of(&mut body)).await.expect("the call ends");
         assert_eq!(reset, Some(Reason::CANCEL), "window {window}");
     }
+}
+
+#[tokio::test]
+async fn closed_window_does_not_outlive_the_token() {
+    let server = TestServer::start(&[]).await;
+    let mut connection = Connection::open(&server, 3).await;
+    connection.send_reading(TOKEN).await.unwrap();
+    let path = "/SensorService/GetSensorReadings";
+    let (response, mut send) = connection.call(path, &[("authorization", TOKEN)]).await.unwrap();
+    let request = SensorRequest { sensor_id: "cellar".to_owned(), follow: true, ..SensorRequest::default() };
+    send.send_data(framed(&request.encode_to_vec()), true).unwrap();
+    let mut body = response.await.unwrap().into_body();
+    // The window is used up: the rest of the message waits.
+    assert_eq!(body.data().await.unwrap().unwrap().len(), 3);
+    fs::write(server.files.path("tokens"), "another\n").unwrap();
+    let reset = timeout(PATIENCE, reset_of(&mut body)).await.expect("the call ends");
+    assert_eq!(reset, Some(Reason::CANCEL));
 }

@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    future::poll_fn,
+    future::{pending, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -13,9 +13,10 @@ use h2::{Reason, SendStream, server::SendResponse};
 use http::{HeaderMap, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::{account::Account, backpressure::Backpressure};
+use crate::caller::Credentials;
 
 /// A call that has begun. Drop releases what its account holds for it.
 #[derive(Debug)]
@@ -52,7 +53,8 @@ impl Call {
             Poll::Pending => respond.poll_reset(cx).map(|_| None),
         });
         let Some(response) = response.await else { return };
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
+        let credentials = head.extensions.remove();
         let bodiless = body.is_end_stream();
         // Errors mean that the caller or its connection has gone.
         let Ok(send) = respond.send_response(Response::from_parts(head, ()), bodiless) else { return };
@@ -68,6 +70,7 @@ impl Call {
                 body,
                 chunk: Bytes::new(),
                 works: false,
+                credentials,
                 stalled: None,
                 backpressure: Backpressure::default(),
             };
@@ -117,8 +120,10 @@ struct Outgoing<'a, B> {
     chunk: Bytes,
     /// The handler has written since it waited.
     works: bool,
+    /// Of a reply that may go on for long.
+    credentials: Option<Credentials>,
     /// The end of a call whose caller's windows are closed.
-    stalled: Option<Pin<Box<Sleep>>>,
+    stalled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     backpressure: Backpressure,
 }
 
@@ -191,11 +196,24 @@ impl<B: Body<Data = Bytes>> Outgoing<'_, B> {
 
     /// The handler is not polled while a chunk waits, so that its own limits do not end it.
     fn poll_end_of_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let end = self.call.end;
-        let sleep = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(end)));
-        ready!(sleep.as_mut().poll(cx));
+        let (end, credentials) = (self.call.end, &self.credentials);
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(end_of_stall(end, credentials.clone())));
+        ready!(stalled.as_mut().poll(cx));
         self.send.send_reset(Reason::CANCEL);
         Poll::Ready(())
+    }
+}
+
+async fn end_of_stall(end: Instant, credentials: Option<Credentials>) {
+    let rejected = async {
+        match credentials {
+            Some(credentials) => credentials.rejected().await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        () = sleep_until(end) => {}
+        () = rejected => {}
     }
 }
 

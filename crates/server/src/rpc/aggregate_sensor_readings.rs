@@ -25,7 +25,7 @@ pub(super) async fn aggregate_sensor_readings(
 ) -> Result<Reply, Status> {
     let aggregate = lifetime.limit(aggregate(&core, messages)).await;
     let Aggregate { windows, evicted } = aggregate.map_err(|reason| status::ended(reason, None))??;
-    Ok(stream(|out| send(out, lifetime, windows, evicted)))
+    Ok(stream(lifetime.credentials(), |out| send(out, lifetime, windows, evicted)))
 }
 
 async fn aggregate(core: &Core, messages: Messages<impl RequestBody>) -> Result<Aggregate, Status> {

@@ -34,7 +34,7 @@ pub(super) async fn get_sensor_readings(
     let reader =
         core.store.read(&sensor_id, query).await.map_err(|error| status::store_error(&error, None))?;
     let transfer = Transfer { message: Template::reading(&sensor_id), reader, lifetime, follow };
-    Ok(stream(|out| transfer.run(out)))
+    Ok(stream(transfer.lifetime.credentials(), |out| transfer.run(out)))
 }
 
 /// A sensor's readings on their way to a caller.

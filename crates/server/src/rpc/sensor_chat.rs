@@ -28,7 +28,7 @@ pub(super) fn sensor_chat(
     messages: Messages<impl RequestBody>,
     lifetime: Lifetime,
 ) -> Reply {
-    stream(async |mut out| {
+    stream(lifetime.credentials(), async |mut out| {
         let status = converse(core, messages, lifetime, &mut out).await;
         out.flush().await;
         trailers(&status)

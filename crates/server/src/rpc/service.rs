@@ -167,7 +167,10 @@ async fn ask<B: RequestBody>(
     mut lifetime: Lifetime,
 ) -> Result<Reply, Status> {
     match lifetime.limit(service.call(request.map(tonic::body::Body::new))).await {
-        Ok(Ok(reply)) => Ok(reply.map(|body| ReplyBody::Tonic(UntilEnded::new(body, lifetime)))),
+        Ok(Ok(mut reply)) => {
+            reply.extensions_mut().insert(lifetime.credentials());
+            Ok(reply.map(|body| ReplyBody::Tonic(UntilEnded::new(body, lifetime))))
+        }
         Ok(Err(never)) => match never {},
         Err(reason) => Err(status::ended(reason, None)),
     }

@@ -37,6 +37,7 @@ use super::{
     ACCEPTED, Deframer, UntilEnded,
     response_writer::{FrameSlot, ResponseWriter, put},
 };
+use crate::caller::Credentials;
 
 const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
@@ -97,14 +98,17 @@ pub(crate) fn failure(status: Status) -> Reply {
     reply
 }
 
-/// A reply of the messages that `handler` writes and the trailers it returns.
-pub(crate) fn stream<F>(handler: impl FnOnce(ResponseWriter) -> F) -> Reply
+/// A reply of the messages that `handler` writes and the trailers it returns. It ends with the credentials of its caller
+/// even while the caller takes nothing.
+pub(crate) fn stream<F>(credentials: Credentials, handler: impl FnOnce(ResponseWriter) -> F) -> Reply
 where
     F: Future<Output = HeaderMap> + Send + 'static,
 {
     let slot = FrameSlot::default();
     let handler: BoxFuture<HeaderMap> = Box::pin(handler(ResponseWriter::new(slot.clone())));
-    reply(ReplyBody::Stream { handler: Some(handler), slot, trailers: None })
+    let mut reply = reply(ReplyBody::Stream { handler: Some(handler), slot, trailers: None });
+    reply.extensions_mut().insert(credentials);
+    reply
 }
 
 /// The trailers that end a stream.
@@ -192,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_handler_that_panics_ends_its_stream_with_a_status() {
-        let mut body = stream(async |mut out| {
+        let mut body = stream(Credentials::default(), async |mut out| {
             out.reserve(100).await.put_acks(&mut Template::stored_ack(1), 0, 1);
             out.flush().await;
             panic!("a mistake in a handler");
@@ -208,7 +212,7 @@ mod tests {
     async fn one_frame_waits_and_the_handler_with_it() {
         let written = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let counter = std::sync::Arc::clone(&written);
-        let mut body = stream(async move |mut out| {
+        let mut body = stream(Credentials::default(), async move |mut out| {
             for _ in 0..3 {
                 out.reserve(100).await.put_acks(&mut Template::stored_ack(1), 0, 1);
                 out.flush().await;
