@@ -1,6 +1,9 @@
 //! Connections that send frames as fast as they can.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 use tokio::{
@@ -41,7 +44,13 @@ impl Default for Attack {
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Sent {
     pub(crate) bytes: u64,
-    pub(crate) connections: u64,
+    pub(crate) connections: usize,
+}
+
+impl fmt::Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} MB over {} connections", self.bytes as f64 / 1e6, self.connections)
+    }
 }
 
 impl Attack {
@@ -53,6 +62,16 @@ impl Attack {
         open: impl Fn(&mut Frames),
         repeat: impl Fn(&mut Frames),
     ) -> Result<String, Failure> {
+        Ok(self.send(world, open, repeat).await.to_string())
+    }
+
+    /// The same, for who wants to know more.
+    pub(crate) async fn send(
+        self,
+        world: &World,
+        open: impl Fn(&mut Frames),
+        repeat: impl Fn(&mut Frames),
+    ) -> Sent {
         let one = || async {
             let mut sent = Sent::default();
             while !world.left().is_zero() {
@@ -62,9 +81,10 @@ impl Attack {
             sent
         };
         let all = join_all((0..self.connections).map(|_| one())).await;
-        let (bytes, connections) =
-            all.iter().fold((0, 0), |(bytes, count), sent| (bytes + sent.bytes, count + sent.connections));
-        Ok(format!("{:.1} MB over {connections} connections", bytes as f64 / 1e6))
+        all.iter().fold(Sent::default(), |all, one| Sent {
+            bytes: all.bytes + one.bytes,
+            connections: all.connections + one.connections,
+        })
     }
 
     /// Errors mean that the server has closed the connection, as it may.

@@ -11,6 +11,12 @@ use crate::{
     world::{Failure, World},
 };
 
+/// Connections of a case that are to stay open.
+const FULL_CONNECTIONS: usize = 200;
+
+/// Memory that one of them may take, in KiB.
+const CONNECTION_KIB: usize = 256;
+
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case!(health_bodies, UNAUTHENTICATED, DEFAULTS, "S1: unfinished health checks with bodies"),
@@ -40,6 +46,12 @@ pub(super) fn cases() -> Vec<Case> {
             DEFAULTS,
             "CONTINUATION without an end (CVE-2024-27316)"
         ),
+        case!(
+            full_connections,
+            FULL_CONNECTIONS * CONNECTION_KIB / 1024,
+            DEFAULTS,
+            "S1: 200 connections that hold as much as one may"
+        ),
         case!(unknown_frames, UNAUTHENTICATED, DEFAULTS, "frames of an unknown type"),
     ]
 }
@@ -56,6 +68,28 @@ async fn health_bodies(world: &World) -> Result<String, Failure> {
         }
     };
     attack.run(world, open, |_| ()).await
+}
+
+/// Four calls, half of which send frames of one byte: 125,000 bytes as the server counts them, of the 131,072 that would
+/// close the connection.
+async fn full_connections(world: &World) -> Result<String, Failure> {
+    let attack = Attack { connections: FULL_CONNECTIONS, ..Attack::default() };
+    let open = |frames: &mut Frames| {
+        for tiny in [false, false, true, true] {
+            let stream = frames.call(&Call::new(HEALTH_CHECK, None));
+            frames.data(stream, &[0, 0, 0x80, 0, 0]);
+            if tiny {
+                (0..95).for_each(|_| frames.data(stream, &[0]));
+            } else {
+                (0..2).for_each(|_| frames.data(stream, &[0; 13_000]));
+            }
+        }
+    };
+    let sent = attack.send(world, open, |_| ()).await;
+    if sent.connections > FULL_CONNECTIONS {
+        return Err(format!("{sent}, of which some were closed"));
+    }
+    Ok(sent.to_string())
 }
 
 async fn large_headers(world: &World) -> Result<String, Failure> {
