@@ -7,7 +7,7 @@ export NOT_RUN_FILE
 
 .PHONY: test test-begin test-shell test-format test-lint test-deny test-rust test-docs audit
 
-test: test-begin test-shell test-format test-lint test-deny test-chart test-docs test-rust ## all tests that need no cluster
+test: test-begin test-shell test-format test-lint test-deny test-docs test-rust ## all tests that need no cluster
 	@! test -s $(NOT_RUN_FILE) || sort -u $(NOT_RUN_FILE)
 
 test-begin:
