@@ -4,9 +4,11 @@ HOSTILE_ROUNDS ?= 1
 HOSTILE_SECONDS ?= 2
 # `--case NAME` picks some; `--list` names them.
 HOSTILE_ARGS ?=
+# A server that was built before, as from an image; empty: it is built.
+HOSTILE_SERVER ?=
 
 .PHONY: hostile
 
 hostile: ## hostile callers against the release binary (HOSTILE_SECONDS=10 HOSTILE_ROUNDS=3 HOSTILE_ARGS="--case tiny")
-	cargo build --release --locked -p kelvin-server -p kelvin-hostile
-	target/release/kelvin-hostile --rounds $(HOSTILE_ROUNDS) --seconds $(HOSTILE_SECONDS) $(HOSTILE_ARGS)
+	cargo build --release --locked -p kelvin-hostile $(if $(HOSTILE_SERVER),,-p kelvin-server)
+	target/release/kelvin-hostile $(addprefix --server ,$(HOSTILE_SERVER)) --rounds $(HOSTILE_ROUNDS) --seconds $(HOSTILE_SECONDS) $(HOSTILE_ARGS)
