@@ -10,7 +10,7 @@ use kelvin_testing::machine;
 use serde::Serialize;
 
 use crate::{
-    cases::Case,
+    cases::{Bound, Case},
     idle::{self, Idle},
     peer::{Peer, Programs, Running},
     sink,
@@ -54,7 +54,7 @@ pub(crate) struct Comparison {
 #[derive(Debug, Serialize)]
 pub(crate) struct Goal {
     pub peer: String,
-    pub ratio: f64,
+    pub ratio: Bound,
     pub verdict: Verdict,
 }
 
@@ -91,10 +91,10 @@ impl Comparison {
 }
 
 impl Verdict {
-    fn of(measured: Option<f64>, goal: f64, failures: u64) -> Self {
+    fn of(measured: Option<f64>, goal: Bound, failures: u64) -> Self {
         match measured {
             None => Self::NotMeasured,
-            Some(ratio) if ratio >= goal && failures == 0 => Self::Reached,
+            Some(ratio) if goal.holds(ratio) && failures == 0 => Self::Reached,
             Some(_) => Self::Missed,
         }
     }
@@ -118,7 +118,8 @@ pub(crate) struct Bench {
     files: Files,
     tls: Arc<ClientTls>,
     telemetry: String,
-    server_core: core_affinity::CoreId,
+    /// The server's and the load generator's.
+    cores: [core_affinity::CoreId; 2],
 }
 
 impl Bench {
@@ -130,24 +131,22 @@ impl Bench {
         duration: Duration,
     ) -> Result<Self, Box<dyn Error>> {
         let (server_core, load_core) = machine::two_cores()?;
+        let cores = [server_core, load_core];
         machine::pin(load_core)?;
         let files = Files::make()?;
         let tls = ClientTls::load(ClientFiles { ca: Some(files.path("ca.crt")), ..ClientFiles::default() })?;
         let telemetry = format!("http://{}", sink::start()?);
-        Ok(Self { programs, peers, rounds, duration, files, tls, telemetry, server_core })
+        Ok(Self { programs, peers, rounds, duration, files, tls, telemetry, cores })
     }
 
     /// Measures what Kelvin takes while nobody calls.
     pub(crate) fn idle(&self) -> Result<Idle, Box<dyn Error>> {
-        let server =
-            Running::start(Peer::Kelvin, &self.programs, self.server_core, &self.files, &self.telemetry)?;
+        let server = Running::start(Peer::Kelvin, &self.programs, self.cores, &self.files, &self.telemetry)?;
         idle::measure(&server, &self.tls.config())
     }
 
     pub(crate) fn compare(&self, case: &Case) -> Result<Comparison, Box<dyn Error>> {
-        let unary = case.call_type == CallType::Unary;
-        let mut order: Vec<_> =
-            self.peers.iter().copied().filter(|peer| unary || *peer != Peer::H2).collect();
+        let mut order: Vec<_> = self.peers.iter().copied().filter(|peer| case.is_for(*peer)).collect();
         let mut samples = BTreeMap::<Peer, Vec<Sample>>::new();
         for round in 1..=self.rounds {
             for &peer in &order {
@@ -188,7 +187,7 @@ impl Bench {
     }
 
     fn measure(&self, case: &Case, peer: Peer) -> Result<Sample, Box<dyn Error>> {
-        let server = Running::start(peer, &self.programs, self.server_core, &self.files, &self.telemetry)?;
+        let server = Running::start(peer, &self.programs, self.cores, &self.files, &self.telemetry)?;
         let mut options = Options::new(self.target(&server)?, vec![CallType::Unary]);
         options.warm_up = Duration::from_secs(1);
         // The generator reports once a second, the last time before the end.
@@ -215,7 +214,11 @@ impl Bench {
             return Err("a round must last at least 2 s, on Linux".into());
         };
         let wall = (end - start).as_secs_f64();
-        let operations = (operations_end - operations) as f64;
+        let operations = operations_end - operations;
+        if operations == 0 {
+            return Err(format!("{}: {} completed nothing", case.name, peer.name()).into());
+        }
+        let operations = operations as f64;
         let figures = report.rpc.get(case.call_type.key()).ok_or("no call ended")?;
         Ok(Sample {
             cpu_us: (server_end - server_cpu) / operations * 1e6,
@@ -275,14 +278,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn goal_without_its_peer_is_not_measured() {
-        for (measured, failures, verdict) in [
-            (None, 0, Verdict::NotMeasured),
-            (Some(1.1), 0, Verdict::Reached),
-            (Some(1.09), 0, Verdict::Missed),
-            (Some(1.2), 1, Verdict::Missed),
+    fn goal_is_reached_only_as_measured_and_without_a_failed_call() {
+        let (least, most) = (Bound::AtLeast(1.1), Bound::AtMost(1.1));
+        for (measured, goal, failures, verdict) in [
+            (None, least, 0, Verdict::NotMeasured),
+            (Some(1.1), least, 0, Verdict::Reached),
+            (Some(1.09), least, 0, Verdict::Missed),
+            (Some(1.2), least, 1, Verdict::Missed),
+            (Some(1.1), most, 0, Verdict::Reached),
+            (Some(1.11), most, 0, Verdict::Missed),
         ] {
-            assert_eq!(Verdict::of(measured, 1.1, failures), verdict);
+            assert_eq!(Verdict::of(measured, goal, failures), verdict);
         }
         let case = &crate::cases::CASES[0];
         assert!(!Comparison::new(case, &BTreeMap::new()).reached());

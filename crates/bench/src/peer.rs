@@ -27,6 +27,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) enum Peer {
     /// `kelvin-server` of this commit: tokens, metrics, one call in ten traced and exported.
     Kelvin,
+    /// The same with two workers, on both cores.
+    TwoWorkers,
     /// `kelvin-server` of an older commit (`--base`).
     Base,
     /// tonic's generated service without its router, a sharded store, nothing else.
@@ -70,11 +72,11 @@ impl Peer {
 }
 
 impl Running {
-    /// Starts `peer` on `core` and waits until it accepts connections.
+    /// Starts `peer` on the first of the cores, or on both, and waits until it accepts connections.
     pub(crate) fn start(
         peer: Peer,
         programs: &Programs,
-        core: CoreId,
+        [core, other]: [CoreId; 2],
         files: &Files,
         telemetry: &str,
     ) -> io::Result<Self> {
@@ -82,7 +84,7 @@ impl Running {
         let this = env::current_exe()?;
         let folder = files.folder.path().display().to_string();
         let (program, arguments): (&Path, Vec<String>) = match peer {
-            Peer::Kelvin => (&programs.kelvin, vec![]),
+            Peer::Kelvin | Peer::TwoWorkers => (&programs.kelvin, vec![]),
             Peer::Base => (programs.base.as_deref().unwrap_or(Path::new("")), vec![]),
             Peer::Tonic | Peer::H2 => (&this, vec!["serve".into(), peer.name(), address.to_string(), folder]),
             Peer::Go | Peer::GoOtel => {
@@ -91,11 +93,19 @@ impl Running {
                 (programs.go.as_deref().unwrap_or(Path::new("")), otel.into_iter().chain(fixed).collect())
             }
         };
-        let child = Command::new(&this)
-            .args([OsString::from("pinned"), core.id.to_string().into(), program.into()])
-            .arg("--")
+        let mut command = if peer == Peer::TwoWorkers {
+            let mut command = Command::new("taskset");
+            command.arg("--cpu-list").arg(format!("{},{}", core.id, other.id)).arg(program);
+            command
+        } else {
+            let mut command = Command::new(&this);
+            command.args([OsString::from("pinned"), core.id.to_string().into(), program.into(), "--".into()]);
+            command
+        };
+        let child = command
             .args(arguments)
             .envs(kelvin_settings(address, files))
+            .env("KELVIN_WORKERS", if peer == Peer::TwoWorkers { "2" } else { "1" })
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", telemetry)
             .env("OTEL_LOGS_EXPORTER", "none")
             .env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
@@ -144,12 +154,11 @@ impl Drop for Running {
 }
 
 /// Settings that all releases of `kelvin-server` understand.
-fn kelvin_settings(address: SocketAddr, files: &Files) -> [(&'static str, String); 7] {
+fn kelvin_settings(address: SocketAddr, files: &Files) -> [(&'static str, String); 6] {
     let file = |name| files.path(name).display().to_string();
     [
         ("KELVIN_LISTEN", address.to_string()),
         ("KELVIN_HEALTH_LISTEN", String::new()),
-        ("KELVIN_WORKERS", "1".to_owned()),
         ("KELVIN_TLS_CERT", file("server.crt")),
         ("KELVIN_TLS_KEY", file("server.key")),
         ("KELVIN_TOKEN_FILE", file("token")),
