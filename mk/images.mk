@@ -1,6 +1,6 @@
 # The container images.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
-REVISION := $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
+REVISION := $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null || echo unknown)
 IMAGE_TAG ?= $(VERSION)
 IMAGES := kelvin-server:$(IMAGE_TAG) kelvin-client:$(IMAGE_TAG)
 # The runtime base image and its digest (`sha256:...`), which the release workflow sets.
@@ -9,7 +9,7 @@ RUNTIME_DIGEST ?=
 # Where `make push` and `make package-chart` put and expect the images.
 REGISTRY ?=
 # The time of the last change to what the images contain: a commit of documentation leaves the images as they are.
-SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct -- Cargo.toml Cargo.lock Dockerfile crates proto)
+SOURCE_DATE_EPOCH = $(or $(shell git log -1 --format=%ct -- Cargo.toml Cargo.lock Dockerfile crates proto 2>/dev/null),0)
 BUILD_ARGS = --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
   --build-arg RUNTIME_IMAGE=$(RUNTIME_IMAGE) --build-arg RUNTIME_DIGEST=$(RUNTIME_DIGEST)
 

@@ -9,8 +9,8 @@ SEMVER_BASELINE ?=
 
 nightly: test-workflows audit test-publish test-semver test-helm3 fuzz h2spec ## what takes too long for every change, without a cluster
 	$(MAKE) hostile HOSTILE_ROUNDS=3 HOSTILE_SECONDS=10
-	$(MAKE) faults ROUNDS=20
-	$(MAKE) million
+	$(MAKE) faults ROUNDS=10
+	$(MAKE) million ARGS=--check
 
 nightly-cluster: scale upgrade ## the same on a cluster, after `make up STORE=valkey`
 

@@ -23,13 +23,16 @@ test-format: ## rustfmt
 test-lint: ## clippy, pedantic
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-test-deny: ## licences, sources and banned crates
+.PHONY: cargo-deny
+cargo-deny:
 	@cargo deny --version 2>/dev/null | grep -qF $(CARGO_DENY_VERSION) \
 	  || { echo "installing cargo-deny $(CARGO_DENY_VERSION): some minutes, once" >&2; \
 	       cargo install --quiet --locked --debug cargo-deny@$(CARGO_DENY_VERSION); }
+
+test-deny: cargo-deny ## licences, sources and banned crates
 	cargo deny --locked check --hide-inclusion-graph bans licenses sources
 
-audit: ## known vulnerabilities; needs the internet
+audit: cargo-deny ## known vulnerabilities; needs the internet
 	cargo deny --locked check advisories
 
 test-docs: ## documentation builds without a warning
