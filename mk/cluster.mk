@@ -55,9 +55,10 @@ source = $(if $(CHARTS),$(CHARTS)/$($(1)_CHART),$($(1)_CHART) --repo $($(1)_REPO
 # $(call chart,NAME,NAMESPACE,PREFIX): what helm has to know of its release.
 chart = $(1) $(call source,$(3)) --namespace $(2) --values k8s/$($(3)_CHART).yaml $(if $(ON_KIND),$($(3)_ON_KIND)) $($(3)_ARGS)
 # $(call release,NAME,NAMESPACE,PREFIX,STEP): the label tells later runs that this is not somebody else's.
-release = mk/tools helm kubectl && $(if $(ON_KIND),,mk/ours "$(HELM)" "$(KUBECTL)" $(4) $(1) $(2) "$(ADOPT)" &&) \
-  mk/progress "$(KUBECTL)" $(2) $(HELM) upgrade --install $(call chart,$(1),$(2),$(3)) \
+release = mk/tools helm kubectl && $(call ours,$(1),$(2),$(4)) && mk/progress "$(KUBECTL)" $(2) $(HELM) upgrade --install $(call chart,$(1),$(2),$(3)) \
   --labels installed-by=kelvin-make --wait --timeout $(TIMEOUT)
+# $(call ours,NAME,NAMESPACE,STEP): fails where somebody else installed it.
+ours = mk/ours "$(HELM)" "$(KUBECTL)" $(3) $(1) $(2) "$(ADOPT)"
 # Kelvin's own release.
 KELVIN = kelvin charts/kelvin --namespace kelvin --values k8s/kelvin.yaml \
   $(if $(filter valkey,$(STORE)),--values k8s/kelvin-valkey.yaml) $(KELVIN_ARGS)
@@ -80,7 +81,7 @@ cluster:
 
 namespaces:
 	@mk/tools kubectl
-	@$(KUBECTL) apply --server-side -f k8s/namespaces.yaml >/dev/null
+	@mk/namespaces "$(KUBECTL)" k8s/namespaces.yaml
 
 cert-manager:
 	@$(call release,cert-manager,cert-manager,CERT_MANAGER,cert-manager)
@@ -106,6 +107,7 @@ metrics-server:
 
 valkey:
 	@mk/tools kubectl helm
+	@$(call ours,valkey,valkey,valkey)
 	@$(KUBECTL) apply --server-side -f k8s/ca.yaml >/dev/null
 	@mk/certificates-ready "$(KUBECTL)" cert-manager
 	@$(KUBECTL) apply --server-side -f k8s/valkey-tls.yaml >/dev/null
@@ -149,7 +151,7 @@ loaded-tag:
 
 upgrade: ## install an older revision (UPGRADE_FROM), upgrade to this one and roll back, under calls (after `make up`, on kind)
 	@mk/tools docker kind kubectl helm
-	@mk/upgrade "$(MAKE)" "$(HELM)" "$(KUBECTL)" $(CLUSTER) $(STORE) $(UPGRADE_FROM) $(E2E) --context $(CONTEXT)
+	@TIMEOUT=$(TIMEOUT) mk/upgrade "$(MAKE)" "$(HELM)" "$(KUBECTL)" $(CLUSTER) $(STORE) $(UPGRADE_FROM) $(E2E) --context $(CONTEXT)
 
 bump: PREFIX = $(shell echo '$(CHART)' | tr a-z- A-Z_)
 bump: ## take another version of a third-party chart: make bump CHART=jaeger [VERSION=4.11.1]
