@@ -113,6 +113,15 @@ impl Cluster {
         value.map(|value| value.0).ok_or_else(|| anyhow!("Secret {name} has no {key}"))
     }
 
+    /// The first of the servers' tokens, without `Bearer` and the caller's name.
+    pub async fn token(&self) -> Result<String> {
+        let lines = String::from_utf8(self.secret("tokens", "tokens").await?)?;
+        let line = lines.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+        let mut words = line.unwrap_or_default().split_whitespace();
+        let token = words.find(|word| !word.eq_ignore_ascii_case("bearer"));
+        token.map(str::to_owned).context("no token in the Secret")
+    }
+
     /// Deletes a pod of Kelvin's namespace, with its own grace.
     pub async fn delete_pod(&self, name: &str) -> Result<()> {
         self.pod_api(&self.namespace).delete(name, &DeleteParams::default()).await?;

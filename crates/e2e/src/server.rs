@@ -41,10 +41,9 @@ impl Caller {
     /// As the cluster's Secrets have it: its CA, and the first of its tokens.
     pub async fn new(cluster: &Cluster) -> Result<Self> {
         let ca = cluster.secret("check-tls", "ca.crt").await?;
-        let tokens = String::from_utf8(cluster.secret("tokens", "tokens").await?)?;
-        let token = tokens.lines().next().context("no token in the Secret")?;
+        let token = cluster.token().await?;
         let caller = Self { cluster: cluster.clone(), tls: None, token: Token(None) };
-        caller.with_token(Some(token))?.with_ca(&ca)
+        caller.with_token(Some(&token))?.with_ca(&ca)
     }
 
     /// The same with another token, or none.

@@ -19,8 +19,7 @@ pub async fn grpcurl(cluster: &Cluster) -> Result<String> {
     std::fs::create_dir_all(&folder)?;
     let ca = folder.join("ca.crt");
     std::fs::write(&ca, cluster.secret("check-tls", "ca.crt").await?)?;
-    let tokens = String::from_utf8(cluster.secret("tokens", "tokens").await?)?;
-    let token = format!("authorization: {}", tokens.lines().next().context("no token")?);
+    let token = format!("authorization: {}", cluster.token().await?);
     let call = async |data: &str, what: &[&str]| {
         let mut command = Command::new("grpcurl");
         command.arg("-cacert").arg(&ca).args(["-H", &token, "-d", data, &address]).args(what);
