@@ -1,5 +1,8 @@
 {{/* The container of a program; takes the dict of kelvin.pod. */}}
 {{- define "kelvin.container" -}}
+{{- $mounts := list -}}
+{{- range $folder, $_ := .secrets }}{{ $mounts = append $mounts (printf "/etc/kelvin/%s" $folder) }}{{ end -}}
+{{- include "kelvin.unique" (list (printf "%s.extraVolumeMounts" .name) "mountPath" $mounts .values.extraVolumeMounts) -}}
 - name: {{ .name }}
   image: {{ include "kelvin.image" . }}
   imagePullPolicy: {{ .root.Values.image.pullPolicy }}

@@ -1,19 +1,19 @@
 {{/*
 Variables of a container; takes the dict of kelvin.pod. Kubernetes refuses a name that occurs twice, so a variable of extraEnv
-takes the place of the chart's.
+replaces the chart's. Those of extraEnv come last and in their order, because they may refer to one another, except where they
+replace what the others refer to.
 */}}
 {{- define "kelvin.environment" -}}
+{{- include "kelvin.unique" (list (printf "%s.extraEnv" .name) "name" list .values.extraEnv) -}}
 {{- $own := dict -}}
-{{- range .values.extraEnv -}}
-{{- if hasKey $own .name -}}
-{{- fail (printf "%s.extraEnv: %s occurs twice" $.name .name) -}}
-{{- end -}}
-{{- $_ := set $own .name . -}}
-{{- end -}}
+{{- range .values.extraEnv }}{{ $_ := set $own .name . }}{{ end -}}
 {{- $variables := list -}}
-{{- range concat (include "kelvin.environment.identity" . | fromYamlArray) (include "kelvin.environment.settings" . | fromYamlArray) (include "kelvin.environment.telemetry" . | fromYamlArray) -}}
+{{- range include "kelvin.environment.identity" . | fromYamlArray -}}
 {{- $variables = append $variables (get $own .name | default .) -}}
 {{- $own = omit $own .name -}}
+{{- end -}}
+{{- range concat (include "kelvin.environment.settings" . | fromYamlArray) (include "kelvin.environment.telemetry" . | fromYamlArray) -}}
+{{- if not (hasKey $own .name) }}{{ $variables = append $variables . }}{{ end -}}
 {{- end -}}
 {{- range .values.extraEnv -}}
 {{- if hasKey $own .name }}{{ $variables = append $variables . }}{{ end -}}

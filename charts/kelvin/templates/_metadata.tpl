@@ -34,7 +34,7 @@ app.kubernetes.io/component: {{ index . 1 }}
       "app.kubernetes.io/version" .root.Chart.AppVersion
       "app.kubernetes.io/managed-by" .root.Release.Service
       "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_") -}}
-{{- mergeOverwrite $standard (include "kelvin.podLabels" . | fromYaml) | toYaml -}}
+{{- mergeOverwrite $standard (include "kelvin.podLabels" . | fromYaml) (default dict .labels) | toYaml -}}
 {{- end -}}
 
 {{/* Labels without a version, which would restart the pods with each new chart. */}}

@@ -3,8 +3,8 @@
 {{- $ns := .Release.Namespace -}}
 {{- $tokens := include "kelvin.tokens" . -}}
 {{- $registry := coalesce (default dict .Values.global).imageRegistry .Values.image.registry .Values.server.image.registry -}}
-{{- if not (or $registry (eq .Values.image.pullPolicy "Never")) }}
-NO IMAGE REGISTRY: the pods use {{ include "kelvin.image" (dict "root" . "name" "server") }}, and no images are published under that name. Build them with `make images`, push them, and set image.registry.
+{{- if not (or $registry (contains "/" .Values.server.image.repository) (eq .Values.image.pullPolicy "Never")) }}
+NO IMAGE REGISTRY: the pods use {{ include "kelvin.image" (dict "root" . "name" "server") }}, and no images are published under that name. Build and push them with `make push`, and set image.registry.
 {{- end }}
 {{- if not (or .Values.auth.existingSecret (include "kelvin.tokens.made" .)) }}
 NO TOKEN: this rendering had no cluster, so it contains no Secret {{ $tokens }}; the pods wait until it exists. Make it once:
@@ -31,6 +31,9 @@ WARNING: {{ .old }} is now called {{ .new }}. The old name still works in this v
 {{- end }}
 {{- if not .Values.tls.enabled }}
 WARNING: tls.enabled is false. Tokens and readings cross the network in plain text.
+{{- end }}
+{{- if and .Values.podMonitor.enabled .Values.telemetry.endpoint }}
+WARNING: metrics are exported by OTLP and scraped. If both reach one Prometheus, sums count them twice: set OTEL_METRICS_EXPORTER=none in server.extraEnv and client.extraEnv.
 {{- end }}
 {{- if not .Values.networkPolicy.enabled }}
 WARNING: networkPolicy.enabled is false. Every pod in the cluster can reach the servers.

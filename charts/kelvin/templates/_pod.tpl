@@ -13,6 +13,8 @@ A pod with args is a task: it has no probes and is not restarted.
 */}}
 {{- define "kelvin.pod" -}}
 {{- $root := .root -}}
+{{- include "kelvin.unique" (list (printf "%s.extraVolumes" .name) "name" (keys .secrets) .values.extraVolumes) -}}
+{{- include "kelvin.unique" (list (printf "%s.sidecars and initContainers" .name) "name" (list .name) (concat (default list .values.sidecars) (default list .values.initContainers))) -}}
 metadata:
   labels:
     {{- include "kelvin.podLabels" (merge (dict "labels" .values.podLabels) .) | nindent 4 }}
@@ -65,9 +67,24 @@ spec:
     - name: {{ $folder }}
       secret:
         {{- toYaml $secret | nindent 8 }}
-        defaultMode: 0440
+        {{- /* Without a group for the files they belong to root. */}}
+        defaultMode: {{ kindIs "invalid" (default dict $root.Values.podSecurityContext).fsGroup | ternary "0444" "0440" }}
     {{- end }}
     {{- with .values.extraVolumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+{{- end -}}
+
+{{/* Fails if a field has the same value twice: (list "what" "field" values-taken objects). The API server would refuse that. */}}
+{{- define "kelvin.unique" -}}
+{{- $what := index . 0 -}}
+{{- $field := index . 1 -}}
+{{- $taken := index . 2 -}}
+{{- range index . 3 -}}
+{{- $value := get . $field | toString | trimSuffix "/" -}}
+{{- if has $value $taken -}}
+{{- fail (printf "%s: the %s %s occurs twice, or is the chart's own" $what $field $value) -}}
+{{- end -}}
+{{- $taken = append $taken $value -}}
+{{- end -}}
 {{- end -}}

@@ -21,6 +21,14 @@ kind: PrometheusRule
       "annotations" $root.Values.alerts.annotations) }}
 {{- end -}}
 
+{{/* Labels of an alert: (list $ "critical"), with a dict of further ones as a third element. */}}
+{{- define "kelvin.alert.labels" -}}
+{{- $root := index . 0 -}}
+{{- $own := dict "severity" (index . 1) "namespace" $root.Release.Namespace -}}
+{{- if gt (len .) 2 }}{{ $own = merge $own (index . 2) }}{{ end -}}
+{{- mergeOverwrite $own (default dict $root.Values.alerts.additionalLabels) | toJson -}}
+{{- end -}}
+
 {{/* Where an alert leads: (list $ "KelvinServerDown" "kelvin-overview"). */}}
 {{- define "kelvin.alert.links" -}}
 {{- $alerts := (index . 0).Values.alerts -}}

@@ -11,6 +11,9 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.server.tlsRoute.enabled (not .Values.server.tlsRoute.hostnames) -}}
+{{- fail "server.tlsRoute.enabled is true, but a TLSRoute needs the names that callers ask for: set server.tlsRoute.hostnames" -}}
+{{- end -}}
 {{- if and .Values.server.grpcRoute.enabled (eq .Values.tls.mtls "required") -}}
 {{- fail "server.grpcRoute ends the callers' TLS, so their certificates do not reach the server, but tls.mtls is required: use server.tlsRoute, or set tls.mtls to optional" -}}
 {{- end -}}

@@ -50,6 +50,9 @@
 {{- if and $values.networkPolicy.enabled (not $values.networkPolicy.valkey) -}}
 {{- fail "networkPolicy.valkey is empty, so the NetworkPolicy would cut the servers off from the store: set it to the store's pods or addresses" -}}
 {{- end -}}
+{{- if and $values.networkPolicy.enabled (not $values.networkPolicy.valkeyPorts) -}}
+{{- fail "networkPolicy.valkeyPorts is empty, which in a NetworkPolicy means every port: set it to the store's ports" -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "kelvin.guard.clients" -}}

@@ -32,7 +32,7 @@
 {{- if and $own.existingSecret (not (include "kelvin.clientCertificates" .)) -}}
 {{- fail "client.tls.existingSecret is set, but the clients present no certificates: set tls.mtls to optional and client.tls.clientCertificate to true, or leave the Secret out" -}}
 {{- end -}}
-{{- if and .Values.tls.existingSecret (include "kelvin.clientCertificates" .) (not $own.existingSecret) -}}
+{{- if and .Values.tls.existingSecret (include "kelvin.clientCertificates" .) (include "kelvin.components.calling" .) (not $own.existingSecret) -}}
 {{- fail "tls.existingSecret is set, so no certificates are issued for the clients: set client.tls.existingSecret, or client.tls.clientCertificate to false for clients that use the token alone" -}}
 {{- end -}}
 {{- end -}}

@@ -23,7 +23,7 @@ PROMETHEUS: true
 {{- end }}
 {{ include "kelvin.server.settings.tls" . }}
 {{- if eq .Values.store.kind "valkey" }}
-{{ include "kelvin.server.settings.valkey" .Values.store.valkey }}
+{{ include "kelvin.server.settings.valkey" . }}
 {{- end }}
 {{- end -}}
 
@@ -47,6 +47,7 @@ PLAINTEXT: true
 {{- end -}}
 
 {{- define "kelvin.server.settings.valkey" -}}
+{{- with .Values.store.valkey -}}
 VALKEY_ADDRESS: {{ .address | quote }}
 VALKEY_CLUSTER: {{ .cluster }}
 VALKEY_ACKNOWLEDGE: {{ .acknowledge }}
@@ -57,7 +58,8 @@ VALKEY_USERNAME: {{ . | quote }}
 VALKEY_PASSWORD_FILE: /etc/kelvin/valkey/{{ .passwordKey }}
 {{- end }}
 {{- if .tls.enabled }}
-VALKEY_TLS_CA: /etc/kelvin/{{ empty .tls.existingSecret | ternary "tls/ca.crt" (printf "valkey-tls/%s" .tls.key) }}
+VALKEY_TLS_CA: {{ empty .tls.existingSecret | ternary (include "kelvin.ca" $) (printf "/etc/kelvin/valkey-tls/%s" .tls.key) }}
+{{- end }}
 {{- end }}
 {{- end -}}
 

@@ -90,6 +90,27 @@ fn alerts_fire_when_they_should_and_only_then() {
 
 /// `alerts.runbookUrl` is a page of this repository by default: each alert has its section there.
 #[test]
+fn every_alert_has_the_additional_labels() {
+    let rules = |settings| helm::render(&["--set", settings]);
+    let Some(objects) = rules(
+        "alerts.additionalLabels.team=climate,telemetry.endpoint=,podMonitor.enabled=true,\
+        podMonitor.from[0].podSelector.matchLabels.a=b",
+    ) else {
+        return;
+    };
+    let groups: Vec<_> =
+        all(&objects, "PrometheusRule").map(|rule| rule.at("/spec/groups").clone()).collect();
+    let alerts: Vec<_> =
+        groups.iter().flat_map(|groups| alerts(groups.as_array().expect("groups"))).collect();
+    assert!(!alerts.is_empty());
+    for alert in alerts {
+        let labels = &alert["labels"];
+        assert_eq!((&labels["team"], &labels["namespace"]), (&json!("climate"), &json!("kelvin")), "{alert}");
+        assert!(labels["severity"].is_string(), "{alert}");
+    }
+}
+
+#[test]
 fn runbook_url_leads_to_a_section() {
     let Some(groups) = groups() else { return };
     let page = helm::chart().join("../../docs/runbooks.md");

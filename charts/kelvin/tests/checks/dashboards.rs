@@ -129,6 +129,21 @@ fn panels_have_room() {
 }
 
 /// Traces are found by exemplars, which come from the Collector's span metrics.
+/// Where metrics are scraped, or exported to something else, these panels stay empty.
+#[test]
+fn panels_on_span_metrics_name_the_collector() {
+    let dashboards = dashboards();
+    let of_spans: Vec<_> = dashboards
+        .iter()
+        .flat_map(|(_, dashboard)| panels(dashboard))
+        .filter(|panel| panel["targets"].to_string().contains("traces_span_metrics"))
+        .collect();
+    assert!(!of_spans.is_empty());
+    for panel in of_spans {
+        assert!(panel["description"].to_string().contains("OpenTelemetry Collector"), "{}", panel["title"]);
+    }
+}
+
 #[test]
 fn latency_leads_to_traces() {
     let exemplars = |dashboard: &Value| {

@@ -2,7 +2,7 @@
 
 use crate::helm;
 
-const REFUSED: [(&[&str], &str); 45] = [
+const REFUSED: [(&[&str], &str); 51] = [
     (&["server.replicas=3"], "set store.kind to valkey, or server.replicas to 1"),
     (
         &["server.autoscaling.enabled=true"],
@@ -51,6 +51,10 @@ const REFUSED: [(&[&str], &str); 45] = [
         &["store.kind=valkey", "store.valkey.address=a:1", "networkPolicy.valkey=null"],
         "networkPolicy.valkey is empty",
     ),
+    (
+        &["store.kind=valkey", "store.valkey.address=a:1", "networkPolicy.valkeyPorts=null"],
+        "networkPolicy.valkeyPorts is empty",
+    ),
     (&["clients.unary.sensors=null"], "clients.unary needs sensors"),
     (&[r"commonLabels.app\.kubernetes\.io/name=x"], "commonLabels sets app.kubernetes.io/name"),
     (
@@ -58,7 +62,14 @@ const REFUSED: [(&[&str], &str); 45] = [
         "server.podLabels sets app.kubernetes.io/component",
     ),
     (&["clients.unary.podLabels.kelvin/rpc=x"], "clients.unary.podLabels sets kelvin/rpc"),
-    (&["server.extraEnv[0].name=A", "server.extraEnv[1].name=A"], "server.extraEnv: A occurs twice"),
+    (&["server.extraEnv[0].name=A", "server.extraEnv[1].name=A"], "server.extraEnv: the name A occurs twice"),
+    (&["server.extraVolumes[0].name=tls"], "server.extraVolumes: the name tls occurs twice"),
+    (
+        &["server.extraVolumeMounts[0].name=a", "server.extraVolumeMounts[0].mountPath=/etc/kelvin/tls/"],
+        "server.extraVolumeMounts: the mountPath /etc/kelvin/tls occurs twice",
+    ),
+    (&["server.sidecars[0].name=server"], "the name server occurs twice"),
+    (&["client.sidecars[0].name=a", "client.initContainers[0].name=a"], "the name a occurs twice"),
     (
         &["server.drain.waitSeconds=9", "server.drain.delaySeconds=8"],
         "server.drain.waitSeconds is the old name of server.drain.delaySeconds, and both are set",
@@ -76,6 +87,14 @@ const REFUSED: [(&[&str], &str); 45] = [
     (&["tls.external.issuerRef.name=acme"], "set tls.external.dnsNames"),
     (&["server.grpcRoute.enabled=true"], "set server.grpcRoute.parentRefs"),
     (&["server.tlsRoute.enabled=true", "server.tlsRoute.parentRefs[0].name=a"], "set server.tlsRoute.from"),
+    (
+        &[
+            "networkPolicy.enabled=false",
+            "server.tlsRoute.enabled=true",
+            "server.tlsRoute.parentRefs[0].name=a",
+        ],
+        "set server.tlsRoute.hostnames",
+    ),
     (
         &[
             "networkPolicy.enabled=false",

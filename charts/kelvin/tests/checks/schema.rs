@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{helm, snapshot};
 
-const MISTAKES: [(&str, &str); 26] = [
+const MISTAKES: [(&str, &str); 30] = [
     ("sever.replicas=1", "sever"),
     ("server.replica=1", "replica"),
     ("server.replicas=two", "/server/replicas"),
@@ -31,6 +31,10 @@ const MISTAKES: [(&str, &str); 26] = [
     ("server.image.digest=latest", "/server/image/digest"),
     ("tls.external.duration=90d", "/tls/external/duration"),
     ("client.extraVolume=1", "extraVolume"),
+    ("server.extraEnv[0].name=5", "/server/extraEnv/0/name"),
+    ("tls.ipAddresses={example.org}", "/tls/ipAddresses/0"),
+    ("auth.keepOnUninstall=null", "keepOnUninstall"),
+    ("store.valkey.address=fd00::1:6379", "/store/valkey/address"),
     ("networkPolicy.from[0].podselector.matchLabels.a=b", "podselector"),
 ];
 

@@ -54,9 +54,18 @@ fn annotations_of_single_objects_are_added() {
         ("alerts.annotations.a", "PrometheusRule", "kelvin-server"),
         ("dashboards.annotations.a", "ConfigMap", "kelvin-dashboard-sensors"),
         ("test.annotations.a", "Pod", "kelvin-check"),
+        ("podMonitor.annotations.a", "PodMonitor", "kelvin"),
+        ("server.autoscaling.annotations.a", "HorizontalPodAutoscaler", "kelvin-server"),
+        ("server.grpcRoute.annotations.a", "GRPCRoute", "kelvin-server"),
+        ("server.tlsRoute.annotations.a", "TLSRoute", "kelvin-server"),
     ];
     let settings: Vec<_> = annotations.iter().map(|(value, ..)| format!("{value}={value}")).collect();
-    let Some(objects) = helm::render(&["--set", &settings.join(",")]) else { return };
+    let all_objects = "networkPolicy.enabled=false,podMonitor.enabled=true,store.kind=valkey,store.valkey.address=a:1,\
+        server.autoscaling.enabled=true,server.grpcRoute.enabled=true,server.grpcRoute.parentRefs[0].name=a,\
+        server.tlsRoute.enabled=true,server.tlsRoute.parentRefs[0].name=a,server.tlsRoute.hostnames={a.example.org},\
+        tls.mtls=optional,networkPolicy.enabled=true,server.grpcRoute.from[0].podSelector.matchLabels.a=b,\
+        server.tlsRoute.from[0].podSelector.matchLabels.a=b,podMonitor.from[0].podSelector.matchLabels.a=b";
+    let Some(objects) = helm::render(&["--set", all_objects, "--set", &settings.join(",")]) else { return };
     for (value, kind, name) in annotations {
         assert_eq!(find(&objects, kind, name).at("/metadata/annotations/a"), value);
     }
@@ -77,6 +86,57 @@ fn extra_env_replaces_a_variable_of_the_chart() {
         assert_eq!(environment["OTEL_RESOURCE_ATTRIBUTES"], "deployment.environment.name=test");
         assert_eq!((environment["RUST_LOG"], environment["ZONE"]), ("debug", "attic"));
     }
+}
+
+#[test]
+fn extra_env_keeps_its_order_so_that_variables_can_refer_to_one_another() {
+    let environment =
+        r#"server.extraEnv=[{"name":"REGION","value":"eu"},{"name":"RUST_LOG","value":"$(REGION)"}]"#;
+    let Some(objects) = helm::render(&["--set-json", environment]) else { return };
+    let server = pod(&objects, "kelvin-server");
+    let variables = server.at("/spec/containers/0/env").as_array().expect("variables");
+    let at = |name| variables.iter().position(|variable| variable["name"] == name).expect("it is there");
+    assert!(at("REGION") < at("RUST_LOG"));
+    assert_eq!(server.environment()["RUST_LOG"], "$(REGION)");
+}
+
+#[test]
+fn labels_that_select_rules_and_dashboards_win_over_the_charts() {
+    let instance = r"app\.kubernetes\.io/instance=prometheus";
+    let settings = format!("alerts.labels.{instance},dashboards.labels.{instance}");
+    let Some(objects) = helm::render(&["--set", &settings]) else { return };
+    for (kind, name) in [("PrometheusRule", "kelvin-server"), ("ConfigMap", "kelvin-dashboard-sensors")] {
+        let labels = texts(find(&objects, kind, name).at("/metadata/labels"));
+        assert_eq!(labels["app.kubernetes.io/instance"], "prometheus", "{kind}");
+    }
+}
+
+#[test]
+fn strategy_recreate_has_no_rolling_update() {
+    let Some(objects) = helm::render(&["--set", "server.strategy.type=Recreate"]) else { return };
+    let server = find(&objects, "Deployment", "kelvin-server");
+    assert_eq!(server.at("/spec/strategy"), &json!({"type": "Recreate"}));
+}
+
+#[test]
+fn grace_of_the_server_covers_a_pause_before_its_drain() {
+    let grace = |settings| {
+        let objects = helm::render(&["--set", settings])?;
+        pod(&objects, "kelvin-server").at("/spec/terminationGracePeriodSeconds").as_u64()
+    };
+    let Some(usual) = grace("test.enabled=true") else { return };
+    assert_eq!(grace("server.lifecycle.preStop.sleep.seconds=60"), Some(usual + 60));
+}
+
+#[test]
+fn secrets_are_readable_without_a_group_of_their_own() {
+    let mode = |settings| {
+        let objects = helm::render(&["--set", settings])?;
+        pod(&objects, "kelvin-server").at("/spec/volumes/0/secret/defaultMode").as_u64()
+    };
+    let Some(usual) = mode("test.enabled=true") else { return };
+    assert_eq!(usual, 0o440);
+    assert_eq!(mode("podSecurityContext.fsGroup=null"), Some(0o444));
 }
 
 #[test]
