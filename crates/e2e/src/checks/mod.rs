@@ -4,6 +4,7 @@ pub mod attempts;
 pub mod calls;
 pub mod interfaces;
 pub mod isolation;
+pub mod manifests;
 pub mod pods;
 pub mod promql;
 pub mod queries;
@@ -26,6 +27,8 @@ pub async fn all(cluster: &Cluster, report: &mut Report) {
     report.check("a client of ours makes all four calls", calls::all_four(cluster)).await;
     report.check("health is served over TLS", calls::health(cluster)).await;
     report.check("helm test passes", calls::helm_test(cluster)).await;
+
+    report.check("values for other clusters pass a dry run", manifests::dry_run(cluster)).await;
 
     report.check("no token is refused", refusals::no_token(cluster)).await;
     report.check("a wrong token is refused", refusals::wrong_token(cluster)).await;

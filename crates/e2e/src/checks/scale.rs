@@ -113,7 +113,7 @@ pub async fn store_deleted(cluster: &Cluster) -> Result<String> {
 
 /// More servers under load, and fewer after it, by the chart's own autoscaler, without a call that fails.
 pub async fn autoscaling(cluster: &Cluster) -> Result<String> {
-    const SETTINGS: &str = r#"server.autoscaling={"enabled":true,"minReplicas":2,"maxReplicas":4,"averageCpu":"50m","scaleDownSeconds":15}"#;
+    const SETTINGS: &str = r#"server.autoscaling={"enabled":true,"minReplicas":2,"maxReplicas":4,"averageCpu":"30m","scaleDownSeconds":15}"#;
     let before = cluster.servers().await?.len();
     helm(
         cluster,
