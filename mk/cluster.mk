@@ -69,7 +69,7 @@ NO_PODS := $(addprefix --set ,$(addsuffix .replicas=0,server $(addprefix clients
 .PHONY: up down ui smoke scale upgrade loaded-tag bump cluster namespaces cert-manager monitoring jaeger collector collector-manifests \
   collector-version metrics-server valkey load load-cli kelvin kelvin-certificates
 
-up: ## a kind cluster with Kelvin and all that observes it (CLUSTER, CONTEXT, KIND_IMAGE, CHARTS, STORE=valkey, SKIP, ADOPT, TIMEOUT, *_ARGS)
+up: ## a kind cluster with Kelvin and its observability stack (CLUSTER, CONTEXT, KIND_IMAGE, CHARTS, STORE=valkey, SKIP, ADOPT, TIMEOUT, *_ARGS)
 	@mk/tools $(if $(ON_KIND),docker kind kind-host) kubectl helm
 	@mk/steps "$(MAKE)" "$(SKIP)" $(STEPS)
 	@echo "Next: make smoke (check it), make ui (look at it), make down (remove it)"
@@ -142,19 +142,19 @@ smoke: ## check the running cluster from end to end (ARGS="--only trace")
 	@mk/tools grpcurl
 	@$(E2E) --context $(CONTEXT) $(ARGS)
 
-scale: $(if $(ON_KIND),load-cli) ## check what several servers promise (after `make up STORE=valkey`)
+scale: $(if $(ON_KIND),load-cli) ## check high availability with several servers (after `make up STORE=valkey`)
 	@$(E2E) --context $(CONTEXT) --scale $(ARGS)
 
 UPGRADE_FROM ?= c98df87
 loaded-tag:
 	@echo $(LOADED_TAG)
 
-upgrade: ## install an older revision (UPGRADE_FROM), upgrade to this one and roll back, under calls (after `make up`, on kind)
+upgrade: ## install an older revision (UPGRADE_FROM), upgrade to this one and roll back, under load (after `make up`, on kind)
 	@mk/tools docker kind kubectl helm
 	@TIMEOUT=$(TIMEOUT) mk/upgrade "$(MAKE)" "$(HELM)" "$(KUBECTL)" $(CLUSTER) $(STORE) $(UPGRADE_FROM) $(E2E) --context $(CONTEXT)
 
 bump: PREFIX = $(shell echo '$(CHART)' | tr a-z- A-Z_)
-bump: ## take another version of a third-party chart: make bump CHART=jaeger [VERSION=4.11.1]
+bump: ## change the version of a third-party chart: make bump CHART=jaeger [VERSION=4.11.1]
 	@mk/tools helm
 	@mk/bump '$(PREFIX)_VERSION' '$($(PREFIX)_VERSION)' '$(if $(findstring command,$(origin VERSION)),$(VERSION))' \
 	  '$($(PREFIX)_CHART)' '$($(PREFIX)_REPO)'

@@ -7,7 +7,7 @@
 NO IMAGE REGISTRY: the pods use {{ include "kelvin.image" (dict "root" . "name" "server") }}, and no images are published under that name. Build and push them with `make push`, and set image.registry.
 {{- end }}
 {{- if not (or .Values.auth.existingSecret (include "kelvin.tokens.made" .)) }}
-NO TOKEN: this rendering had no cluster, so it contains no Secret {{ $tokens }}; the pods wait until it exists. Make it once:
+NO TOKEN: the chart was rendered without a cluster, so it does not contain the Secret {{ $tokens }}; the pods wait until it exists. Create it once:
   kubectl -n {{ $ns }} create secret generic {{ $tokens }} --from-literal=tokens="$(head -c 30 /dev/urandom | base64)"
 {{- end }}
 {{- if not (or .Values.telemetry.endpoint .Values.podMonitor.enabled) }}
@@ -16,7 +16,7 @@ NO TELEMETRY: traces, metrics and logs are not exported, and the dashboards stay
 Traces and logs are not exported: set telemetry.endpoint (OTLP).
 {{- end }}
 {{- if and .Values.alerts.enabled (not (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PrometheusRule")) }}
-NO ALERTS: this cluster has no PrometheusRule. Install kube-prometheus-stack and upgrade this release, or set alerts.enabled=false.
+NO ALERTS: this cluster has no PrometheusRule CRD. Install kube-prometheus-stack and upgrade this release, or set alerts.enabled=false.
 {{- else if and .Values.alerts.enabled (not .Values.alerts.labels) }}
 The PrometheusRules have no labels of their own. Prometheus loads them only if its selector matches; this prints what to set in alerts.labels:
   kubectl get prometheus --all-namespaces -o jsonpath='{range .items[*]}{.metadata.namespace}/{.metadata.name}: {.spec.ruleSelector}{"\n"}{end}'
@@ -33,7 +33,7 @@ WARNING: {{ .old }} is now called {{ .new }}. The old name still works in this v
 WARNING: tls.enabled is false. Tokens and readings cross the network in plain text.
 {{- end }}
 {{- if and .Values.podMonitor.enabled .Values.telemetry.endpoint }}
-WARNING: metrics are exported by OTLP and scraped. If both reach one Prometheus, sums count them twice: set OTEL_METRICS_EXPORTER=none in server.extraEnv and client.extraEnv.
+WARNING: metrics are exported over OTLP and scraped. If both reach the same Prometheus, sums count them twice: set OTEL_METRICS_EXPORTER=none in server.extraEnv and client.extraEnv.
 {{- end }}
 {{- if not .Values.networkPolicy.enabled }}
 WARNING: networkPolicy.enabled is false. Every pod in the cluster can reach the servers.
@@ -42,6 +42,6 @@ WARNING: networkPolicy.enabled is false. Every pod in the cluster can reach the 
 WARNING: the server expects TLS from the gateway of server.grpcRoute. Set server.grpcRoute.caCertificateRefs, or configure the gateway to use TLS to the server.
 {{- end }}
 {{- if and (or .Values.server.externalService.enabled .Values.server.tlsRoute.enabled) .Values.tls.enabled (not (include "kelvin.external" .)) (not (or .Values.tls.existingSecret .Values.tls.dnsNames .Values.tls.ipAddresses)) }}
-WARNING: callers outside the cluster cannot verify the server: its certificate has no name or address of theirs. Set tls.external.
+WARNING: callers outside the cluster cannot verify the server: its certificate does not contain a name or address that they connect to. Set tls.external.
 {{- end }}
 {{- end -}}

@@ -83,7 +83,7 @@ spec:
 {{- range index . 3 -}}
 {{- $value := get . $field | toString | trimSuffix "/" -}}
 {{- if has $value $taken -}}
-{{- fail (printf "%s: the %s %s occurs twice, or is the chart's own" $what $field $value) -}}
+{{- fail (printf "%s: the %s %s is used twice, or is reserved by the chart: rename or remove it" $what $field $value) -}}
 {{- end -}}
 {{- $taken = append $taken $value -}}
 {{- end -}}

@@ -9,48 +9,48 @@ use kelvin_proto::CallType;
 kelvin_app::settings! {
     /// The settings of one client.
     pub struct Config {
-        /// Which call it makes: `unary`, `client-streaming`, `server-streaming` or `bidi-streaming`.
+        /// Which call the client makes: `unary`, `client-streaming`, `server-streaming` or `bidi-streaming`.
         pub client_rpc: CallType = "unary",
-        /// The server. All addresses of the name are used; `http://` is plain text.
+        /// URL of the server. All addresses of the name are used; `http://` is plain text.
         pub server: Uri = "https://localhost:50051",
-        /// CA bundle that the server is verified with, PEM. Empty: the trusted roots of the system.
+        /// CA bundle that the server is verified with, PEM; empty for the trusted roots of the system.
         pub tls_ca: Option<PathBuf> = "",
-        /// The client's own certificate chain, PEM, for mutual TLS.
+        /// Certificate chain of the client, PEM, for mutual TLS.
         pub tls_cert: Option<PathBuf> = "",
-        /// The key of `KELVIN_TLS_CERT`, PEM.
+        /// Private key of `KELVIN_TLS_CERT`, PEM.
         pub tls_key: Option<PathBuf> = "",
-        /// The name in the server's certificate, where it is not the host of `KELVIN_SERVER`.
+        /// Name in the server's certificate, if it is not the host of `KELVIN_SERVER`.
         pub tls_server_name: Option<String> = "",
-        /// The file with the token; the first one is sent, without its name.
+        /// File with the token; the first one is sent, without its name.
         pub token_file: Option<PathBuf> = "",
-        /// How often files are looked at for changes.
+        /// How often files are checked for changes.
         pub reload_interval: Duration = "10s",
-        /// How many sensors are simulated.
+        /// Number of simulated sensors.
         pub sensors: u32 = "10",
-        /// What the names of the sensors begin with, such as `unary-`. Empty: the kind of call;
-        /// `server-streaming` reads those of `unary`.
+        /// Prefix of the sensors' names, such as `unary-`; empty for the kind of call,
+        /// and for `server-streaming`, which reads, that of `unary`.
         pub sensor_prefix: Option<String> = "",
-        /// The shortest time from one reading to the next, or from one reading call to the next.
+        /// Minimum interval between readings, or between the calls that read.
         pub interval_min: Duration = "500ms",
-        /// The longest such time.
+        /// Maximum interval.
         pub interval_max: Duration = "1500ms",
-        /// Sensors of the same seed measure the same. Empty: another one at each start.
+        /// The same seed simulates the same temperatures; empty for a random one.
         pub seed: Option<u64> = "",
-        /// How long a call may take; of a stream, how long an answer may.
+        /// Deadline of a call; of a stream, time limit of an answer.
         pub deadline: Duration = "10s",
-        /// After how long a stream is ended and another begun, give or take a fifth. Shorter than the server's own
+        /// Duration of a stream, ±20 %, after which the next one begins. Shorter than the server's own
         /// limit.
         pub stream_duration: Duration = "1m",
-        /// `server-streaming` only: keeps each call open for `KELVIN_STREAM_DURATION` and gets what is new as it
-        /// arrives.
+        /// `server-streaming` only: keeps each call open for `KELVIN_STREAM_DURATION` and receives readings as they
+        /// arrive.
         pub follow: bool = "false",
-        /// How many readings wait for a server that is away; then the oldest are dropped.
+        /// Number of readings that are buffered while the server is unreachable; beyond it the oldest are dropped.
         pub backlog: usize = "10000",
-        /// How often the name of the server is looked up. A broken connection asks for it too.
+        /// How often the server's name is resolved. It is also resolved when a connection breaks.
         pub dns_refresh: Duration = "30s",
-        /// How long the last readings may take to be acknowledged at the end.
+        /// Time limit at shutdown for the last readings to be acknowledged.
         pub drain_timeout: Duration = "10s",
-        /// Where `/livez` and `/readyz` answer over plain HTTP. Empty: nowhere.
+        /// Address that serves `/livez` and `/readyz` over plain HTTP; empty to disable.
         pub health_listen: Option<SocketAddr> = "",
         /// Records `rpc.client.call.duration` of OpenTelemetry's conventions beside `grpc.client.call.duration`.
         pub rpc_metrics: bool = "false",

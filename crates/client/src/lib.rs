@@ -73,7 +73,7 @@ pub async fn run(
     session.outbox.close();
     if timeout(session.config.drain_timeout, calls).await.is_err() {
         let readings = session.outbox.len();
-        tracing::warn!(readings, "the end came before the server acknowledged the last readings");
+        tracing::warn!(readings, "drain timed out (KELVIN_DRAIN_TIMEOUT); readings not acknowledged");
     }
 }
 
@@ -95,7 +95,7 @@ async fn measure(session: &Session) {
         return std::future::pending().await;
     }
     let seed = session.config.seed.unwrap_or_else(|| fastrand::u64(..));
-    tracing::info!(seed, "sensors measure");
+    tracing::info!(seed, "simulating sensors");
     let mut simulation = Simulation::new(seed, session.config.sensor_ids());
     loop {
         sleep(session.interval()).await;

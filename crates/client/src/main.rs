@@ -27,7 +27,7 @@ const PROGRAM: Program = Program {
         },
         Command {
             name: "check",
-            about: "Calls the server once in each way, also without credentials, and tells.",
+            about: "Makes each kind of call once, and one without credentials, and prints the results.",
         },
     ],
 };

@@ -67,7 +67,7 @@ impl Outbox {
             if queue.dropped == 0 {
                 tracing::warn!(
                     readings = queue.readings.len(),
-                    "the backlog is full: readings are dropped, the oldest first, until the server takes some"
+                    "backlog full (KELVIN_BACKLOG); dropping the oldest readings until the server accepts some"
                 );
             }
             queue.dropped += 1;
@@ -119,7 +119,10 @@ impl Outbox {
             queue.rejecting = false;
             let dropped = std::mem::take(&mut queue.dropped);
             if dropped > 0 {
-                tracing::warn!(dropped, "the server takes readings again; so many were dropped meanwhile");
+                tracing::warn!(
+                    dropped,
+                    "the server accepts readings again; readings were dropped while the backlog was full"
+                );
             }
         }
     }

@@ -104,14 +104,14 @@ impl Progress {
             }
             Some(file) => tracing::error!(
                 ?code, reason, file = %file.display(),
-                "the server refuses our token: put the right one into the file, it is read again by itself; \
-                 until then we try slowly"
+                "the server rejects the token; write a valid one to the file, which is reloaded automatically; \
+                 retrying with a long backoff"
             ),
             None => tracing::error!(
                 ?code,
                 reason,
-                "the server wants a token or a certificate: set KELVIN_TOKEN_FILE, or KELVIN_TLS_CERT and \
-                 KELVIN_TLS_KEY; we try slowly"
+                "the server requires a token or a client certificate: set KELVIN_TOKEN_FILE, or KELVIN_TLS_CERT and \
+                 KELVIN_TLS_KEY; retrying with a long backoff"
             ),
         }
     }

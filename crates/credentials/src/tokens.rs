@@ -132,7 +132,7 @@ fn parse(files: &[File]) -> Result<Loaded<Lines>, TlsError> {
         }
         match lines.find(token.as_bytes()) {
             Some(other) if other.name.as_deref() != name => {
-                return Err(error("the token is that of an earlier line with another name"));
+                return Err(error("the token repeats that of an earlier line under a different name"));
             }
             Some(_) => {}
             None => {

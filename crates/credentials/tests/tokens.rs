@@ -61,7 +61,7 @@ fn unusable_file_is_rejected_without_quoting_it() {
         ("sesame-open big door", "line 1: a token must not contain a space"),
         (
             "sesame-open door\nsesame-open window",
-            "line 2: the token is that of an earlier line with another name",
+            "line 2: the token repeats that of an earlier line under a different name",
         ),
     ] {
         let error = tokens(content).unwrap_err().to_string();

@@ -20,10 +20,10 @@ struct Args {
     /// Only the checks whose name contains this
     #[arg(long)]
     only: Option<String>,
-    /// Instead of the usual checks, what several servers on Valkey promise
+    /// Run the checks for several servers on Valkey instead of the usual ones
     #[arg(long)]
     scale: bool,
-    /// Instead of the usual checks, that this shell command makes no call fail and loses no acknowledged reading
+    /// Instead of the usual checks, run this shell command and check that no call fails and no acknowledged reading is lost
     #[arg(long, value_name = "COMMAND")]
     during: Option<String>,
 }

@@ -158,7 +158,7 @@ mod tests {
         let printed = "Jaeger      http://localhost:16686/search?service=kelvin-server\n\
                        Grafana     not installed\n\
                        Kelvin      localhost:50051, gRPC over TLS with a token:\n\n\
-                       Ctrl-C ends it.\nmore";
+                       Press Ctrl-C to stop.\nmore";
         let links = links(BufReader::new(printed.as_bytes()).lines()).await.unwrap();
         assert_eq!(links.len(), 1, "{links:?}");
         assert_eq!(links["Jaeger"], "http://localhost:16686/search?service=kelvin-server");

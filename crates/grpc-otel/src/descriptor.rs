@@ -37,7 +37,7 @@ pub struct DescriptorError(prost::DecodeError);
 
 impl fmt::Display for DescriptorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not an encoded FileDescriptorSet: give the one tonic-prost-build writes")
+        f.write_str("not an encoded FileDescriptorSet; pass the one that tonic-prost-build writes")
     }
 }
 

@@ -57,7 +57,7 @@ impl Recorders {
         if this.enabled && this.known.is_empty() && methods.unregistered.is_none() {
             tracing::warn!(
                 "server layer has no methods, every call is recorded as `other`: \
-                 give `server_layer` the file descriptor set of your services"
+                 pass `server_layer` the file descriptor set of your services"
             );
         }
         this.unregistered = methods;

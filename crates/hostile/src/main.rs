@@ -33,7 +33,7 @@ struct Options {
     /// Run only the cases whose name contains this; several allowed.
     #[arg(long)]
     case: Vec<String>,
-    /// Length of each attack. From 10 on the bounds are strict; below, a busy machine passes too.
+    /// Length of each attack. From 10 s on, limits are strict; shorter runs use lenient limits that hold on a busy machine.
     #[arg(long, default_value_t = 2)]
     seconds: u64,
     /// Runs of each case; the median of their latencies counts.
@@ -42,7 +42,7 @@ struct Options {
     /// The server.
     #[arg(long, default_value = "target/release/kelvin-server")]
     server: PathBuf,
-    /// Names the cases.
+    /// List the cases.
     #[arg(long)]
     list: bool,
 }
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if cases.is_empty() {
-        eprintln!("no case is named so; --list names them");
+        eprintln!("no case matches --case; --list shows all cases");
         return ExitCode::from(64);
     }
     world::stay_off_first_core();

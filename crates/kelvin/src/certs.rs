@@ -11,18 +11,18 @@ use clap::Args;
 use kelvin_app::{BoxError, print, signal};
 use kelvin_credentials::ca::{LocalCa, Pair, Usage};
 
-/// Makes a CA and a pair of certificate and key each for a server and a client (ECDSA P-256)
+/// Creates a CA, a server certificate and a client certificate, each with its key (ECDSA P-256)
 ///
 /// Writes ca.crt, ca.key, server.crt, server.key, client.crt and client.key; only their owner can read the keys. The
 /// CA is valid for ten years, the others for one.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The folder; it is made if it is not there
+    /// Output directory; created if it does not exist
     dir: PathBuf,
     /// Names of the server: host names and IP addresses
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "localhost,127.0.0.1,::1")]
     names: Vec<String>,
-    /// Write over what is there
+    /// Overwrite existing files
     #[arg(long)]
     force: bool,
 }
@@ -49,7 +49,7 @@ pub(crate) fn run(Arguments { dir, names, force }: &Arguments) -> Result<(), Box
         .map(|file| file.display().to_string())
         .collect();
     if !there.is_empty() && !force {
-        return Err(format!("already there: {} (--force writes over them)", there.join(", ")).into());
+        return Err(format!("files already exist: {} (--force overwrites them)", there.join(", ")).into());
     }
     // Whole or absent: a disk that fills up leaves no half of a pair, and the list is printed when all files are there.
     // A first signal does not interrupt this, which takes milliseconds.

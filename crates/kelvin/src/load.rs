@@ -19,7 +19,7 @@ use tonic::Code;
 
 use crate::duration;
 
-/// Calls a server as often as it can take and says how often that is
+/// Load-tests a server and reports its throughput and latency
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The call type: `unary`, `client-streaming`, `server-streaming`, `bidi-streaming`, or `mixed` for all
@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     /// The key of --cert, PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// The name in the server's certificate, where it is not the host of --address
+    /// Name in the server's certificate, if it is not the host of --address
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
     /// The file with the token; the first one is sent
@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     /// No TLS
     #[arg(long)]
     plaintext: bool,
-    /// Connections in all
+    /// Total number of connections
     #[arg(long, default_value_t = 4)]
     connections: usize,
     /// Calls at a time on each connection
@@ -58,16 +58,16 @@ pub(crate) struct Arguments {
     /// How long to measure
     #[arg(long, default_value = "10s", value_parser = duration)]
     duration: Duration,
-    /// How long not to measure before that
+    /// Warm-up before the measurement
     #[arg(long, default_value = "1s", value_parser = duration)]
     warm_up: Duration,
-    /// How many sensors the readings are of
+    /// Number of sensors that the readings belong to
     #[arg(long, default_value_t = 100)]
     sensors: usize,
     /// Readings sent or asked for in one call that streams
     #[arg(long, default_value_t = 1000)]
     messages: u64,
-    /// Readings of a chat that may be unanswered
+    /// Unacknowledged readings allowed on each bidirectional stream
     #[arg(long, default_value_t = 1000)]
     in_flight: u64,
     /// One reading a DATA frame, as most clients send them, instead of as many as fit

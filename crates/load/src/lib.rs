@@ -46,7 +46,7 @@ pub enum LoadError {
         source: std::io::Error,
     },
     /// No TLS session.
-    #[error("no TLS with {address}: {source}")]
+    #[error("TLS handshake with {address} failed: {source}")]
     Tls {
         /// As it was given.
         address: String,

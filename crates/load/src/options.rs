@@ -11,17 +11,17 @@ pub struct Options {
     pub target: Target,
     /// The types of call; the streams of a connection take turns.
     pub call_types: Vec<CallType>,
-    /// Connections in all.
+    /// Total number of connections.
     pub connections: usize,
     /// Calls at a time on each connection.
     pub streams: usize,
     /// Threads; the connections are dealt out to them.
     pub threads: usize,
-    /// How many sensors the readings are of.
+    /// Number of sensors that the readings belong to.
     pub sensors: usize,
     /// Readings sent or asked for in one call that streams.
     pub messages: u64,
-    /// Readings of a chat that may be unanswered.
+    /// Unacknowledged readings allowed on each bidirectional stream.
     pub in_flight: u64,
     /// One reading a DATA frame, as grpcio sends, instead of as many as fit.
     pub one_message_a_frame: bool,

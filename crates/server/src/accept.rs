@@ -91,7 +91,7 @@ fn set_options(stream: &TcpStream, keepalive_interval: Duration) {
     let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }
 
-/// Waits for the first words of HTTP/2.
+/// Waits for the HTTP/2 preface.
 async fn begin<I>(io: I, auth: ConnectionAuth, shared: &Shared, core: Arc<Core>, account: Arc<Account>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -15,11 +15,11 @@ const MAX_SENSOR_METRICS: usize = 1900;
 kelvin_app::keyword_enum! {
     /// Whether clients show certificates.
     pub enum Mtls {
-        /// They are not asked for one.
+        /// Clients are not asked for a certificate.
         None = "none",
-        /// A certificate is checked if there is one.
+        /// A certificate is verified if the client presents one.
         Optional = "optional",
-        /// No connection without a certificate.
+        /// Connections without a valid certificate are rejected.
         Required = "required",
     }
 }
@@ -37,109 +37,109 @@ kelvin_app::keyword_enum! {
 kelvin_app::settings! {
     /// The settings of the server.
     pub struct Config {
-        /// Listen address of gRPC. `[::]` accepts IPv4 too, and is `0.0.0.0` on a host without IPv6.
+        /// Address to listen on for gRPC. `[::]` also accepts IPv4, and becomes `0.0.0.0` on a host without IPv6.
         pub listen: SocketAddr = "[::]:50051",
-        /// Where `/livez` and `/readyz` are answered over plain HTTP; empty for nowhere.
+        /// Address that serves `/livez` and `/readyz` over plain HTTP; empty to disable.
         pub health_listen: Option<SocketAddr> = "[::]:8081",
-        /// Records `rpc.server.call.duration` of OpenTelemetry's conventions beside `grpc.server.call.duration`.
+        /// Records `rpc.server.call.duration` of OpenTelemetry's conventions in addition to `grpc.server.call.duration`.
         pub rpc_metrics: bool = "false",
         /// Serves all metrics at `/metrics` of `KELVIN_HEALTH_LISTEN`, in the text format that Prometheus scrapes.
         pub prometheus: bool = "false",
-        /// Threads that serve, each with a runtime and a listener of its own; 0 for one per core.
+        /// Worker threads, each with its own runtime and listener; 0 for one per core.
         pub workers: usize = "0",
 
-        /// Certificate chain of the server, PEM; read again when it changes, as all these files.
+        /// Certificate chain of the server, PEM. This and the following files are reloaded when they change.
         pub tls_cert: Option<PathBuf> = "",
         /// Private key of the certificate, PEM.
         pub tls_key: Option<PathBuf> = "",
-        /// Certificate chain for the public names of the server, PEM; clients that ask for one of them (SNI) get it.
+        /// Certificate chain for the public names of the server, PEM; presented to clients that ask for one of them (SNI).
         pub tls_external_cert: Option<PathBuf> = "",
         /// Private key of `KELVIN_TLS_EXTERNAL_CERT`, PEM.
         pub tls_external_key: Option<PathBuf> = "",
-        /// Certificates of the CAs that sign clients' certificates, PEM; for `KELVIN_MTLS`.
+        /// CA bundle that client certificates are verified with, PEM; for `KELVIN_MTLS`.
         pub tls_client_ca: Option<PathBuf> = "",
-        /// Client certificates: `none`, `optional` or `required`. One that says `client auth` authenticates.
+        /// Client certificates: `none`, `optional` or `required`. One with the extended key usage `clientAuth` authenticates its caller.
         pub mtls: Mtls = "none",
         /// Serve without TLS. Tokens and readings then cross the network in the clear.
         pub plaintext: bool = "false",
-        /// File with the accepted tokens, one a line; after white space, a name that says in logs whose it is.
+        /// File with the accepted tokens, one per line; an optional name after white space identifies the caller in logs and spans.
         pub token_file: Option<PathBuf> = "",
-        /// How often the files above are looked at for changes.
+        /// How often the files above are checked for changes.
         pub reload_interval: Duration = "10s",
-        /// Answer to gRPC reflection, to authenticated callers.
+        /// Serve gRPC reflection to authenticated callers.
         pub reflection: bool = "true",
 
         /// Where readings are kept: `memory` or `valkey`.
         pub store: StoreKind = "memory",
-        /// Readings held per sensor; the oldest go first.
+        /// Maximum number of readings per sensor; beyond it, the oldest are evicted.
         pub max_readings_per_sensor: NonZeroUsize = "100000",
-        /// Sensors held; readings of further ones are refused.
+        /// Maximum number of sensors; at the limit readings of new sensors are rejected.
         pub max_sensors: NonZeroUsize = "100000",
-        /// Readings held in all.
+        /// Maximum number of readings in total.
         pub max_readings: NonZeroUsize = "10000000",
-        /// Memory for sensors and their readings with `KELVIN_STORE=memory`, a reading taking 1 to 9 bytes; at it a sensor that writes loses its own oldest readings.
+        /// Memory for sensors and their readings with `KELVIN_STORE=memory`; a reading takes 1 to 9 bytes. At the limit, the writing sensor's oldest readings are evicted.
         pub store_memory_limit: Bytes = "1GiB",
-        /// How long a sensor may be silent before it is forgotten.
+        /// How long a sensor may be idle before it expires.
         pub sensor_idle_timeout: Duration = "24h",
-        /// How many of a sensor's newest readings its recent mean is of.
+        /// Number of a sensor's newest readings that its recent mean covers.
         pub recent_window: NonZeroUsize = "60",
-        /// Alert at or below so many degrees Celsius; empty for never.
+        /// Alert at or below this temperature in °C; empty to disable.
         pub alert_low: Option<f64> = "",
-        /// Alert at or above so many degrees Celsius; empty for never.
+        /// Alert at or above this temperature in °C; empty to disable.
         pub alert_high: Option<f64> = "",
-        /// Alert at this robust z-score against the sensor's recent history; empty for never.
+        /// Alert at this robust z-score against the sensor's recent history; empty to disable.
         pub alert_z_score: Option<f64> = "6",
-        /// Sensors with gauges of their own (`kelvin.sensor.temperature` and others), at most 1900; 0 for none.
+        /// Number of sensors with their own gauges (`kelvin.sensor.temperature` and others), at most 1900; 0 to disable.
         pub sensor_metrics: usize = "0",
-        /// How far ahead of the server's clock a timestamp may be.
+        /// How far a timestamp may be ahead of the server's clock.
         pub max_clock_skew: Duration = "1h",
 
-        /// Longest message taken.
+        /// Maximum length of a request message.
         pub max_message_size: Bytes = "64KiB",
-        /// Largest header list taken in one call.
+        /// Maximum size of the header list of a call.
         pub max_header_size: Bytes = "16KiB",
-        /// Calls at a time on one connection; further ones wait in the client.
+        /// Maximum number of concurrent calls per connection; further ones wait in the client.
         pub max_concurrent_streams: NonZeroU32 = "128",
-        /// Connections at a time; at it an unauthenticated one gives way, else further ones are closed at once.
+        /// Maximum number of connections; at the limit an unauthenticated one is closed, or the new one if there is none.
         pub max_connections: NonZeroUsize = "10000",
-        /// Connections at a time without an authenticated call; at it the one that is idle for longest gives way.
+        /// Maximum number of connections without an authenticated call; at the limit the one that has been idle longest is closed.
         pub max_unauthenticated_connections: NonZeroUsize = "1000",
-        /// How long a connection without an authenticated call may have no open call.
+        /// How long a connection without an authenticated call may stay open without an open call.
         pub unauthenticated_idle_timeout: Duration = "2m",
-        /// Memory for request bytes not yet read and response bytes not yet sent, of all connections; beyond it those that hold most are closed.
+        /// Memory for request bytes not yet read and response bytes not yet sent, of all connections; beyond it the connections that hold the most are closed.
         pub connection_memory_limit: Bytes = "128MiB",
         /// The part of `KELVIN_CONNECTION_MEMORY_LIMIT` for connections without an authenticated call.
         pub unauthenticated_memory_limit: Bytes = "32MiB",
-        /// How long a TLS handshake may take, and then the first words of HTTP/2.
+        /// Time limit of the TLS handshake, and of the HTTP/2 preface after it.
         pub handshake_timeout: Duration = "5s",
-        /// Age, give or take a tenth, at which a client is asked to reconnect.
+        /// Age, ±10 %, at which a connection is closed gracefully and its client reconnects.
         pub max_connection_age: Duration = "30m",
-        /// Age, give or take a tenth, at which a call is ended.
+        /// Age, ±10 %, at which a call is ended.
         pub max_stream_age: Duration = "1h",
-        /// How long a connection may be silent before it is probed (TCP keepalive); one that does not answer for 20s is closed.
+        /// How long a connection may be idle before it is probed (TCP keepalive); one that does not answer for 20s is closed.
         pub keepalive_interval: Duration = "1m",
-        /// After SIGTERM: how long to serve on while not ready, so that no new clients come.
+        /// After SIGTERM: how long to keep serving while not ready, so that no new clients connect.
         pub drain_delay: Duration = "5s",
-        /// Then: how long the calls that are open may take to end.
+        /// After that: time limit for open calls to end.
         pub drain_timeout: Duration = "20s",
 
-        /// Addresses of Valkey, `host:port` between commas; several for a cluster.
+        /// Addresses of Valkey, `host:port`, separated by commas; several for a cluster.
         pub valkey_address: Vec<String> = "",
         /// The addresses are nodes of a cluster.
         pub valkey_cluster: bool = "false",
         /// Valkey's ACL user; empty for the default user.
         pub valkey_username: Option<String> = "",
-        /// File with the password.
+        /// File with Valkey's password.
         pub valkey_password_file: Option<PathBuf> = "",
-        /// Certificates of the CAs that sign Valkey's certificate, PEM; empty for no TLS.
+        /// CA bundle that Valkey's certificate is verified with, PEM; empty for no TLS.
         pub valkey_tls_ca: Option<PathBuf> = "",
-        /// Certificate chain to show to Valkey, PEM.
+        /// Certificate chain to present to Valkey, PEM.
         pub valkey_tls_cert: Option<PathBuf> = "",
         /// Private key of that certificate, PEM.
         pub valkey_tls_key: Option<PathBuf> = "",
         /// When a reading counts as stored: `primary`, `replica` or `fsync`.
         pub valkey_acknowledge: Acknowledge = "primary",
-        /// How long Valkey may take to answer.
+        /// Time limit of a request to Valkey.
         pub valkey_timeout: Duration = "1s",
     }
     check = check;
@@ -190,7 +190,7 @@ fn check_listeners(config: &Config, error: &mut SettingsError) {
         health.port() == config.listen.port() && (any || health.ip() == config.listen.ip())
     };
     if config.listen.port() != 0 && config.health_listen.is_some_and(overlap) {
-        error.push("KELVIN_HEALTH_LISTEN", "must have another port than KELVIN_LISTEN");
+        error.push("KELVIN_HEALTH_LISTEN", "must use a different port than KELVIN_LISTEN");
     }
     if config.workers > 1024 {
         error.push("KELVIN_WORKERS", "must be at most 1024");
@@ -224,7 +224,10 @@ fn check_tls(config: &Config, error: &mut SettingsError) {
     }
     if config.mtls == Mtls::None {
         if config.token_file.is_none() {
-            error.push("KELVIN_TOKEN_FILE", "must be set, or KELVIN_MTLS: nobody could authenticate");
+            error.push(
+                "KELVIN_TOKEN_FILE",
+                "must be set, or set KELVIN_MTLS=optional or required: no client could authenticate",
+            );
         }
         if config.tls_client_ca.is_some() {
             error.push(
@@ -258,9 +261,9 @@ fn check_limits(config: &Config, error: &mut SettingsError) {
         error.push("KELVIN_SENSOR_METRICS", format_args!("must be at most {MAX_SENSOR_METRICS}"));
     }
     if config.keepalive_interval < Duration::from_secs(1) {
-        error.push("KELVIN_KEEPALIVE_INTERVAL", "must be at least 1s, the unit of TCP");
+        error.push("KELVIN_KEEPALIVE_INTERVAL", "must be at least 1s (TCP keepalive counts in seconds)");
     } else if config.keepalive_interval > MAX_KEEPALIVE {
-        error.push("KELVIN_KEEPALIVE_INTERVAL", "must be at most 9h, the longest of TCP");
+        error.push("KELVIN_KEEPALIVE_INTERVAL", "must be at most 9h (the maximum of TCP keepalive)");
     }
     for (variable, count) in [
         ("KELVIN_MAX_READINGS_PER_SENSOR", config.max_readings_per_sensor),

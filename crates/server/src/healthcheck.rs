@@ -35,7 +35,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum Unhealthy {
     /// It cannot be asked with the files that the settings name.
-    #[error("cannot ask the server")]
+    #[error("cannot set up the health check")]
     Files(#[source] BoxError),
     /// There is no answer.
     #[error("no healthy server at {address}")]
@@ -115,8 +115,8 @@ fn client_config(config: &Config) -> Result<ClientConfig, BoxError> {
             let (chain, private_key) = read_identity(cert, key)?;
             if !chain.first().is_some_and(allows_client_auth) {
                 return Err(format!(
-                    "{} is for servers only, so KELVIN_MTLS=required refuses it from a client: issue it without a \
-                     usage, or probe /readyz at KELVIN_HEALTH_LISTEN",
+                    "{} is for servers only, so KELVIN_MTLS=required rejects it as a client certificate: issue it without an \
+                     extended key usage, or probe /readyz at KELVIN_HEALTH_LISTEN",
                     cert.display()
                 )
                 .into());

@@ -17,7 +17,7 @@ const PROGRAM: Program = Program {
     about: "Collects temperature readings from sensors over gRPC.",
     commands: &[Command {
         name: "healthcheck",
-        about: "Asks the server that runs with the same settings for its health: exit code 0 if it serves.",
+        about: "Checks the health of the server that runs with the same settings; exits with 0 if it is serving.",
     }],
 };
 

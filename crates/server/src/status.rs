@@ -97,7 +97,10 @@ pub(crate) fn store_error(error: &StoreError, stored: Option<u64>) -> Status {
 pub(crate) fn ended(reason: EndReason, stored: Option<u64>) -> Status {
     let (code, text) = match reason {
         EndReason::Deadline => (Code::DeadlineExceeded, "the deadline of the call has passed"),
-        EndReason::Age => (Code::Unavailable, "the call has reached its age limit, go on in a new one"),
+        EndReason::Age => (
+            Code::Unavailable,
+            "the call has reached its maximum age (KELVIN_MAX_STREAM_AGE); start a new one",
+        ),
         EndReason::Drain => (Code::Unavailable, "the server is shutting down"),
         EndReason::TokenRemoved => {
             (Code::Unauthenticated, "the token of this call was removed from the server; send another one")
@@ -116,7 +119,7 @@ pub(crate) fn ended(reason: EndReason, stored: Option<u64>) -> Status {
 /// Returns the status of a call whose handler panicked.
 pub(crate) fn panicked() -> Status {
     // The panic itself is in the log already.
-    tracing::error!("handler panicked; its call ends INTERNAL");
+    tracing::error!("handler panicked; the call fails with INTERNAL");
     Status::internal("internal error; see the server log")
 }
 

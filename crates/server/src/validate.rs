@@ -84,7 +84,7 @@ impl fmt::Display for Invalid {
             Self::TimestampInFuture { timestamp, latest } => {
                 write!(
                     f,
-                    "timestamp {timestamp} is too far ahead: the latest taken now is {latest} (Unix seconds)"
+                    "timestamp {timestamp} is too far in the future: at most {latest} (Unix seconds) is accepted now (KELVIN_MAX_CLOCK_SKEW)"
                 )
             }
         }

@@ -92,7 +92,7 @@ impl Worker {
         if timeout(shared.config.drain_timeout, tracker.wait()).await.is_err() {
             tracing::warn!(
                 connections = tracker.len(),
-                "the drain's time is up; these connections are cut off"
+                "drain timed out; closing the remaining connections (KELVIN_DRAIN_TIMEOUT)"
             );
         }
     }

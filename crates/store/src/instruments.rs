@@ -21,14 +21,14 @@ pub(crate) fn sensor_limit(meter: &Meter) -> AsyncInstrumentBuilder<'_, Observab
     meter
         .u64_observable_gauge("kelvin.sensors.limit")
         .with_unit("{sensor}")
-        .with_description("Sensors the store takes at most (KELVIN_MAX_SENSORS).")
+        .with_description("Maximum number of sensors in the store (KELVIN_MAX_SENSORS).")
 }
 
 pub(crate) fn reading_limit(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGauge<u64>, u64> {
     meter
         .u64_observable_gauge("kelvin.readings.limit")
         .with_unit("{reading}")
-        .with_description("Readings the store holds at most (KELVIN_MAX_READINGS).")
+        .with_description("Maximum number of readings in the store (KELVIN_MAX_READINGS).")
 }
 
 pub(crate) fn memory_usage(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGauge<u64>, u64> {
@@ -49,14 +49,14 @@ pub(crate) fn evicted(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableCou
     meter
         .u64_observable_counter("kelvin.readings.evicted")
         .with_unit("{reading}")
-        .with_description("Older readings that made room for newer ones, or went with an idle sensor.")
+        .with_description("Readings evicted at a limit, or removed with an idle sensor.")
 }
 
 pub(crate) fn expired_sensors(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableCounter<u64>, u64> {
     meter
         .u64_observable_counter("kelvin.sensors.expired")
         .with_unit("{sensor}")
-        .with_description("Sensors forgotten because they sent nothing for the idle time.")
+        .with_description("Sensors that expired after the idle timeout (KELVIN_SENSOR_IDLE_TIMEOUT).")
 }
 
 pub(crate) fn duration(meter: &Meter) -> Histogram<f64> {

@@ -15,7 +15,7 @@ pub struct Reading {
 /// The bounds of a store.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Readings held per sensor; the oldest go first.
+    /// Maximum number of readings per sensor; beyond it, the oldest are evicted.
     pub readings_per_sensor: usize,
     /// Sensors held; readings of further ones are rejected.
     pub sensors: usize,
@@ -170,7 +170,7 @@ pub struct Stats {
     pub idle: Duration,
     /// Mean of the newest [`Limits::recent_window`] readings.
     pub recent_mean: f64,
-    /// How many readings `recent_mean` is of.
+    /// Number of readings that `recent_mean` averages.
     pub recent_count: u32,
     /// Readings that can be read back.
     pub held: u64,
@@ -259,13 +259,13 @@ impl fmt::Display for Alert {
             (AlertKind::Outlier { z_score, median, mad }, true) => {
                 write!(
                     f,
-                    "{temperature:.2} °C stands out: robust z-score {z_score:.1}, median {median:.2} °C, MAD {mad:.2} °C"
+                    "{temperature:.2} °C is an outlier: robust z-score {z_score:.1}, median {median:.2} °C, MAD {mad:.2} °C"
                 )
             }
             (AlertKind::Outlier { z_score, median, mad }, false) => {
                 write!(
                     f,
-                    "{temperature:.2} °C is usual again: robust z-score {z_score:.1}, median {median:.2} °C, MAD {mad:.2} °C"
+                    "{temperature:.2} °C is back to normal: robust z-score {z_score:.1}, median {median:.2} °C, MAD {mad:.2} °C"
                 )
             }
         }

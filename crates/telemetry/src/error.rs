@@ -21,6 +21,6 @@ pub enum TelemetryError {
     #[error("the exporters' thread cannot be started: {0}")]
     Thread(#[from] io::Error),
     /// Metrics cannot be offered for scraping.
-    #[error("metrics cannot be offered for scraping: {0}")]
+    #[error("metrics cannot be exposed to Prometheus: {0}")]
     Prometheus(OTelSdkError),
 }

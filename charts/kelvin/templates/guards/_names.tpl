@@ -4,7 +4,7 @@
 {{- fail (printf "the name %q is longer than 35 characters, and the clients' names, made of it, would be too long: set fullnameOverride" $name) -}}
 {{- end -}}
 {{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" $name) -}}
-{{- fail (printf "%q cannot begin the name of a Service: set fullnameOverride to small letters, digits and hyphens, a letter first" $name) -}}
+{{- fail (printf "%q cannot begin the name of a Service: set fullnameOverride to lower-case letters, digits and hyphens, starting with a letter" $name) -}}
 {{- end -}}
 {{- if eq (toString .Values.enabled) "false" -}}
 {{- fail "enabled is false, but the chart is rendered: give the dependency in the parent's Chart.yaml a condition (condition: kelvin.enabled)" -}}

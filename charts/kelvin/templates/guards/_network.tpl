@@ -15,7 +15,7 @@
 {{- fail "server.tlsRoute.enabled is true, but a TLSRoute needs the names that callers ask for: set server.tlsRoute.hostnames" -}}
 {{- end -}}
 {{- if and .Values.server.grpcRoute.enabled (eq .Values.tls.mtls "required") -}}
-{{- fail "server.grpcRoute ends the callers' TLS, so their certificates do not reach the server, but tls.mtls is required: use server.tlsRoute, or set tls.mtls to optional" -}}
+{{- fail "server.grpcRoute terminates the callers' TLS, so their certificates do not reach the server, but tls.mtls is required: use server.tlsRoute, or set tls.mtls to optional" -}}
 {{- end -}}
 {{- if and .Values.server.tlsRoute.enabled (not .Values.tls.enabled) -}}
 {{- fail "server.tlsRoute passes TLS through to the server, but tls.enabled is false: use server.grpcRoute, or set tls.enabled to true" -}}
@@ -41,7 +41,7 @@
 {{- fail "telemetry.headers, headersSecret and caSecret have no effect without telemetry.endpoint: set it, or remove them" -}}
 {{- end -}}
 {{- else if and .caSecret (hasPrefix "http://" .endpoint) -}}
-{{- fail (printf "telemetry.caSecret is set, but telemetry.endpoint (%s) is not https" .endpoint) -}}
+{{- fail (printf "telemetry.caSecret is set, but telemetry.endpoint (%s) is not https: use https://, or remove telemetry.caSecret" .endpoint) -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.podMonitor.enabled $policy.enabled (not .Values.podMonitor.from) -}}

@@ -18,7 +18,7 @@
 {{- end -}}
 {{- end -}}
 {{- if and $.Values.alerts.enabled $block.renewBefore (ge (mulf $.Values.alerts.certificateDays 86400000) (include "kelvin.milliseconds" $block.renewBefore | float64)) -}}
-{{- fail (printf "alerts.certificateDays (%v) is not less than %s.renewBefore (%s): every certificate would be alerted of" $.Values.alerts.certificateDays $name $block.renewBefore) -}}
+{{- fail (printf "alerts.certificateDays (%v) is not less than %s.renewBefore (%s): the alert would fire before every renewal" $.Values.alerts.certificateDays $name $block.renewBefore) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

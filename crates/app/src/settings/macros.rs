@@ -16,7 +16,7 @@
 ///     pub struct Config {
 ///         /// Where gRPC listens.
 ///         pub listen: SocketAddr = "0.0.0.0:50051",
-///         /// How long a sensor may be silent before it is forgotten.
+///         /// How long a sensor may be idle before it expires.
 ///         pub idle_timeout: Duration = "24h",
 ///         /// The certificate chain, PEM.
 ///         pub tls_cert: Option<PathBuf> = "",

@@ -115,7 +115,7 @@ impl<T: Parse> Parse for Option<T> {
 /// Items between commas; empty text is the empty list.
 impl<T: Parse> Parse for Vec<T> {
     fn expected() -> String {
-        format!("a list between commas, each {}", T::expected())
+        format!("a comma-separated list, each item {}", T::expected())
     }
 
     fn parse(text: &str) -> Option<Self> {

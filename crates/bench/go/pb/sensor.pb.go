@@ -202,7 +202,7 @@ type SensorRequest struct {
 	Since *int64 `protobuf:"varint,2,opt,name=since,proto3,oneof" json:"since,omitempty"`
 	// Only readings with timestamp < until (Unix seconds).
 	Until *int64 `protobuf:"varint,3,opt,name=until,proto3,oneof" json:"until,omitempty"`
-	// Only the newest so many, oldest of them first.
+	// At most this many of the newest readings, oldest first.
 	Limit *uint64 `protobuf:"varint,4,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
 	// Keep the stream open and send new readings as they arrive.
 	Follow        bool `protobuf:"varint,5,opt,name=follow,proto3" json:"follow,omitempty"`
@@ -406,9 +406,9 @@ type SensorStats struct {
 	Last *SensorReading `protobuf:"bytes,7,opt,name=last,proto3" json:"last,omitempty"`
 	// The mean of the most recent readings.
 	RecentMean float64 `protobuf:"fixed64,8,opt,name=recent_mean,json=recentMean,proto3" json:"recent_mean,omitempty"`
-	// How many readings `recent_mean` is of.
+	// Number of readings that `recent_mean` averages.
 	RecentCount uint32 `protobuf:"varint,9,opt,name=recent_count,json=recentCount,proto3" json:"recent_count,omitempty"`
-	// Readings that can be had by GetSensorReadings; the oldest go first.
+	// Number of readings that GetSensorReadings can return; the oldest are evicted first.
 	Held uint64 `protobuf:"varint,10,opt,name=held,proto3" json:"held,omitempty"`
 	// Alerts announced since the sensor was first seen.
 	Alerts uint64 `protobuf:"varint,11,opt,name=alerts,proto3" json:"alerts,omitempty"`
@@ -534,7 +534,7 @@ func (x *SensorStats) GetAlerting() bool {
 
 type ListSensorsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most so many; 0 is the server's choice.
+	// Maximum number of sensors to return; 0 lets the server choose.
 	PageSize uint32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From a response's next_page_token; opaque.
 	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -647,7 +647,7 @@ type AggregateRequest struct {
 	Since *int64 `protobuf:"varint,2,opt,name=since,proto3,oneof" json:"since,omitempty"`
 	// Only readings with timestamp < until (Unix seconds).
 	Until *int64 `protobuf:"varint,3,opt,name=until,proto3,oneof" json:"until,omitempty"`
-	// Seconds of a window, at least 1. Windows begin at its multiples since the epoch.
+	// Window length in seconds, at least 1. Windows start at multiples of it since the Unix epoch.
 	Step          int64 `protobuf:"varint,4,opt,name=step,proto3" json:"step,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -40,7 +40,7 @@ type SensorServiceClient interface {
 	SendSingleReading(ctx context.Context, in *SensorReading, opts ...grpc.CallOption) (*Ack, error)
 	// Stores each reading as it arrives and answers with how many.
 	StreamSensorReadings(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[SensorReading, Ack], error)
-	// Streams what is stored of a sensor in order of arrival.
+	// Streams the stored readings of a sensor in order of arrival.
 	GetSensorReadings(ctx context.Context, in *SensorRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SensorReading], error)
 	// Answers each reading with one message, while more arrive.
 	SensorChat(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SensorReading, ServerMessage], error)
@@ -48,7 +48,7 @@ type SensorServiceClient interface {
 	GetSensorStats(ctx context.Context, in *SensorStatsRequest, opts ...grpc.CallOption) (*SensorStats, error)
 	// Statistics of all sensors, in pages.
 	ListSensors(ctx context.Context, in *ListSensorsRequest, opts ...grpc.CallOption) (*ListSensorsResponse, error)
-	// Sums up what is stored of a sensor in windows of time: a message for each window that has readings, in order of
+	// Aggregates the stored readings of a sensor per time window: a message for each window that has readings, in order of
 	// time. At most 11,000 of them, else INVALID_ARGUMENT. The trailer kelvin-evicted-unread says how many of the
 	// sensor's readings had been evicted and are missing.
 	AggregateSensorReadings(ctx context.Context, in *AggregateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SensorAggregate], error)
@@ -164,7 +164,7 @@ type SensorServiceServer interface {
 	SendSingleReading(context.Context, *SensorReading) (*Ack, error)
 	// Stores each reading as it arrives and answers with how many.
 	StreamSensorReadings(grpc.ClientStreamingServer[SensorReading, Ack]) error
-	// Streams what is stored of a sensor in order of arrival.
+	// Streams the stored readings of a sensor in order of arrival.
 	GetSensorReadings(*SensorRequest, grpc.ServerStreamingServer[SensorReading]) error
 	// Answers each reading with one message, while more arrive.
 	SensorChat(grpc.BidiStreamingServer[SensorReading, ServerMessage]) error
@@ -172,7 +172,7 @@ type SensorServiceServer interface {
 	GetSensorStats(context.Context, *SensorStatsRequest) (*SensorStats, error)
 	// Statistics of all sensors, in pages.
 	ListSensors(context.Context, *ListSensorsRequest) (*ListSensorsResponse, error)
-	// Sums up what is stored of a sensor in windows of time: a message for each window that has readings, in order of
+	// Aggregates the stored readings of a sensor per time window: a message for each window that has readings, in order of
 	// time. At most 11,000 of them, else INVALID_ARGUMENT. The trailer kelvin-evicted-unread says how many of the
 	// sensor's readings had been evicted and are missing.
 	AggregateSensorReadings(*AggregateRequest, grpc.ServerStreamingServer[SensorAggregate]) error

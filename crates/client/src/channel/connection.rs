@@ -138,7 +138,7 @@ impl Connector {
                         Ok(()) => "the server ended the connection".to_owned(),
                     };
                     if !stable && self.tls.is_none() {
-                        error += " (we speak plain text: does KELVIN_SERVER want https?)";
+                        error += " (connecting without TLS; if the server uses TLS, set KELVIN_SERVER to https://…)";
                     }
                     return if stable { Disconnected::Stable(error) } else { Disconnected::Unstable(error) };
                 }

@@ -51,7 +51,7 @@ impl Credentials {
 fn tls(config: &Config, error: &mut SettingsError) -> Tls {
     let name = config.tls_server_name.as_deref().unwrap_or(config.host_and_port().0).to_owned();
     let name = ServerName::try_from(name)
-        .map_err(|_| error.push("KELVIN_TLS_SERVER_NAME", "must be a name that can stand in a certificate"));
+        .map_err(|_| error.push("KELVIN_TLS_SERVER_NAME", "must be a DNS name or an IP address"));
     let files =
         ClientFiles { ca: config.tls_ca.clone(), cert: config.tls_cert.clone(), key: config.tls_key.clone() };
     let tls = ClientTls::load(files).map_err(|cause| error.push(variable(cause.role()), error_chain(&cause)));

@@ -76,7 +76,7 @@ where
 }
 
 fn exceeded() -> Status {
-    Status::deadline_exceeded("the deadline passed before the server was done")
+    Status::deadline_exceeded("the deadline passed before the server responded")
 }
 
 struct BoundedBody {

@@ -41,7 +41,9 @@ async fn next(
         match timeout(session.config.deadline, answers.message()).await {
             Ok(answer) => return answer,
             Err(_) if unanswered == 0 => {}
-            Err(_) => return Err(Status::deadline_exceeded("the server leaves readings unanswered")),
+            Err(_) => {
+                return Err(Status::deadline_exceeded("no response to sent readings within KELVIN_DEADLINE"));
+            }
         }
     }
 }

@@ -14,10 +14,9 @@ pub(super) struct Folder(TempDir);
 impl Folder {
     /// Creates them in the system's folder for temporary files.
     pub(super) fn make() -> Result<Self, BoxError> {
-        let folder =
-            tempfile::Builder::new().prefix("kelvin-").rand_bytes(4).tempdir().map_err(|error| {
-                format!("no folder for certificates: {error} (TMPDIR names another place)")
-            })?;
+        let folder = tempfile::Builder::new().prefix("kelvin-").rand_bytes(4).tempdir().map_err(|error| {
+            format!("cannot create a temporary directory: {error}; set TMPDIR to a writable one")
+        })?;
         signal::remove_at_exit(folder.path().to_owned());
         write(folder.path())?;
         Ok(Self(folder))

@@ -28,10 +28,10 @@ use world::World;
 /// Runs the server and four clients on this machine, with TLS, mTLS and tokens, and shows what happens
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// One line a second instead of the picture, as where there is no terminal
+    /// Print one line per second instead of the terminal UI; the default without a terminal
     #[arg(long)]
     plain: bool,
-    /// End after so long, with a summary
+    /// Stop after this time and print a summary
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
     /// The summary as one JSON object, the only thing on standard output

@@ -74,12 +74,12 @@ impl World {
             }
             Err(_) => Err(match join(thread) {
                 Err(error) if is_in_use(&*error) => format!(
-                    "port {} is in use: --port takes another, --port 0 any that is free",
+                    "port {} is in use: choose another with --port, or --port 0 for any free one",
                     arguments.port
                 )
                 .into(),
                 Err(error) => error,
-                Ok(()) => "the demo ended before it began".into(),
+                Ok(()) => "the demo stopped before the server was ready".into(),
             }),
         }
     }
@@ -201,7 +201,7 @@ async fn live(
 
 fn why<E: Into<BoxError>>(who: &str, ended: Result<Result<(), E>, tokio::task::JoinError>) -> BoxError {
     match ended {
-        Ok(Ok(())) => format!("{who} ended by itself").into(),
+        Ok(Ok(())) => format!("{who} stopped unexpectedly").into(),
         Ok(Err(error)) => error.into(),
         Err(error) => error.into(),
     }

@@ -58,7 +58,7 @@ impl Authenticator {
             },
             _ if connection.authenticates => Ok(caller(None)),
             (Some(_), None, _) => {
-                let text = "send a token in the authorization metadata, bare or behind `Bearer `";
+                let text = "send a token in the authorization metadata, with or without the prefix `Bearer `";
                 Err(Refusal::new(AuthFailure::Missing, text))
             }
             (None, ..) => {
@@ -142,7 +142,7 @@ impl Service<Request<IncomingBody>> for Authenticate {
             }
             Err(_) if is_exempt && self.account.admits_call() => (&self.untraced, Ok(self.without_token())),
             Err(_) if is_exempt => {
-                let text = "too many open calls on a connection without an authenticated one";
+                let text = "too many open calls on an unauthenticated connection; send a token";
                 (&self.untraced, Err(Status::resource_exhausted(text)))
             }
             Err(refusal) => {

@@ -18,7 +18,7 @@ use crate::{
 /// Trailer that says how many readings went to make room before this call came to them.
 pub(super) const MISSED: &str = "kelvin-evicted-unread";
 
-/// Streams what is stored of a sensor in order of arrival.
+/// Streams the stored readings of a sensor in order of arrival.
 pub(super) async fn get_sensor_readings(
     core: Arc<Core>,
     messages: Messages<impl RequestBody>,

@@ -31,7 +31,8 @@ async fn single<B: RequestBody, T>(
     while !body.is_end_stream()
         && let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
     {
-        let broken = |error: B::Error| Status::cancelled(format!("the request broke off: {}", error.into()));
+        let broken =
+            |error: B::Error| Status::cancelled(format!("the request stream was aborted: {}", error.into()));
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         deframer.feed(&data, |message| {
             if only.is_some() {
@@ -48,7 +49,7 @@ async fn single<B: RequestBody, T>(
 }
 
 fn malformed(error: &DecodeError) -> Status {
-    Status::internal(format!("a message is not of this call's type: {error}"))
+    Status::internal(format!("cannot decode the request message: {error}"))
 }
 
 fn truncated_message() -> Status {

@@ -104,7 +104,7 @@ impl StreamTally {
             }
             StreamEnd::Unreadable(status) => status::with_stored(&status, self.stored),
             StreamEnd::Broken(error) => {
-                Status::cancelled(format!("the stream broke off: {error}; {}", stored_summary(self.stored)))
+                Status::cancelled(format!("the stream was aborted: {error}; {}", stored_summary(self.stored)))
             }
             StreamEnd::Ended(reason) => status::ended(reason, Some(self.stored)),
         }
