@@ -102,7 +102,7 @@ where
 {
     let mut links = BTreeMap::new();
     while let Some(line) = output.next_line().await? {
-        if line.starts_with("Ctrl-C") {
+        if line.contains("Ctrl-C") {
             return Ok(links);
         }
         let mut words = line.split_whitespace();

@@ -62,7 +62,10 @@ const REFUSED: [(&[&str], &str); 51] = [
         "server.podLabels sets app.kubernetes.io/component",
     ),
     (&["clients.unary.podLabels.kelvin/rpc=x"], "clients.unary.podLabels sets kelvin/rpc"),
-    (&["server.extraEnv[0].name=A", "server.extraEnv[1].name=A"], "server.extraEnv: the name A is used twice"),
+    (
+        &["server.extraEnv[0].name=A", "server.extraEnv[1].name=A"],
+        "server.extraEnv: the name A is used twice",
+    ),
     (&["server.extraVolumes[0].name=tls"], "server.extraVolumes: the name tls is used twice"),
     (
         &["server.extraVolumeMounts[0].name=a", "server.extraVolumeMounts[0].mountPath=/etc/kelvin/tls/"],

@@ -16,7 +16,7 @@ async fn wrong_token_is_logged_once_and_retried_slowly_until_replaced() {
     setup.write("client-token", "another-token\n");
     let server = setup.server(&[]);
     let mut client = setup.client("unary", server.address, &[]);
-    until("it is logged", || !logs.lines(Level::ERROR, "refuses our token").is_empty()).await;
+    until("it is logged", || !logs.lines(Level::ERROR, "rejects the token").is_empty()).await;
     let logged = Instant::now();
     assert!(!client.health.is_ready());
     // Each attempt sends the same reading.

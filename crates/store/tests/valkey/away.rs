@@ -106,3 +106,19 @@ async fn what_comes_with_another_number_of_partitions_is_not_written_to() {
         other.kill();
     }
 }
+
+/// As when Valkey is replaced: its end closes connections of which some are used much later.
+#[tokio::test]
+async fn connection_that_was_closed_while_idle_costs_no_call() {
+    let server = ValkeyServer::start(&[]).await;
+    let store = open(plain(server.address())).await.unwrap();
+    append(&store, &[1.0]).await.unwrap();
+    for round in 2..5 {
+        let closed: u32 = server.ask(&["CLIENT", "KILL", "TYPE", "normal"]).await.unwrap();
+        assert!(closed > 0);
+        // Meanwhile this runtime reads the ends of its connections.
+        let _: String = server.ask(&["PING"]).await.unwrap();
+        append(&store, &[1.0]).await.unwrap();
+        assert_eq!(count(&store).await, round);
+    }
+}

@@ -1,11 +1,17 @@
 //! How a connection is made.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, TlsCertificates,
-    aio::MultiplexedConnection,
+    ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError, RedisResult, TlsCertificates,
+    aio::{MultiplexedConnection, SendError},
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tokio::time::timeout;
@@ -108,16 +114,22 @@ pub(in crate::valkey) fn limits(settings: &ValkeySettings, role: ConnectionRole)
 }
 
 /// Connects, verifies that the server is compatible and loads the scripts. All of it shares the time limit of one
-/// answer, because other calls wait for this connection.
+/// answer, because other calls wait for this connection. `closed` becomes true when the server closes it.
 pub(super) async fn connect(
     settings: &ValkeySettings,
     address: &str,
     role: ConnectionRole,
+    closed: Arc<AtomicBool>,
 ) -> Result<MultiplexedConnection, Failure> {
     let not_sent = |error: RedisError| Failure::NotSent(format!("{address}: {}", describe(&error)));
     let connected = async {
         let client = client(settings, address).map_err(not_sent)?;
-        let limits = limits(settings, role);
+        let limits = limits(settings, role).set_push_sender(move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                closed.store(true, Relaxed);
+            }
+            Ok::<_, SendError>(())
+        });
         let connection = client.get_multiplexed_async_connection_with_config(&limits);
         let mut connection = connection.await.map_err(not_sent)?;
         let commands = handshake::commands(settings);

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -25,8 +25,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// One connection per node and role.
 ///
-/// A connection that broke or timed out is dropped, and the next one resolves the node's name again. The lock of a
-/// link is held while connecting, so that of many calls one connects and the others wait for the result.
+/// A connection that broke or timed out is dropped, and the next one resolves the node's name again. So is one that the
+/// server closed while nobody used it: the outcome of a command that is sent on it would be unknown. The lock of a link
+/// is held while connecting, so that of many calls one connects and the others wait for the result.
 #[derive(Debug)]
 pub(super) struct Pool {
     links: Mutex<HashMap<(String, ConnectionRole), Arc<Link>>>,
@@ -49,6 +50,7 @@ pub(in crate::valkey) struct Connection {
     inner: MultiplexedConnection,
     address: String,
     role: ConnectionRole,
+    closed: Arc<AtomicBool>,
     /// Tells it from its successor, so that the failure of an old one does not drop the new one.
     id: u64,
 }
@@ -66,7 +68,9 @@ impl Pool {
     ) -> Result<Connection, Failure> {
         let link = Arc::clone(self.links.lock().entry((address.to_owned(), role)).or_default());
         let mut state = link.0.lock().await;
-        if let Some(connection) = &state.connection {
+        if let Some(connection) = &state.connection
+            && !connection.closed.load(Relaxed)
+        {
             return Ok(connection.clone());
         }
         if let Some((when, failure)) = &state.failed
@@ -75,15 +79,16 @@ impl Pool {
             return Err(failure.clone());
         }
         // Boxed: it is rare, and every future that executes a command would be as large as its handshake.
-        match Box::pin(connect(settings, address, role)).await {
+        let closed = Arc::new(AtomicBool::new(false));
+        match Box::pin(connect(settings, address, role, Arc::clone(&closed))).await {
             Ok(inner) => {
                 let id = self.ids.fetch_add(1, Relaxed);
-                let connection = Connection { inner, address: address.to_owned(), role, id };
+                let connection = Connection { inner, address: address.to_owned(), role, closed, id };
                 *state = LinkState { connection: Some(connection.clone()), failed: None };
                 Ok(connection)
             }
             Err(failure) => {
-                state.failed = Some((Instant::now(), failure.clone()));
+                *state = LinkState { connection: None, failed: Some((Instant::now(), failure.clone())) };
                 Err(failure)
             }
         }
