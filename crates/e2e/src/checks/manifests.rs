@@ -42,10 +42,10 @@ pub async fn dry_run(cluster: &Cluster) -> Result<String> {
 /// Under a name of its own: selectors of what is there cannot be changed.
 async fn rendered(cluster: &Cluster, values: &Path) -> Result<String> {
     let values = values.to_str().context("a path that is no text")?;
-    // A pod is refused when its account does not exist yet.
-    let account = "serviceAccount.create=false,serviceAccount.name=default";
+    // A pod, unlike a Deployment, is refused when its account or RuntimeClass does not exist.
+    let settings = "test.enabled=false";
     let apis = "monitoring.coreos.com/v1/PrometheusRule,cert-manager.io/v1";
-    let arguments = ["--values", values, "--set", account, "--api-versions", apis];
+    let arguments = ["--values", values, "--set", settings, "--api-versions", apis];
     helm(cluster, &[&["template", "dry-run", "charts/kelvin"], &arguments[..]].concat()).await
 }
 
