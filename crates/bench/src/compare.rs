@@ -54,7 +54,7 @@ pub(crate) struct Comparison {
 #[derive(Debug, Serialize)]
 pub(crate) struct Goal {
     pub peer: String,
-    pub ratio: Bound,
+    pub bound: Bound,
     pub verdict: Verdict,
 }
 
@@ -79,7 +79,7 @@ impl Comparison {
         let failures = peers.get(&Peer::Kelvin.name()).map_or(0, |sample| sample.failures);
         let goals = case.goals.iter().map(|&(peer, goal)| {
             let measured = ratios.get(&peer.name()).map(|(median, ..)| *median);
-            Goal { peer: peer.name(), ratio: goal, verdict: Verdict::of(measured, goal, failures) }
+            Goal { peer: peer.name(), bound: goal, verdict: Verdict::of(measured, goal, failures) }
         });
         Self { name: case.name, goals: goals.collect(), peers, ratios }
     }

@@ -37,12 +37,12 @@ impl Display for Table<'_> {
                     write!(f, "  {} failed calls", sample.failures)?;
                 }
                 if let Some(goal) = measured.iter().find(|goal| goal.peer == *name) {
-                    write!(f, "  goal {} {}", goal.ratio, goal.verdict)?;
+                    write!(f, "  goal {} {}", goal.bound, goal.verdict)?;
                 }
                 writeln!(f)?;
             }
-            for Goal { peer, ratio, verdict } in not_measured {
-                writeln!(f, "{:<19} {peer:<8} {verdict}, goal {ratio}", comparison.name)?;
+            for Goal { peer, bound, verdict } in not_measured {
+                writeln!(f, "{:<19} {peer:<8} {verdict}, goal {bound}", comparison.name)?;
             }
         }
         Ok(())

@@ -65,7 +65,7 @@ impl Attack {
         Ok(self.send(world, open, repeat).await.to_string())
     }
 
-    /// The same, for who wants to know more.
+    /// The same, but returns the counts.
     pub(crate) async fn send(
         self,
         world: &World,

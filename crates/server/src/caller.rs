@@ -74,7 +74,7 @@ impl ClientCertificate {
     }
 }
 
-/// The credentials of a call, for those who cannot wait for its lifetime because its handler has it.
+/// The credentials of a call, for code that cannot poll its lifetime, which the handler owns.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Credentials {
     pub(crate) interrupts: Arc<Interrupts>,

@@ -118,22 +118,21 @@ fn strategy_recreate_has_no_rolling_update() {
     assert_eq!(server.at("/spec/strategy"), &json!({"type": "Recreate"}));
 }
 
+/// A number in the server's pod.
+fn number(settings: &str, pointer: &str) -> Option<u64> {
+    pod(&helm::render(&["--set", settings])?, "kelvin-server").at(pointer).as_u64()
+}
+
 #[test]
 fn grace_of_the_server_covers_a_pause_before_its_drain() {
-    let grace = |settings| {
-        let objects = helm::render(&["--set", settings])?;
-        pod(&objects, "kelvin-server").at("/spec/terminationGracePeriodSeconds").as_u64()
-    };
+    let grace = |settings| number(settings, "/spec/terminationGracePeriodSeconds");
     let Some(usual) = grace("test.enabled=true") else { return };
     assert_eq!(grace("server.lifecycle.preStop.sleep.seconds=60"), Some(usual + 60));
 }
 
 #[test]
 fn secrets_are_readable_without_a_group_of_their_own() {
-    let mode = |settings| {
-        let objects = helm::render(&["--set", settings])?;
-        pod(&objects, "kelvin-server").at("/spec/volumes/0/secret/defaultMode").as_u64()
-    };
+    let mode = |settings| number(settings, "/spec/volumes/0/secret/defaultMode");
     let Some(usual) = mode("test.enabled=true") else { return };
     assert_eq!(usual, 0o440);
     assert_eq!(mode("podSecurityContext.fsGroup=null"), Some(0o444));

@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 /// Values for each kind of cluster.
 const VALUES: &str = "charts/kelvin/ci";
 
-/// Refusals for want of something in this cluster: the Gateway API, IPv6.
+/// Refusals because this cluster lacks something: the Gateway API, IPv6.
 const LACKING: [&str; 4] = [
     "no matches for kind",
     "ensure CRDs are installed first",

@@ -70,8 +70,8 @@ async fn health_bodies(world: &World) -> Result<String, Failure> {
     attack.run(world, open, |_| ()).await
 }
 
-/// Four calls, half of which send frames of one byte: 125,000 bytes as the server counts them, of the 131,072 that would
-/// close the connection.
+/// Four calls, half of which send frames of one byte: at most 125,000 bytes as the server counts them (frames that arrive
+/// together count as one), of the 131,072 that would close the connection.
 async fn full_connections(world: &World) -> Result<String, Failure> {
     let attack = Attack { connections: FULL_CONNECTIONS, ..Attack::default() };
     let open = |frames: &mut Frames| {

@@ -107,7 +107,7 @@ async fn what_comes_with_another_number_of_partitions_is_not_written_to() {
     }
 }
 
-/// As when Valkey is replaced: its end closes connections of which some are used much later.
+/// A Valkey that is replaced closes all connections, some of which are next used much later.
 #[tokio::test]
 async fn connection_that_was_closed_while_idle_costs_no_call() {
     let server = ValkeyServer::start(&[]).await;
