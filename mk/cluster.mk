@@ -87,7 +87,10 @@ namespaces:
 cert-manager:
 	@$(call release,cert-manager,cert-manager,CERT_MANAGER,cert-manager)
 
-monitoring: # the operator makes Prometheus after helm has done its part
+monitoring: # helm never upgrades CRDs; the operator makes Prometheus after helm has done its part
+	@mk/tools kubectl helm
+	@$(call ours,prometheus,monitoring,monitoring)
+	@helm show crds $(call source,PROMETHEUS) | $(KUBECTL) apply --server-side --force-conflicts -f - >/dev/null
 	@$(call release,prometheus,monitoring,PROMETHEUS,monitoring)
 	@$(KUBECTL) -n monitoring wait --for=condition=Available --timeout=$(TIMEOUT) prometheus --all >/dev/null
 
