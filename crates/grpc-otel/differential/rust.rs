@@ -1,9 +1,9 @@
 //! The script through tonic and this crate.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use grpc_otel::{BoxError, DeadlineLayer, GrpcOtel, Methods};
+use grpc_otel::{Attempt, BoxError, DeadlineLayer, GrpcOtel, Methods};
 use http_body_util::{BodyExt as _, Full};
 use tokio::net::TcpListener;
 use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};
@@ -14,7 +14,7 @@ use tonic::{
     codec::CompressionEncoding,
     transport::{Channel, Endpoint, Server},
 };
-use tower::{ServiceBuilder, ServiceExt as _, retry};
+use tower::{Service, ServiceBuilder, ServiceExt as _, retry};
 
 use crate::{
     Call, Telemetry,
@@ -28,7 +28,8 @@ use crate::{
 pub(crate) async fn run(script: &[Call]) -> Result<Telemetry, Box<dyn Error>> {
     let (server, client) = (Observed::new(), Observed::new());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?.to_string();
+    let address = listener.local_addr()?;
+    let target = format!("localhost:{}", address.port());
     let methods: Vec<_> = script
         .iter()
         .filter(|call| call.scenario != "Unregistered")
@@ -52,11 +53,12 @@ pub(crate) async fn run(script: &[Call]) -> Result<Telemetry, Box<dyn Error>> {
     let otel = client.builder().build();
     let source = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/differential/script.json"))?;
     let texts: Vec<serde_json::Value> = serde_json::from_slice(&source)?;
-    for (scripted, text) in script.iter().zip(texts) {
+    for (index, (scripted, text)) in script.iter().zip(texts).enumerate() {
         let result = if scripted.fail_first > 0 {
-            call(retrying(&otel, &address, channel.clone()), scripted, &text.to_string()).await
+            call(retrying(&otel, &target, channel.clone()), scripted, &text.to_string()).await
         } else {
-            let channel = ServiceBuilder::new().layer(otel.client_layer(&address)).service(channel.clone());
+            let reporting = reporting(channel.clone(), address, index == 0);
+            let channel = ServiceBuilder::new().layer(otel.client_layer(&target)).service(reporting);
             call(channel, scripted, &text.to_string()).await
         };
         if let Err(status) = result {
@@ -144,6 +146,23 @@ fn request<M>(message: M, scripted: &Call, script: &str) -> Request<M> {
     let method: &'static str = Box::leak(scripted.scenario.clone().into_boxed_str());
     request.extensions_mut().insert(GrpcMethod::new("diff.Test", method));
     request
+}
+
+/// A channel that reports its peer, and what the first call over grpc-go's waits for.
+fn reporting(
+    channel: Channel,
+    peer: SocketAddr,
+    is_first: bool,
+) -> impl Service<http::Request<Body>, Response = http::Response<Body>, Error = tonic::transport::Error> {
+    tower::service_fn(move |request: http::Request<Body>| {
+        let attempt = request.extensions().get::<Attempt>().expect("the attempt is recorded");
+        if is_first {
+            drop(attempt.delay("resolving", "the name is not resolved yet"));
+            drop(attempt.delay("connecting", "there is no connection yet"));
+        }
+        attempt.record_peer(peer);
+        channel.clone().oneshot(request)
+    })
 }
 
 /// A channel that calls again while the server says UNAVAILABLE.

@@ -194,7 +194,7 @@ impl Builder {
 
     /// Also enters a span of the `tracing` crate around every handler of a server, with the fields
     /// `rpc.method`, `trace_id` and `span_id`, so that formatted log lines name the trace. It costs
-    /// more than the OpenTelemetry span itself; a subscriber that reads the ids from the current
+    /// about as much as the OpenTelemetry span itself; a subscriber that reads the ids from the current
     /// OpenTelemetry context does without it.
     #[cfg(feature = "tracing")]
     pub fn tracing_spans(mut self, enter: bool) -> Self {

@@ -1,5 +1,7 @@
 //! One RPC, or one attempt at it, from its start to its end.
 
+#[cfg(feature = "trace")]
+use std::sync::atomic::AtomicU8;
 use std::{fmt::Display, io::IoSlice, sync::Arc, time::Duration};
 
 use bytes::Buf;
@@ -30,6 +32,9 @@ pub(crate) struct Call {
     pub(crate) request: Flow,
     pub(crate) response: Flow,
     pub(crate) attempts: Option<Arc<Attempts>>,
+    /// What has become of the delays of an attempt, in picking a connection and in name resolution.
+    #[cfg(feature = "trace")]
+    pub(crate) delays: [AtomicU8; 2],
     /// Attributes of this call that its metrics have besides those of the method.
     #[cfg(feature = "metrics")]
     pub(crate) labels: Box<[opentelemetry::KeyValue]>,
@@ -163,6 +168,8 @@ impl Call {
             request: Flow::default(),
             response: Flow::default(),
             attempts: None,
+            #[cfg(feature = "trace")]
+            delays: Default::default(),
             #[cfg(feature = "trace")]
             span: CallSpan::none(),
         }

@@ -25,11 +25,28 @@ use crate::{
 
 /// Records every call a server gets. Made by [`GrpcOtel::server_layer`](crate::GrpcOtel::server_layer).
 #[derive(Clone)]
-pub struct ServerLayer(Arc<Recorders>);
+pub struct ServerLayer {
+    recorders: Arc<Recorders>,
+    /// Of all calls, if they come over one connection.
+    #[cfg(feature = "trace")]
+    peer: Option<std::net::SocketAddr>,
+}
 
 impl ServerLayer {
     pub(crate) fn new(shared: &Arc<Shared>, methods: Methods) -> Self {
-        Self(Arc::new(Recorders::server(shared, methods)))
+        Self {
+            recorders: Arc::new(Recorders::server(shared, methods)),
+            #[cfg(feature = "trace")]
+            peer: None,
+        }
+    }
+
+    /// The layer for the calls of one connection, whose peer is known. For servers that accept connections themselves:
+    /// unlike an extension for [`Builder::peer_address`](crate::Builder::peer_address) it costs no allocation a call.
+    #[cfg(feature = "trace")]
+    #[must_use]
+    pub fn with_peer(self, peer: std::net::SocketAddr) -> Self {
+        Self { peer: Some(peer), ..self }
     }
 }
 
@@ -37,7 +54,7 @@ impl<S> Layer<S> for ServerLayer {
     type Service = ServerService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ServerService { inner, recorders: self.0.clone() }
+        ServerService { inner, layer: self.clone() }
     }
 }
 
@@ -45,7 +62,7 @@ impl<S> Layer<S> for ServerLayer {
 #[derive(Clone)]
 pub struct ServerService<S> {
     inner: S,
-    recorders: Arc<Recorders>,
+    layer: ServerLayer,
 }
 
 /// So that one service with the layer goes where tonic's own go.
@@ -68,7 +85,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let call = start(&self.recorders, &request);
+        let call = self.layer.start(&request);
         let guard = Guard::new(call.clone());
         let response = {
             #[cfg(feature = "trace")]
@@ -79,14 +96,15 @@ where
     }
 }
 
-fn start<B>(recorders: &Recorders, request: &Request<B>) -> Option<Arc<Call>> {
-    let recorder =
-        recorders.of_path(request.uri().path()).filter(|_| headers::are_grpc(request.headers()))?;
-    let started = Instant::now();
-    let call = Call {
-        #[cfg(feature = "trace")]
-        span: recorder.shared.tracing.server_span(&recorder.span, started, request),
-        ..Call::new(recorder, started, request.headers(), request.extensions())
-    };
-    Some(call.begun())
+impl ServerLayer {
+    fn start<B>(&self, request: &Request<B>) -> Option<Arc<Call>> {
+        let recorder = self.recorders.of_path(request.uri().path()).filter(|_| headers::is_grpc(request))?;
+        let started = Instant::now();
+        let call = Call {
+            #[cfg(feature = "trace")]
+            span: recorder.shared.tracing.server_span(&recorder.span, started, request, self.peer),
+            ..Call::new(recorder, started, request.headers(), request.extensions())
+        };
+        Some(call.begun())
+    }
 }

@@ -1,9 +1,17 @@
 //! How an RPC ended: its code, from trailers, headers, errors or the HTTP status.
 
-use std::{any::Any, fmt::Display};
+use std::{
+    any::Any,
+    error::Error,
+    fmt::{self, Debug, Display, Formatter},
+    iter::successors,
+    sync::Arc,
+};
 
 use http::{HeaderMap, HeaderName, StatusCode};
 use tonic::{Code, Status, TimeoutExpired};
+#[cfg(feature = "transport")]
+use tower::load_shed::error::Overloaded;
 
 use crate::{BoxError, headers::find, side::Side};
 
@@ -63,7 +71,7 @@ pub(crate) fn from_http(status: StatusCode) -> Code {
     }
 }
 
-/// The code and message of an error, and the error to hand on, of the type it has.
+/// The code and message of an error, and the same error to hand on.
 ///
 /// No trait is common to boxed errors and others, so the type is looked at: of those that are known the status is the one
 /// tonic makes of them, all others are UNKNOWN.
@@ -71,9 +79,9 @@ pub(crate) fn from_error<E: Display + 'static>(error: E) -> (Code, String, E) {
     let mut slot = Some(error);
     let any: &mut dyn Any = &mut slot;
     let known = if let Some(boxed) = any.downcast_mut::<Option<BoxError>>() {
-        replaced(boxed, from_boxed)
+        as_tonic_has_it(boxed, |error| &**error)
     } else if let Some(status) = any.downcast_mut::<Option<Status>>() {
-        replaced(status, |status| (status.code(), status.message().to_owned(), status))
+        as_tonic_has_it(status, |error| error)
     } else {
         from_transport(any)
     };
@@ -82,24 +90,10 @@ pub(crate) fn from_error<E: Display + 'static>(error: E) -> (Code, String, E) {
     (code, message, error)
 }
 
-/// Reads an error by taking it out of its place and putting it back.
-fn replaced<E>(slot: &mut Option<E>, read: impl FnOnce(E) -> (Code, String, E)) -> Option<(Code, String)> {
-    let (code, message, error) = read(slot.take()?);
-    *slot = Some(error);
-    Some((code, message))
-}
-
 /// The errors of tonic's channel.
 #[cfg(feature = "transport")]
 fn from_transport(any: &mut dyn Any) -> Option<(Code, String)> {
-    replaced(any.downcast_mut::<Option<tonic::transport::Error>>()?, |error| {
-        // tonic reads only errors that it may keep: it gets a share, which is back when its status is dropped.
-        let shared = std::sync::Arc::new(error);
-        let (code, message, share) = from_boxed(Box::new(Shared(shared.clone())));
-        drop(share);
-        let error = std::sync::Arc::into_inner(shared).expect("the other share is dropped");
-        (code, message, error)
-    })
+    as_tonic_has_it(any.downcast_mut::<Option<tonic::transport::Error>>()?, |error| error)
 }
 
 #[cfg(not(feature = "transport"))]
@@ -107,44 +101,61 @@ fn from_transport(_: &mut dyn Any) -> Option<(Code, String)> {
     None
 }
 
-/// An error whose owner wants it back.
-#[cfg(feature = "transport")]
-#[derive(Debug)]
-struct Shared(std::sync::Arc<tonic::transport::Error>);
-
-#[cfg(feature = "transport")]
-impl Display for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-#[cfg(feature = "transport")]
-impl std::error::Error for Shared {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.0)
-    }
-}
-
-/// The status tonic makes of an error, and the error to hand on.
+/// Code and message of the status that tonic makes of an error, if it knows one.
 ///
-/// tonic answers an expired time limit with CANCELLED; by gRPC's definition it is
-/// `DEADLINE_EXCEEDED`, and so it is recorded.
-fn from_boxed(error: BoxError) -> (Code, String, BoxError) {
-    let expired = sources(&*error).any(<dyn std::error::Error>::is::<TimeoutExpired>);
-    match Status::try_from_error(error) {
-        Ok(status) => {
-            let code = if expired { Code::DeadlineExceeded } else { status.code() };
-            (code, status.message().to_owned(), Box::new(status))
-        }
-        Err(error) => (Code::Unknown, error.to_string(), error),
+/// tonic reads only errors that it may keep: it gets a share, which is back when its status is dropped.
+///
+/// It answers an expired time limit with CANCELLED; by gRPC's definition that is `DEADLINE_EXCEEDED`, and so it is recorded.
+fn as_tonic_has_it<E>(slot: &mut Option<E>, as_error: fn(&E) -> Source<'_>) -> Option<(Code, String)>
+where
+    E: Debug + Send + Sync + 'static,
+{
+    let error = Arc::new(slot.take()?);
+    let expired =
+        successors(Some(as_error(&error)), |&error| error.source()).any(<dyn Error>::is::<TimeoutExpired>);
+    let known =
+        equal(as_error(&error)).unwrap_or_else(|| Box::new(Shared { error: error.clone(), as_error }));
+    let status = Status::try_from_error(known).ok().map(|status| {
+        let code = if expired { Code::DeadlineExceeded } else { status.code() };
+        (code, status.message().to_owned())
+    });
+    *slot = Arc::into_inner(error);
+    status
+}
+
+/// What tonic only knows as its own, not as the source of another error: an error that equals it.
+#[cfg(feature = "transport")]
+fn equal(error: Source<'_>) -> Option<BoxError> {
+    if error.is::<Overloaded>() {
+        return Some(Overloaded::new().into());
+    }
+    error.downcast_ref::<h2::Error>()?.reason().map(|reason| h2::Error::from(reason).into())
+}
+
+#[cfg(not(feature = "transport"))]
+fn equal(_: Source<'_>) -> Option<BoxError> {
+    None
+}
+
+type Source<'a> = &'a (dyn Error + 'static);
+
+/// An error whose owner wants it back.
+#[derive(Debug)]
+struct Shared<E> {
+    error: Arc<E>,
+    as_error: fn(&E) -> Source<'_>,
+}
+
+impl<E> Display for Shared<E> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        Display::fmt((self.as_error)(&self.error), f)
     }
 }
 
-fn sources<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
+impl<E: Debug> Error for Shared<E> {
+    fn source(&self) -> Option<Source<'_>> {
+        Some((self.as_error)(&self.error))
+    }
 }
 
 /// Whether OpenTelemetry's conventions call the code an error: for clients all but OK, for

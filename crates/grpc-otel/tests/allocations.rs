@@ -63,10 +63,10 @@ where
     R: Body,
 {
     let mut call = || {
-        let mut request = Request::new(Messages(frames, frame));
-        let grpc = HeaderValue::from_static("application/grpc");
-        request.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
-        *request.uri_mut() = http::Uri::from_static("http://localhost/pkg.Service/Method");
+        let request = Request::post("http://localhost/pkg.Service/Method")
+            .header(http::header::CONTENT_TYPE, "application/grpc")
+            .body(Messages(frames, frame))
+            .unwrap();
         let before = Region::new(ALLOCATOR);
         let response = pin!(service.call(request));
         if let Poll::Ready(Ok(response)) = response.poll(&mut Context::from_waker(Waker::noop())) {

@@ -293,8 +293,10 @@ func main() {
 	go server.Serve(listener)
 
 	channel, err := grpc.NewClient(
-		listener.Addr().String(),
+		// A name, so that the first call waits for its resolution.
+		fmt.Sprintf("localhost:%d", listener.Addr().(*net.TCPAddr).Port),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDisableServiceConfig(), // in the DNS
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{})),
 		grpc.WithDefaultServiceConfig(retryPolicy),
 		opentelemetry.DialOption(options(clientReader, tracers)),

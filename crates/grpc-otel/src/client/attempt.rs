@@ -95,7 +95,8 @@ impl ClientAttemptLayer {
         let mut call = Call::new(recorder, started, request.headers(), request.extensions());
         call.attempts = AttemptsOf::find(request.extensions(), self.recorders.shared());
         let in_call = self.in_call || call.attempts.is_some();
-        let transparent = request.extensions_mut().remove::<TransparentRetry>().is_some();
+        // Left there for the layer of another `GrpcOtel` inside.
+        let transparent = request.extensions().get::<TransparentRetry>().is_some();
         let previous = call.attempts.as_ref().map_or(0, |attempts| attempts.begin(started, transparent));
         #[cfg(not(feature = "trace"))]
         let _ = (previous, in_call);
@@ -106,8 +107,10 @@ impl ClientAttemptLayer {
             call.span = tracing.attempt_span(&recorder.span, started, (previous, transparent), request);
         }
         let call = call.begun();
+        let present = request.extensions_mut().remove();
         request.extensions_mut().insert(Attempt::new(
             call.clone(),
+            present,
             #[cfg(feature = "trace")]
             in_call,
         ));

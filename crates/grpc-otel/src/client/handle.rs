@@ -1,5 +1,7 @@
 //! What a channel says of an attempt.
 
+#[cfg(feature = "trace")]
+use std::sync::atomic::Ordering::Relaxed;
 use std::{net::SocketAddr, sync::Arc};
 
 #[cfg(feature = "trace")]
@@ -24,31 +26,48 @@ use crate::{call::Call, clock::Instant};
 #[derive(Clone)]
 pub struct Attempt {
     call: Arc<Call>,
+    /// The same attempt as the layer of another [`GrpcOtel`](crate::GrpcOtel) outside sees it.
+    outer: Option<Arc<Self>>,
     /// The context of the call that the attempt is one of, if it is known.
     #[cfg(feature = "trace")]
     parent: Option<Context>,
 }
 
 impl Attempt {
-    pub(super) fn new(call: Arc<Call>, #[cfg(feature = "trace")] in_call: bool) -> Self {
+    /// With what a request has that comes from outside.
+    pub(super) fn new(
+        call: Arc<Call>,
+        present: Option<Self>,
+        #[cfg(feature = "trace")] in_call: bool,
+    ) -> Self {
         #[cfg(feature = "trace")]
         let parent = (in_call && call.span.is_recorded()).then(Context::current);
+        // A request that is sent again may still have this layer's last attempt, and those of layers inside.
+        let mut all = std::iter::successors(present.as_ref(), |attempt| attempt.outer.as_deref());
+        let own = all.find(|attempt| Arc::ptr_eq(&attempt.call.recorder.shared, &call.recorder.shared));
+        let outer = own.map(|own| own.outer.clone());
         Self {
             call,
+            outer: outer.unwrap_or_else(|| present.map(Arc::new)),
             #[cfg(feature = "trace")]
             parent,
         }
     }
 
-    /// Records the peer that the attempt is sent to, as `network.peer.address` and `network.peer.port` of the spans of the
-    /// attempt and of its call, which keeps the last one.
+    /// Records the peer that was picked for the attempt, as `network.peer.address` and `network.peer.port` of the spans of
+    /// the attempt and of its call, which keeps the last one.
     #[cfg_attr(not(feature = "trace"), expect(unused_variables, reason = "only spans have peers"))]
     pub fn record_peer(&self, peer: SocketAddr) {
+        if let Some(outer) = &self.outer {
+            outer.record_peer(peer);
+        }
         #[cfg(feature = "trace")]
-        for context in
-            self.call.span.context().filter(|_| self.call.span.is_recorded()).into_iter().chain(&self.parent)
         {
-            context.span().set_attributes(crate::trace::peer(peer));
+            self.delay_complete(true);
+            self.delay_complete(false);
+            for context in self.delayed(false).into_iter().chain(&self.parent) {
+                context.span().set_attributes(crate::trace::peer(peer));
+            }
         }
     }
 
@@ -56,65 +75,97 @@ impl Attempt {
     /// of a few, such as `connecting`, or `resolving` for name resolution, which is a delay of the call; `reason` is for
     /// people.
     ///
-    /// A delay is a span named `Delay`, A72's event `Delayed LB pick complete` or `Delayed name resolution complete` and,
-    /// with [`Builder::delay_metrics`](crate::Builder::delay_metrics), a measurement of
-    /// `grpc.client.attempt.delay.duration` or `grpc.client.call.delay.duration`.
-    #[cfg_attr(not(feature = "trace"), expect(unused_variables, reason = "only spans have reasons"))]
+    /// A delay is a span named `Delay` and, with [`Builder::delay_metrics`](crate::Builder::delay_metrics), a measurement
+    /// of `grpc.client.attempt.delay.duration` or `grpc.client.call.delay.duration`. A72's events follow, each at most once
+    /// an attempt: `Delayed name resolution complete` when the next delay begins or the peer is recorded, and `Delayed LB
+    /// pick complete` when the peer is recorded. An attempt that ends before has neither.
     pub fn delay(&self, kind: &'static str, reason: impl Into<String>) -> Delay {
-        let started = Instant::now();
+        self.delay_from(Instant::now(), kind, reason.into())
+    }
+
+    fn delay_from(&self, started: Instant, kind: &'static str, reason: String) -> Delay {
+        let resolving = kind == RESOLVING;
+        #[cfg(feature = "trace")]
+        if !resolving {
+            self.delay_complete(true);
+        }
         Delay {
+            _outer: self.outer.as_ref().map(|outer| outer.delay_from(started, kind, reason.clone()).into()),
             #[cfg(feature = "trace")]
-            span: self.delayed(kind).map(|context| {
+            span: self.delayed(resolving).map(|context| {
                 let span = self.call.recorder.shared.tracing.delay_span(kind, started, context);
-                let reason = KeyValue::new("grpc.delay_reason", reason.into());
-                span.event("Delay triggered", started, vec![reason]);
+                span.event("Delay triggered", started, vec![KeyValue::new("grpc.delay_reason", reason)]);
                 span
             }),
             attempt: self.clone(),
-            kind,
+            resolving,
             #[cfg(feature = "metrics")]
-            started,
+            measured: (kind, started),
         }
     }
 
     /// The context of what is delayed, if it is recorded.
     #[cfg(feature = "trace")]
-    fn delayed(&self, kind: &str) -> Option<&Context> {
+    fn delayed(&self, resolving: bool) -> Option<&Context> {
         let attempt = self.call.span.context().filter(|_| self.call.span.is_recorded());
-        if kind == RESOLVING { self.parent.as_ref().or(attempt) } else { attempt }
+        if resolving { self.parent.as_ref().or(attempt) } else { attempt }
+    }
+
+    /// Records that what has been delayed is there, once.
+    #[cfg(feature = "trace")]
+    fn delay_complete(&self, resolving: bool) {
+        let delays = &self.call.delays[usize::from(resolving)];
+        if delays.compare_exchange(OVER, RECORDED, Relaxed, Relaxed).is_ok()
+            && let Some(context) = self.delayed(resolving)
+        {
+            let event =
+                if resolving { "Delayed name resolution complete" } else { "Delayed LB pick complete" };
+            let now = self.call.span.time_at(Instant::now());
+            context.span().add_event_with_timestamp(event, now, Vec::new());
+        }
     }
 }
 
 /// The kind of delay that is one of the call.
 const RESOLVING: &str = "resolving";
 
+/// Among the `delays` of a call: there have been some of this kind.
+#[cfg(feature = "trace")]
+const OVER: u8 = 1;
+/// The same, and their event is recorded.
+#[cfg(feature = "trace")]
+const RECORDED: u8 = 2;
+
 /// A delay of an attempt, until it is dropped. Made by [`Attempt::delay`].
 #[must_use]
 pub struct Delay {
+    _outer: Option<Box<Self>>,
     attempt: Attempt,
-    kind: &'static str,
+    resolving: bool,
+    /// The kind of delay, and since when.
     #[cfg(feature = "metrics")]
-    started: Instant,
+    measured: (&'static str, Instant),
     #[cfg(feature = "trace")]
     span: Option<CallSpan>,
 }
 
 impl Drop for Delay {
-    #[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "only metrics have durations"))]
     fn drop(&mut self) {
-        let ended = Instant::now();
-        let call = &self.attempt.call;
-        #[cfg(feature = "metrics")]
-        call.recorder.metrics.delayed(self.kind == RESOLVING, self.kind, ended - self.started, &call.labels);
+        let (attempt, ended) = (&self.attempt, Instant::now());
         #[cfg(feature = "trace")]
-        if let Some(span) = &self.span {
-            span.finish(ended);
-            if let Some(context) = self.attempt.delayed(self.kind) {
-                let resolving = self.kind == RESOLVING;
-                let event =
-                    if resolving { "Delayed name resolution complete" } else { "Delayed LB pick complete" };
-                context.span().add_event_with_timestamp(event, span.time_at(ended), Vec::new());
+        {
+            let delays = &attempt.call.delays[usize::from(self.resolving)];
+            let _ = delays.compare_exchange(0, OVER, Relaxed, Relaxed);
+            if let Some(span) = &self.span {
+                span.finish(ended);
             }
+        }
+        #[cfg(feature = "metrics")]
+        {
+            #[cfg(feature = "trace")]
+            let _current = attempt.delayed(self.resolving).cloned().map(Context::attach);
+            let (call, (kind, started)) = (&attempt.call, self.measured);
+            call.recorder.metrics.delayed(self.resolving, kind, ended - started, &call.labels);
         }
     }
 }

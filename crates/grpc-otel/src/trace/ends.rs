@@ -22,12 +22,8 @@ pub(super) fn cut(value: &str) -> &str {
     &value[..end.unwrap_or_default()]
 }
 
-/// Sets what a request says of its way here.
-pub(super) fn of_request<B>(
-    request: &Request<B>,
-    peer: fn(&http::Extensions) -> Option<SocketAddr>,
-    set: &mut dyn FnMut(KeyValue),
-) {
+/// Sets what a request says of the server.
+pub(super) fn server<B>(request: &Request<B>, set: &mut dyn FnMut(KeyValue)) {
     thread_local! {
         static SERVER: Last<String, (Arc<str>, Option<u16>)> = const { RefCell::new(None) };
     }
@@ -38,9 +34,6 @@ pub(super) fn of_request<B>(
         if let Some(port) = port {
             set(KeyValue::new(SERVER_PORT, i64::from(port)));
         }
-    }
-    if let Some(address) = peer(request.extensions()) {
-        self::peer(address).into_iter().for_each(set);
     }
 }
 

@@ -90,8 +90,9 @@ impl Tracing {
         template: &SpanTemplate,
         started: Instant,
         request: &Request<B>,
+        peer: Option<SocketAddr>,
     ) -> CallSpan {
-        let span = self.unbridged_server_span(template, started, request);
+        let span = self.unbridged_server_span(template, started, request, peer);
         #[cfg(feature = "tracing")]
         if self.bridge {
             return span.bridged(template.method);
@@ -104,6 +105,7 @@ impl Tracing {
         template: &SpanTemplate,
         started: Instant,
         request: &Request<B>,
+        peer: Option<SocketAddr>,
     ) -> CallSpan {
         let (headers, extensions) = (request.headers(), request.extensions());
         let untrusted = self.untrusted.as_ref().is_some_and(|untrusted| untrusted(headers, extensions));
@@ -117,7 +119,10 @@ impl Tracing {
             return parent.map_or_else(CallSpan::none, |parent| CallSpan::new(parent, None));
         };
         let describe = |set: &mut dyn FnMut(KeyValue)| {
-            ends::of_request(request, self.peer, set);
+            ends::server(request, set);
+            if let Some(peer) = peer.or_else(|| (self.peer)(extensions)) {
+                ends::peer(peer).into_iter().for_each(&mut *set);
+            }
             self.describe_call(template, request, set);
         };
         let cause = propagator.filter(|_| untrusted).and_then(|propagator| propagator.extract_cause(headers));

@@ -71,13 +71,30 @@ fn together(headers: &HeaderMap, field: &HeaderName) -> Option<String> {
     Some(values.join(","))
 }
 
+/// Whether a `traceparent` has the form that [W3C] asks for; any other is to be ignored. The SDK's propagator reads ids of
+/// any length. Versions above 00 may have more parts.
+///
+/// [W3C]: https://www.w3.org/TR/trace-context/#traceparent-header-field-values
+fn is_traceparent(value: &str) -> bool {
+    let is_hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let mut parts = value.split('-');
+    let mut has = |length| parts.next().is_some_and(|part| part.len() == length && is_hex(part));
+    has(2)
+        && has(32)
+        && has(16)
+        && has(2)
+        && !value.starts_with("ff")
+        && (parts.next().is_none() || !value.starts_with("00"))
+}
+
 impl Extractor for Incoming<'_> {
     fn get(&self, key: &str) -> Option<&str> {
         if let Some((_, together)) = self.repeated.iter().find(|(field, _)| field.as_str() == key) {
             return together.as_deref();
         }
         let field = self.fields.iter().find(|field| field.as_str() == key);
-        field.map_or_else(|| self.headers.get(key), |field| find(self.headers, field))?.to_str().ok()
+        let value = field.map_or_else(|| self.headers.get(key), |field| find(self.headers, field));
+        value?.to_str().ok().filter(|value| key != "traceparent" || is_traceparent(value))
     }
 
     fn keys(&self) -> Vec<&str> {

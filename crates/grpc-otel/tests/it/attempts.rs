@@ -7,7 +7,7 @@ use http::{Request, Response};
 use opentelemetry::trace::{SpanContext, SpanKind};
 use opentelemetry_sdk::trace::SpanData;
 use tonic::{Status, body::Body};
-use tower::{BoxError, Layer as _, ServiceBuilder, ServiceExt as _};
+use tower::{BoxError, Layer as _, Service, ServiceBuilder, ServiceExt as _};
 
 use crate::{
     greeter::greeter_client::GreeterClient,
@@ -37,20 +37,25 @@ async fn send(request: Request<Body>) -> Result<Response<Body>, Infallible> {
         tokio::time::sleep(Duration::from_millis(20)).await;
         drop(resolving);
         attempt.record_peer(PEER.parse().expect("an address"));
-        return Ok(Status::unavailable("GOAWAY").into_http());
+        let mut response = Status::unavailable("GOAWAY").into_http();
+        *response.extensions_mut() = request.extensions().clone();
+        return Ok(response);
     }
     let delay = attempt.delay("connecting", "round_robin: waiting for any endpoint to connect");
     tokio::time::sleep(Duration::from_millis(20)).await;
     drop(delay);
+    attempt.record_peer(PEER.parse().expect("an address"));
     let mut response = Response::new(Body::empty());
     response.headers_mut().insert("grpc-status", http::HeaderValue::from_static("0"));
     Ok(response)
 }
 
-/// A call whose first attempt never left the channel.
-async fn call(otel: &GrpcOtel) {
-    let attempts = otel.client_attempt_layer(TARGET).layer(tower::service_fn(send));
-    let resend = tower::service_fn(move |request: Request<Body>| {
+/// A service whose first attempt never left the channel, which gives its request back.
+fn resend<S, B>(attempts: S) -> impl Service<Request<Body>, Response = Response<B>, Error = BoxError> + Clone
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone,
+{
+    tower::service_fn(move |request: Request<Body>| {
         let attempts = attempts.clone();
         async move {
             let (parts, body) = request.into_parts();
@@ -59,11 +64,17 @@ async fn call(otel: &GrpcOtel) {
             assert!(response.headers().contains_key("grpc-status"));
             let mut second = Request::from_parts(parts, body);
             second.headers_mut().insert("grpc-previous-rpc-attempts", http::HeaderValue::from_static("0"));
+            second.extensions_mut().extend(response.extensions().clone());
             second.extensions_mut().insert(TransparentRetry);
             Ok::<_, BoxError>(attempts.oneshot(second).await?)
         }
-    });
-    let calls = otel.client_call_layer(TARGET).layer(resend);
+    })
+}
+
+/// A call whose first attempt never left the channel.
+async fn call(otel: &GrpcOtel) {
+    let attempts = otel.client_attempt_layer(TARGET).layer(tower::service_fn(send));
+    let calls = otel.client_call_layer(TARGET).layer(resend(attempts));
     drop(GreeterClient::new(calls).say_hello(hello("world")).await);
 }
 
@@ -93,11 +104,10 @@ async fn peer_and_delays_of_an_attempt_are_recorded() {
     let spans = caller.spans();
     let [first, second] = named(&spans, "Attempt.")[..] else { panic!("{spans:#?}") };
     let [call] = named(&spans, "Sent.")[..] else { panic!("{spans:#?}") };
-    for span in [first, call] {
+    for span in [first, second, call] {
         assert_eq!(attribute(span, "network.peer.address").as_deref(), Some("192.0.2.7"), "{}", span.name);
         assert_eq!(attribute(span, "network.peer.port").as_deref(), Some("50051"), "{}", span.name);
     }
-    assert_eq!(attribute(second, "network.peer.address"), None);
 
     assert_eq!(events(call), ["Delayed name resolution complete"]);
     assert_eq!(events(second)[0], "Delayed LB pick complete");
@@ -141,20 +151,57 @@ async fn peer_of_an_attempt_without_a_call_layer_leaves_the_application_span_alo
 #[tokio::test]
 async fn two_plugins_on_one_channel_count_their_own_attempts() {
     let callers = [Observed::new(), Observed::new()];
-    let [outer, inner] = [0, 1].map(|index| callers[index].builder().retry_metrics(true).build());
-    let endpoint = serve(&GrpcOtel::builder().build()).await;
-    let channel = ServiceBuilder::new()
-        .layer(outer.client_call_layer(TARGET))
-        .layer(inner.client_call_layer(TARGET))
-        .layer(outer.client_attempt_layer(TARGET))
-        .layer(inner.client_attempt_layer(TARGET))
-        .service(endpoint.connect_lazy());
-    GreeterClient::new(channel).say_hello(hello("world")).await.unwrap();
+    let [outer, inner] =
+        [0, 1].map(|index| callers[index].builder().retry_metrics(true).delay_metrics(true).build());
+    let attempts = inner.client_attempt_layer(TARGET).layer(tower::service_fn(send));
+    let attempts = outer.client_attempt_layer(TARGET).layer(attempts);
+    let calls = inner.client_call_layer(TARGET).layer(resend(attempts));
+    let calls = outer.client_call_layer(TARGET).layer(calls);
+    drop(GreeterClient::new(calls).say_hello(hello("world")).await);
     for (index, caller) in callers.iter().enumerate() {
-        assert_eq!(caller.count("grpc.client.attempt.started", &[]), 1, "{index}");
-        assert_eq!(caller.count("grpc.client.call.retry_delay", &[]), 1, "{index}");
-        assert_eq!(caller.count("grpc.client.call.retries", &[]), 0, "{index}");
-        assert_eq!(caller.count("grpc.client.call.hedges", &[]), 0, "{index}");
+        for (metric, count) in [
+            ("grpc.client.attempt.started", 2),
+            ("grpc.client.attempt.delay.duration", 1),
+            ("grpc.client.call.delay.duration", 1),
+            ("grpc.client.call.retry_delay", 1),
+            ("grpc.client.call.transparent_retries", 1),
+            ("grpc.client.call.retries", 0),
+            ("grpc.client.call.hedges", 0),
+        ] {
+            assert_eq!(caller.count(metric, &[]), count, "{metric} {index}");
+        }
+        let spans = caller.spans();
+        let attempts = named(&spans, "Attempt.");
+        let of = |key| attempts.iter().map(|span| attribute(span, key).unwrap()).collect::<Vec<_>>();
+        assert_eq!(of("transparent-retry"), ["false", "true"], "{index}");
+        assert_eq!(of("network.peer.address"), ["192.0.2.7"; 2], "{index}");
+    }
+}
+
+#[tokio::test]
+async fn events_of_delays_are_recorded_once_and_only_for_what_is_complete() {
+    const RESOLVED: &str = "Delayed name resolution complete";
+    const PICKED: &str = "Delayed LB pick complete";
+    for (delays, peers, of_call, of_attempt) in [
+        (&["resolving"][..], 0, &[][..], &[][..]),
+        (&["resolving", "connecting"], 0, &[RESOLVED], &[]),
+        (&["resolving", "connecting", "connecting"], 2, &[RESOLVED], &[PICKED]),
+        (&[], 1, &[], &[]),
+    ] {
+        let caller = Observed::new();
+        let channel = tower::service_fn(move |request: Request<Body>| {
+            let attempt = request.extensions().get::<Attempt>().unwrap();
+            for kind in delays {
+                drop(attempt.delay(kind, ""));
+            }
+            (0..peers).for_each(|_| attempt.record_peer(PEER.parse().unwrap()));
+            std::future::ready(Ok::<_, Infallible>(Status::ok("").into_http::<Body>()))
+        });
+        let channel = caller.builder().build().client_layer(TARGET).layer(channel);
+        drop(channel.oneshot(Request::post("/a.B/C").body(Body::empty()).unwrap()).await.unwrap());
+        let spans = caller.spans();
+        assert_eq!(events(named(&spans, "Sent.")[0]), of_call, "{delays:?}");
+        assert_eq!(events(named(&spans, "Attempt.")[0]), of_attempt, "{delays:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use grpc_otel::{GrpcOtel, SpanStatus};
 use opentelemetry::{
     Context, KeyValue,
-    trace::{Link, SpanKind, Status, TraceId, TraceState},
+    trace::{Link, SpanId, SpanKind, Status, TraceId, TraceState},
 };
 use opentelemetry_sdk::{
     propagation::{BaggagePropagator, TraceContextPropagator},
@@ -186,6 +186,32 @@ async fn traceparent_in_several_headers_is_invalid() {
     let metadata = [("traceparent", parents[0].as_str()), ("traceparent", parents[1].as_str())];
     client(&GrpcOtel::builder().build(), &endpoint).say_hello(with(&metadata)).await.unwrap();
     assert_ne!(server.spans()[0].span_context.trace_id().to_string(), ID);
+}
+
+#[tokio::test]
+async fn traceparent_that_is_malformed_is_ignored() {
+    let server = Observed::new();
+    let endpoint = serve(&server.builder().propagator(TraceContextPropagator::new()).build()).await;
+    let mut greeter = client(&GrpcOtel::builder().build(), &endpoint);
+    let (span, upper) = ("00f067aa0ba902b7", ID.to_uppercase());
+    for (parent, is_valid) in [
+        (format!("00-{ID}-{span}-01"), true),
+        (format!("cc-{ID}-{span}-01"), true),
+        (format!("cc-{ID}-{span}-01-of-the-future"), true),
+        (format!("00-{ID}-{span}-01-of-the-future"), false),
+        (format!("00-{ID}-{span}-01-"), false),
+        (format!("ff-{ID}-{span}-01"), false),
+        (format!("0-{ID}-{span}-01"), false),
+        (format!("00-{upper}-{span}-01"), false),
+        (format!("00-{ID}-{span}-1"), false),
+        (format!("00-{ID}-{span}"), false),
+        (format!("00-{ID}-+0f067aa0ba902b7-01"), false),
+        ("00-1-2-01".to_owned(), false),
+    ] {
+        greeter.say_hello(with(&[("traceparent", &parent)])).await.unwrap();
+        let of_caller = server.spans().last().unwrap().parent_span_id != SpanId::INVALID;
+        assert_eq!(of_caller, is_valid, "{parent}");
+    }
 }
 
 #[tokio::test]

@@ -167,7 +167,7 @@ async fn response_without_a_status_is_counted_by_its_http_status() {
             response.body(Full::new(Bytes::from_static(body.as_bytes())))
         });
         let layered = server.builder().build().server_layer(Methods::new()).layer(proxy);
-        let request = http::Request::builder().header(http::header::CONTENT_TYPE, "application/grpc");
+        let request = http::Request::post("/").header(http::header::CONTENT_TYPE, "application/grpc");
         let mut response = layered.oneshot(request.body(tonic::body::Body::empty()).unwrap()).await.unwrap();
         // As HTTP's libraries do, nobody asks for what `is_end_stream` has ruled out.
         for _ in 0..frames {

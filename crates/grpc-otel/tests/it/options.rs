@@ -1,11 +1,13 @@
 //! What the options of the builder change.
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
 
-use grpc_otel::{DurationMetrics, GrpcOtel, Methods, Semconv};
+use grpc_otel::{Attempt, DurationMetrics, GrpcOtel, Methods, Semconv, ServerLayer};
+use http::{Request, header::CONTENT_TYPE};
 use opentelemetry::{
     Context, InstrumentationScope, KeyValue,
     baggage::BaggageExt as _,
@@ -17,11 +19,12 @@ use opentelemetry::{
     trace::{FutureExt as _, SpanId, SpanKind, TraceContextExt as _},
 };
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
+use tonic::{Status, body::Body};
 use tower::{Layer as _, ServiceExt as _};
 
 use crate::{
     observed::Observed,
-    support::{Log, client, hello, serve},
+    support::{Log, TARGET, client, hello, serve},
 };
 
 fn both() -> TextMapCompositePropagator {
@@ -106,18 +109,51 @@ async fn public_endpoint_links_to_the_caller_and_ignores_its_baggage() {
     assert!(known.links.is_empty());
 }
 
-/// One call to a server that does nothing, from this peer.
+/// The request, to a server that does nothing.
+async fn answered(layer: ServerLayer, request: http::request::Builder) {
+    let inner =
+        tower::service_fn(|_: Request<_>| async { Ok::<_, Infallible>(http::Response::new(Body::empty())) });
+    drop(layer.layer(inner).oneshot(request.body(Body::empty()).unwrap()).await.unwrap());
+}
+
+/// One call from this peer.
 async fn asked(server: &Observed, uri: &str, peer: &str) {
-    let inner = tower::service_fn(|_: http::Request<_>| async {
-        Ok::<_, std::convert::Infallible>(http::Response::new(tonic::body::Body::empty()))
-    });
     let otel = server.builder().peer_address(|extensions| extensions.get::<SocketAddr>().copied()).build();
-    let request = http::Request::builder()
-        .uri(uri)
-        .header(http::header::CONTENT_TYPE, "application/grpc+proto")
+    let request = Request::post(uri)
+        .header(CONTENT_TYPE, "application/grpc+proto")
         .extension(peer.parse::<SocketAddr>().unwrap());
-    let request = request.body(tonic::body::Body::empty()).unwrap();
-    drop(otel.server_layer(Methods::new()).layer(inner).oneshot(request).await.unwrap());
+    answered(otel.server_layer(Methods::new()), request).await;
+}
+
+#[tokio::test]
+async fn request_that_is_no_grpc_call_passes_unrecorded() {
+    for (method, content_type, recorded) in [
+        ("POST", "application/grpc", 1),
+        ("POST", "application/grpc+proto", 1),
+        ("POST", "Application/GRPC; charset=utf-8", 1),
+        ("POST", "application/grpc-web", 0),
+        ("POST", "application/grpc-web+proto", 0),
+        ("POST", "application/grpcs", 0),
+        ("POST", "application/json", 0),
+        ("GET", "application/grpc", 0),
+        ("PUT", "application/grpc+proto", 0),
+    ] {
+        let server = Observed::new();
+        let layer = server.builder().build().server_layer(Methods::new());
+        answered(layer, Request::builder().method(method).header(CONTENT_TYPE, content_type)).await;
+        assert_eq!(server.count("grpc.server.call.started", &[]), recorded, "{method} {content_type}");
+        assert_eq!(server.spans().len() as u64, recorded, "{method} {content_type}");
+    }
+}
+
+#[tokio::test]
+async fn peer_of_a_connection_is_on_the_spans_of_its_calls() {
+    let server = Observed::new();
+    let layer = server.builder().build().server_layer(Methods::new());
+    let layer = layer.with_peer("192.0.2.7:7".parse().unwrap());
+    answered(layer, Request::post("/a.B/C").header(CONTENT_TYPE, "application/grpc")).await;
+    assert_eq!(attribute(&server, "network.peer.address").as_deref(), Some("192.0.2.7"));
+    assert_eq!(attribute(&server, "network.peer.port").as_deref(), Some("7"));
 }
 
 #[tokio::test]
@@ -210,4 +246,23 @@ async fn measurements_are_taken_inside_the_span_of_their_call() {
     let span = server.spans()[0].span_context.span_id();
     // Started, duration, and the sizes of both directions.
     assert_eq!(*currents.0.lock().unwrap(), [span; 4]);
+}
+
+#[tokio::test]
+async fn delays_are_measured_inside_the_span_of_what_is_delayed() {
+    let (caller, currents) = (Observed::new(), Currents::default());
+    let otel = caller.builder().meter_provider(&currents).delay_metrics(true);
+    let otel = otel.instruments(|name| name.ends_with(".delay.duration")).build();
+    let channel = otel.client_layer(TARGET).layer(tower::service_fn(|request: Request<Body>| {
+        let _elsewhere = Context::new().attach();
+        let attempt = request.extensions().get::<Attempt>().unwrap();
+        drop(attempt.delay("resolving", ""));
+        drop(attempt.delay("connecting", ""));
+        std::future::ready(Ok::<_, Infallible>(Status::ok("").into_http::<Body>()))
+    }));
+    drop(channel.oneshot(Request::post("/a.B/C").body(Body::empty()).unwrap()).await.unwrap());
+    let spans = caller.spans();
+    let [call, attempt] = ["Sent.other", "Attempt.other"]
+        .map(|name| spans.iter().find(|span| span.name == name).unwrap().span_context.span_id());
+    assert_eq!(*currents.0.lock().unwrap(), [call, attempt]);
 }

@@ -1,16 +1,19 @@
 //! The layers where other code says what types it takes: interceptors, one service, axum.
 
+use std::io;
+
 use http::{Request, Response};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 use tonic::{
-    Code,
+    Code, Status,
+    body::Body,
     service::{LayerExt as _, Routes},
     transport::{Endpoint, Server},
 };
-use tower::{Layer as _, ServiceBuilder};
+use tower::{BoxError, Layer as _, ServiceBuilder, ServiceExt as _, load_shed::error::Overloaded};
 
 use crate::{
     greeter::greeter_client::GreeterClient,
@@ -86,4 +89,26 @@ async fn layer_on_axum_router_counts_calls_and_leaves_http_alone() {
     assert_eq!(counts(&server), [1, 1]);
     assert_eq!(server.count("grpc.server.call.started", &[]), 2);
     assert_eq!(server.spans().len(), 2);
+}
+
+type Row = (fn() -> BoxError, fn(&BoxError) -> bool, &'static str);
+
+#[tokio::test]
+async fn boxed_error_of_an_inner_layer_stays_what_it_is_and_gives_the_code() {
+    let rows: [Row; 5] = [
+        (|| Overloaded::new().into(), |error| error.is::<Overloaded>(), "RESOURCE_EXHAUSTED"),
+        (|| h2::Error::from(h2::Reason::CANCEL).into(), |error| error.is::<h2::Error>(), "CANCELLED"),
+        (|| Status::not_found("absent").into(), |error| error.is::<Status>(), "NOT_FOUND"),
+        (|| io::Error::other(Status::aborted("")).into(), |error| error.is::<io::Error>(), "ABORTED"),
+        (|| io::Error::other("broken").into(), |error| error.is::<io::Error>(), "UNKNOWN"),
+    ];
+    for (make, is_same, name) in rows {
+        let server = Observed::new();
+        let inner = tower::service_fn(move |_: Request<_>| async move { Err::<Response<Body>, _>(make()) });
+        let layered = server.builder().build().server_layer(methods()).layer(inner);
+        let request = Request::post("/").header(http::header::CONTENT_TYPE, "application/grpc");
+        let error = layered.oneshot(request.body(Body::empty()).unwrap()).await.err().unwrap();
+        assert!(is_same(&error), "{error:?}");
+        assert_eq!(server.count(DURATION, &[("grpc.status", name)]), 1, "{name}");
+    }
 }

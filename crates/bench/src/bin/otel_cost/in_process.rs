@@ -1,5 +1,4 @@
-//! Unary calls of a service in this process, without a transport: small differences show, and `--variant` gives
-//! callgrind one server to count the instructions of.
+//! Unary calls of a service in this process, without a transport: small differences show.
 
 use std::{
     error::Error,
@@ -9,6 +8,7 @@ use std::{
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use clap::ValueEnum as _;
 use grpc_otel::Methods;
 use http_body_util::Full;
 use kelvin_bench::tuned::{self, READINGS_PER_SENSOR};
@@ -24,18 +24,23 @@ use tonic::{
 };
 use tower_layer::Layer as _;
 
-use crate::variant::Variant;
+use crate::{instructions, variant::Variant};
 
 const PATH: &str = "http://localhost:50051/SensorService/SendSingleReading";
 
 /// Calls of one turn.
-const CALLS: u32 = 5000;
+pub(crate) const CALLS: u32 = 5000;
 
-pub(crate) fn compare(variants: &[Variant], rounds: usize) -> Result<(), Box<dyn Error>> {
-    let mut turns = Vec::new();
-    for variant in variants {
-        turns.push(turn(*variant)?);
-    }
+/// What one call takes.
+struct Cost {
+    instructions: f64,
+    nanoseconds: f64,
+}
+
+/// Prints instructions and time of a call of every variant.
+pub(crate) fn compare(rounds: usize) -> Result<(), Box<dyn Error>> {
+    let variants = Variant::value_variants();
+    let mut turns = variants.iter().map(|variant| turn(*variant)).collect::<Result<Vec<_>, _>>()?;
     let mut times = vec![Vec::new(); turns.len()];
     for round in 0..=rounds {
         for (turn, times) in turns.iter_mut().zip(&mut times) {
@@ -46,11 +51,42 @@ pub(crate) fn compare(variants: &[Variant], rounds: usize) -> Result<(), Box<dyn
             }
         }
     }
-    println!("{:<12}{:>12}", "variant", "ns per call");
-    for (variant, times) in variants.iter().zip(&mut times) {
+    let costs = variants.iter().zip(&mut times).map(|(variant, times)| {
         times.sort_unstable();
-        println!("{:<12}{:>12.0}", format!("{variant:?}"), times[times.len() / 2].as_secs_f64() * 1e9);
+        let nanoseconds = times[times.len() / 2].as_secs_f64() * 1e9;
+        Ok::<_, Box<dyn Error>>(Cost { instructions: instructions::per_call(*variant)?, nanoseconds })
+    });
+    let costs = costs.collect::<Result<Vec<_>, _>>()?;
+    println!(
+        "{:<10}{:>14}{:>15}{:>16}{:>10}{:>15}",
+        "variant", "instructions", "over no layer", "goal", "ns", "over no layer"
+    );
+    for (variant, Cost { instructions, nanoseconds }) in variants.iter().zip(&costs) {
+        let over = instructions - costs[0].instructions;
+        let goal = variant.goal().map_or_else(String::new, |goal| {
+            format!("≤ {goal} {}", if over <= goal { "reached" } else { "MISSED" })
+        });
+        println!(
+            "{:<10}{instructions:>14.0}{over:>15.0}{goal:>16}{nanoseconds:>10.0}{:>15.0}",
+            format!("{variant:?}"),
+            nanoseconds - costs[0].nanoseconds,
+        );
     }
+    let of = |wanted| variants.iter().zip(&costs).find_map(|(one, cost)| (*one == wanted).then_some(cost));
+    if let (Some(off), Some(spans)) = (of(Variant::Off), of(Variant::Spans100)) {
+        println!(
+            "telemetry that is off saves {:.0} instructions and {:.0} ns of Spans100",
+            spans.instructions - off.instructions,
+            spans.nanoseconds - off.nanoseconds
+        );
+    }
+    Ok(())
+}
+
+/// Makes the calls of so many turns, for callgrind to count.
+pub(crate) fn run(variant: Variant, rounds: usize) -> Result<(), Box<dyn Error>> {
+    let mut turn = turn(variant)?;
+    (0..rounds).for_each(|_| drop(turn()));
     Ok(())
 }
 

@@ -3,10 +3,13 @@
 use std::{
     error::Error,
     fs,
-    io::{BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader},
+    net::TcpStream,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use clap::ValueEnum;
@@ -14,7 +17,7 @@ use core_affinity::CoreId;
 use kelvin_bench::{files::Files, tuned::READINGS_PER_SENSOR};
 use kelvin_load::{Options, Target, Tls};
 use kelvin_proto::CallType;
-use kelvin_testing::machine;
+use kelvin_testing::{free_port, machine};
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::variant::Variant;
@@ -31,10 +34,34 @@ pub(crate) enum Case {
     ServerStreaming,
 }
 
+/// How long grpc-go may take to listen.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A server that is measured.
+#[derive(Clone)]
+pub(crate) enum Server {
+    Tonic(Variant),
+    Go {
+        program: PathBuf,
+        /// With the official plugin: metrics, and spans of a tenth of all calls.
+        plugin: bool,
+    },
+}
+
+impl Server {
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Tonic(variant) => format!("{variant:?}"),
+            Self::Go { plugin: false, .. } => "Go".to_owned(),
+            Self::Go { plugin: true, .. } => "GoPlugin".to_owned(),
+        }
+    }
+}
+
 /// Seconds of processor time for one call, or one message of a stream.
 #[derive(Clone, Copy)]
 pub(crate) struct Cost {
-    /// Of the thread that serves.
+    /// Of the thread that serves; of all threads in Go, where any of them does.
     pub(crate) serving: f64,
     /// Of all threads of the server.
     pub(crate) all: f64,
@@ -48,8 +75,11 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    pub(crate) fn measure(&self, variant: Variant, case: Case) -> Result<Cost, Box<dyn Error>> {
-        let server = Running::start(variant, self.server_core, &self.files)?;
+    pub(crate) fn measure(&self, server: &Server, case: Case) -> Result<Cost, Box<dyn Error>> {
+        let server = match server {
+            Server::Tonic(variant) => Running::tonic(*variant, self.server_core, &self.files)?,
+            Server::Go { program, plugin } => Running::go(program, *plugin, self.server_core, &self.files)?,
+        };
         let options = self.options(case, &server)?;
         // Processor time at the end of the warm-up and of the measurement.
         let (mut first, mut last) = (None, None);
@@ -85,10 +115,11 @@ impl Turn {
 struct Running {
     process: Child,
     address: String,
+    is_go: bool,
 }
 
 impl Running {
-    fn start(variant: Variant, core: CoreId, files: &Files) -> Result<Self, Box<dyn Error>> {
+    fn tonic(variant: Variant, core: CoreId, files: &Files) -> Result<Self, Box<dyn Error>> {
         let name = variant.to_possible_value().expect("no variant is skipped");
         let mut process = Command::new(std::env::current_exe()?)
             .args(["serve", name.get_name(), &core.id.to_string()])
@@ -97,15 +128,49 @@ impl Running {
             .spawn()?;
         let mut line = String::new();
         BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line)?;
-        Ok(Self { process, address: line.trim().to_owned() })
+        Ok(Self { process, address: line.trim().to_owned(), is_go: false })
+    }
+
+    /// Its plugin exports nothing in the time of a turn: what it costs to send is not the plugin's.
+    fn go(program: &Path, plugin: bool, core: CoreId, files: &Files) -> io::Result<Self> {
+        let address = format!("127.0.0.1:{}", free_port());
+        let process = Command::new("taskset")
+            .args(["--cpu-list", &core.id.to_string()])
+            .arg(program)
+            .args(["-address", &address, "-files"])
+            .arg(files.folder.path())
+            .args(plugin.then_some("-otel"))
+            .env("GOMAXPROCS", "1")
+            .env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+            .env("OTEL_TRACES_SAMPLER_ARG", "0.1")
+            .env("OTEL_BSP_SCHEDULE_DELAY", "600000")
+            .env("OTEL_BSP_MAX_QUEUE_SIZE", "100000")
+            .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "100000")
+            .env("OTEL_METRIC_EXPORT_INTERVAL", "600000")
+            // It ends with its standard input.
+            .stdin(Stdio::piped())
+            .spawn()?;
+        let mut running = Self { process, address, is_go: true };
+        let deadline = Instant::now() + START_TIMEOUT;
+        while TcpStream::connect(&running.address).is_err() {
+            if running.process.try_wait()?.is_some() || Instant::now() > deadline {
+                return Err(io::Error::other("grpc-go does not listen"));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(running)
     }
 
     /// So far, in seconds.
     fn cpu_time(&self) -> Option<Cost> {
         let process = self.process.id();
+        let all = machine::cpu_time(process)?;
+        if self.is_go {
+            return Some(Cost { serving: all, all });
+        }
         let serving = fs::read_to_string(format!("/proc/{process}/task/{process}/schedstat")).ok()?;
         let serving = Duration::from_nanos(serving.split(' ').next()?.parse().ok()?);
-        Some(Cost { serving: serving.as_secs_f64(), all: machine::cpu_time(process)? })
+        Some(Cost { serving: serving.as_secs_f64(), all })
     }
 }
 
