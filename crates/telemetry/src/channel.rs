@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::uri::Authority;
 use tonic::transport::{Channel, Endpoint};
 use tower::ServiceExt as _;
 
@@ -17,13 +18,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// A channel that connects when it is used, and again when it has to.
 pub(crate) fn connect(Destination { target, tls }: &Destination) -> Result<Channel, TelemetryError> {
-    let uri = Endpoint::from_shared(target.endpoint.clone())?.uri().clone();
+    let uri = target.endpoint.clone();
     // Of an `https` endpoint tonic would want to do TLS itself, with certificates that it never reads again.
-    let endpoint = match &uri.authority() {
-        Some(authority) => Endpoint::from_shared(format!("http://{authority}"))?,
-        None => Endpoint::from(uri.clone()),
-    };
-    let endpoint = endpoint
+    let authority = uri.authority().map_or("", Authority::as_str);
+    let endpoint = Endpoint::from_shared(format!("http://{authority}"))?
         .origin(uri.clone())
         .timeout(target.timeout)
         .connect_timeout(CONNECT_TIMEOUT)

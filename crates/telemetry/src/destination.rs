@@ -22,12 +22,9 @@ pub(crate) fn destinations(
 ) -> Result<[Option<Destination>; 3], SettingsError> {
     let mut error = SettingsError::default();
     let mut loaded: Vec<(_, CurrentTls)> = Vec::new();
-    let destinations = [Signal::Traces, Signal::Metrics, Signal::Logs].map(|signal| {
+    let destinations = Signal::ALL.map(|signal| {
         let target = environment.target(signal, &mut error).filter(|_| wanted(signal))?;
-        if target.tls.cert.is_some() != target.tls.key.is_some() {
-            return None; // an error already
-        }
-        if !target.endpoint.starts_with("https://") {
+        if !target.is_https() {
             return Some(Destination { target, tls: None });
         }
         if let Some((_, tls)) = loaded.iter().find(|(files, _)| *files == target.tls) {

@@ -1,10 +1,18 @@
 //! What the `OTEL_*` variables say of where telemetry goes, as far as the SDK leaves it to us:
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
 
-use std::{collections::BTreeMap, env, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    env,
+    time::Duration,
+};
 
+use http::{Uri, uri};
 use kelvin_app::{NamedFile, SettingsError, TlsFiles};
-use opentelemetry_sdk::trace::Sampler;
+use opentelemetry_otlp::Compression;
+use opentelemetry_sdk::{metrics::Temporality, trace::Sampler};
+
+use crate::{headers::headers, variables};
 
 /// The values of `OTEL_*_EXPORTER` that have an exporter here.
 pub(crate) const EXPORTERS: [&str; 3] = ["otlp", "console", "none"];
@@ -21,8 +29,10 @@ pub(crate) enum Signal {
 }
 
 impl Signal {
+    pub(crate) const ALL: [Self; 3] = [Self::Traces, Self::Metrics, Self::Logs];
+
     /// As it stands in names of variables.
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Traces => "TRACES",
             Self::Metrics => "METRICS",
@@ -59,12 +69,21 @@ pub(crate) enum Protocol {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) protocol: Protocol,
-    /// With a scheme and, for HTTP, with the signal's path.
-    pub(crate) endpoint: String,
+    /// An `http` or `https` address; for HTTP with the signal's path.
+    pub(crate) endpoint: Uri,
     /// For one export.
     pub(crate) timeout: Duration,
+    /// Percent-decoded.
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) compression: Option<Compression>,
     /// CAs to trust in place of the system's, and a client certificate with its key.
     pub(crate) tls: TlsFiles,
+}
+
+impl Target {
+    pub(crate) fn is_https(&self) -> bool {
+        self.endpoint.scheme() == Some(&uri::Scheme::HTTPS)
+    }
 }
 
 /// The variables, without those that are empty: to the specification they are as good as not set.
@@ -97,22 +116,41 @@ impl Environment {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// A list, separated by commas, in lower case.
-    pub(crate) fn list(&self, name: &str) -> Vec<String> {
+    /// The known values of a comma-separated list, in lower case.
+    pub(crate) fn list(&self, name: &str, known: &[&str]) -> Vec<String> {
         let values = self.get(name).unwrap_or_default().split(',');
-        values.map(|value| value.trim().to_ascii_lowercase()).filter(|value| !value.is_empty()).collect()
+        let values = values.map(|value| value.trim().to_ascii_lowercase());
+        values.filter(|value| known.contains(&value.as_str())).collect()
     }
 
-    /// A variable that is true only if its value is `true`.
-    fn flag(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    /// A number, if it is one within the variable's bounds.
+    pub(crate) fn number(&self, name: &str) -> Option<u32> {
+        variables::number(name, self.get(name)?)
+    }
+
+    /// How many of something.
+    pub(crate) fn size(&self, name: &str, default: usize) -> usize {
+        self.number(name).map_or(default, |number| number as usize)
+    }
+
+    pub(crate) fn millis(&self, name: &str, default: Duration) -> Duration {
+        self.number(name).map_or(default, |millis| Duration::from_millis(millis.into()))
     }
 
     /// A variable of the OTLP exporter: the signal's own, or the one for all signals.
     fn exporter(&self, signal: Signal, what: &str) -> Option<(String, &str)> {
-        [format!("OTEL_EXPORTER_OTLP_{}_{what}", signal.word()), format!("OTEL_EXPORTER_OTLP_{what}")]
-            .into_iter()
-            .find_map(|name| self.get(&name).map(|value| (name.clone(), value)))
+        let mut names = exporter_variables(signal, what).into_iter();
+        names.find_map(|name| self.get(&name).map(|value| (name.clone(), value)))
+    }
+
+    /// The same, parsed. A value that cannot be parsed is as good as not set.
+    fn exporter_as<T>(&self, signal: Signal, what: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        exporter_variables(signal, what).iter().find_map(|name| parse(self.get(name)?))
+    }
+
+    /// Whether an endpoint says where `signal` would go.
+    pub(crate) fn has_endpoint(&self, signal: Signal) -> bool {
+        self.exporter(signal, "ENDPOINT").is_some()
     }
 
     /// Whether `signal` is printed on stdout.
@@ -122,13 +160,12 @@ impl Environment {
 
     /// `OTEL_SDK_DISABLED`.
     pub(crate) fn disabled(&self) -> bool {
-        self.flag("OTEL_SDK_DISABLED")
+        self.get("OTEL_SDK_DISABLED").and_then(boolean) == Some(true)
     }
 
     /// The exporters of `signal` that exist; OTLP where none is named.
     fn exporters(&self, signal: Signal) -> Vec<String> {
-        let mut names = self.list(&format!("OTEL_{}_EXPORTER", signal.word()));
-        names.retain(|name| EXPORTERS.contains(&name.as_str()));
+        let mut names = self.list(&format!("OTEL_{}_EXPORTER", signal.word()), &EXPORTERS);
         if names.is_empty() {
             return vec!["otlp".into()];
         }
@@ -152,15 +189,18 @@ impl Environment {
             tls: self.tls(signal, error),
             endpoint: self.endpoint(signal, protocol, &variable, endpoint, error)?,
             timeout: self.timeout(signal),
+            headers: self.exporter(signal, "HEADERS").map(|(_, value)| headers(value).0).unwrap_or_default(),
+            compression: self.compression(signal),
         })
     }
 
+    /// The files of TLS, without half a pair.
     fn tls(&self, signal: Signal, error: &mut SettingsError) -> TlsFiles {
         let file = |what| {
             let (variable, path) = self.exporter(signal, what)?;
             Some(NamedFile { variable, path: path.into() })
         };
-        let files =
+        let mut files =
             TlsFiles { ca: file("CERTIFICATE"), cert: file("CLIENT_CERTIFICATE"), key: file("CLIENT_KEY") };
         let half = |set: &str, missing: &str, error: &mut SettingsError| {
             let message =
@@ -174,16 +214,28 @@ impl Environment {
             (None, Some(NamedFile { variable, .. })) => {
                 half(variable, &variable.replace("CLIENT_KEY", "CLIENT_CERTIFICATE"), error);
             }
-            _ => {}
+            _ => return files,
         }
+        (files.cert, files.key) = (None, None);
         files
     }
 
     fn protocol(&self, signal: Signal) -> Protocol {
-        match self.exporter(signal, "PROTOCOL") {
-            Some((_, value)) if value.eq_ignore_ascii_case("http/protobuf") => Protocol::Http,
-            _ => Protocol::Grpc,
-        }
+        let parse = |value: &str| match value.to_ascii_lowercase().as_str() {
+            "grpc" => Some(Protocol::Grpc),
+            "http/protobuf" => Some(Protocol::Http),
+            _ => None,
+        };
+        self.exporter_as(signal, "PROTOCOL", parse).unwrap_or(Protocol::Grpc)
+    }
+
+    fn compression(&self, signal: Signal) -> Option<Compression> {
+        let parse = |value: &str| match value.to_ascii_lowercase().as_str() {
+            "gzip" => Some(Some(Compression::Gzip)),
+            "none" => Some(None),
+            _ => None,
+        };
+        self.exporter_as(signal, "COMPRESSION", parse).flatten()
     }
 
     fn endpoint(
@@ -193,37 +245,41 @@ impl Environment {
         variable: &str,
         value: &str,
         error: &mut SettingsError,
-    ) -> Option<String> {
+    ) -> Option<Uri> {
         let mut endpoint = value.to_owned();
         if protocol == Protocol::Grpc && !endpoint.contains("://") {
-            let insecure = self
-                .exporter(signal, "INSECURE")
-                .is_some_and(|(_, value)| value.eq_ignore_ascii_case("true"));
+            let insecure = self.exporter_as(signal, "INSECURE", boolean).unwrap_or_default();
             endpoint = format!("{}://{endpoint}", if insecure { "http" } else { "https" });
         }
-        let uri: Option<tonic::transport::Uri> = endpoint.parse().ok();
-        let good = |uri: &tonic::transport::Uri| {
-            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+        let good = |uri: &Uri| {
+            let host = uri.host().unwrap_or_default();
+            matches!(uri.scheme_str(), Some("http" | "https")) && !host.is_empty()
         };
-        if !uri.as_ref().is_some_and(good) {
-            error.push(variable, format_args!("{value:?} is not an address such as http://collector:4317"));
-            return None;
-        }
         // The endpoint for all signals is a base, a signal's own is taken as it is.
-        if protocol == Protocol::Http && variable == "OTEL_EXPORTER_OTLP_ENDPOINT" {
-            endpoint = format!("{}{}", endpoint.trim_end_matches('/'), signal.path());
+        let is_base = protocol == Protocol::Http && variable == "OTEL_EXPORTER_OTLP_ENDPOINT";
+        let endpoint = endpoint.parse().ok().filter(good);
+        let endpoint = endpoint.and_then(|uri| if is_base { below(uri, signal.path()) } else { Some(uri) });
+        if endpoint.is_none() {
+            // What stands before an `@` may be a password.
+            let value = value.rsplit('@').next().unwrap_or_default();
+            error.push(variable, format_args!("{value:?} is not an address such as http://collector:4317"));
         }
-        Some(endpoint)
+        endpoint
     }
 
     /// 0 means no limit.
     fn timeout(&self, signal: Signal) -> Duration {
-        let millis = self.exporter(signal, "TIMEOUT").and_then(|(_, value)| value.parse().ok());
-        match millis.map(Duration::from_millis) {
+        match exporter_variables(signal, "TIMEOUT").iter().find_map(|name| self.number(name)) {
             None => opentelemetry_otlp::OTEL_EXPORTER_OTLP_TIMEOUT_DEFAULT,
-            Some(Duration::ZERO) => NO_LIMIT,
-            Some(limit) => limit,
+            Some(0) => NO_LIMIT,
+            Some(millis) => Duration::from_millis(millis.into()),
         }
+    }
+
+    /// `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`.
+    pub(crate) fn temporality(&self) -> Temporality {
+        let value = self.get("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE");
+        value.and_then(|value| value.parse().ok()).unwrap_or_default()
     }
 
     /// The sampler of `OTEL_TRACES_SAMPLER`, which the SDK reads too, but case-sensitively.
@@ -242,6 +298,29 @@ impl Environment {
         };
         if parent_based { Sampler::ParentBased(Box::new(sampler)) } else { sampler }
     }
+
+    /// Whether `OTEL_TRACES_SAMPLER_ARG` counts.
+    pub(crate) fn samples_by_ratio(&self) -> bool {
+        format!("{:?}", self.sampler()).contains("TraceIdRatioBased")
+    }
+}
+
+/// The names of a variable of the OTLP exporter: the signal's own, and the one for all signals.
+fn exporter_variables(signal: Signal, what: &str) -> [String; 2] {
+    [format!("OTEL_EXPORTER_OTLP_{}_{what}", signal.word()), format!("OTEL_EXPORTER_OTLP_{what}")]
+}
+
+/// A base with the path of a signal, before its query.
+fn below(base: Uri, path: &str) -> Option<Uri> {
+    let mut path = format!("{}{path}", base.path().trim_end_matches('/'));
+    if let Some(query) = base.query() {
+        path = format!("{path}?{query}");
+    }
+    uri::Builder::from(base).path_and_query(path).build().ok()
+}
+
+fn boolean(value: &str) -> Option<bool> {
+    value.to_ascii_lowercase().parse().ok()
 }
 
 /// A probability.
@@ -267,7 +346,7 @@ mod tests {
         let mut error = SettingsError::default();
         let target = environment(pairs).target(signal, &mut error);
         assert!(error.is_empty(), "{error}");
-        target.map(|target| (target.protocol, target.endpoint))
+        target.map(|target| (target.protocol, target.endpoint.to_string()))
     }
 
     const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -283,7 +362,7 @@ mod tests {
         assert_eq!(endpoint(Signal::Logs, &[set, ("OTEL_LOGS_EXPORTER", "none")]), None);
         assert_eq!(
             endpoint(Signal::Traces, &[set, ("OTEL_LOGS_EXPORTER", "none")]),
-            Some((Protocol::Grpc, "http://c:4317".into()))
+            Some((Protocol::Grpc, "http://c:4317/".into()))
         );
     }
 
@@ -302,17 +381,76 @@ mod tests {
         let own = [("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc")];
         assert_eq!(
             endpoint(Signal::Metrics, &[(ENDPOINT, "http://c:4317"), base[1], own[0]]),
-            Some((Protocol::Grpc, "http://c:4317".into()))
+            Some((Protocol::Grpc, "http://c:4317/".into()))
         );
+    }
+
+    #[test]
+    fn path_of_the_signal_stands_before_the_query_of_a_base() {
+        for (base, expected) in [
+            ("http://c:4318/?key=x", "http://c:4318/v1/traces?key=x"),
+            ("http://c:4318?key=x/y", "http://c:4318/v1/traces?key=x/y"),
+            ("http://c:4318/otlp/?", "http://c:4318/otlp/v1/traces?"),
+        ] {
+            let set = [(ENDPOINT, base), (PROTOCOL, "http/protobuf")];
+            assert_eq!(endpoint(Signal::Traces, &set), Some((Protocol::Http, expected.into())), "{base}");
+        }
+    }
+
+    #[test]
+    fn https_is_recognized_in_any_case() {
+        for (value, expected) in [
+            ("https://c:4317", true),
+            ("HTTPS://c:4317", true),
+            ("hTTpS://c:4317", true),
+            ("c:4317", true),
+            ("HTTP://c:4317", false),
+        ] {
+            let mut error = SettingsError::default();
+            let target = environment(&[(ENDPOINT, value)]).target(Signal::Logs, &mut error).unwrap();
+            assert_eq!(target.is_https(), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn ignored_value_of_a_signal_gives_way_to_the_general_one() {
+        let target = |pairs: &[(&str, &str)]| {
+            let pairs = [pairs, &[(ENDPOINT, "http://c:4317")]].concat();
+            environment(&pairs).target(Signal::Logs, &mut SettingsError::default()).unwrap()
+        };
+        let protocol = (PROTOCOL, "http/protobuf");
+        assert_eq!(
+            target(&[protocol, ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "http/json")]).protocol,
+            Protocol::Http
+        );
+        assert_eq!(
+            target(&[protocol, ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc")]).protocol,
+            Protocol::Grpc
+        );
+        let timeout = [("OTEL_EXPORTER_OTLP_TIMEOUT", "250"), ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "10s")];
+        assert_eq!(target(&timeout).timeout, Duration::from_millis(250));
+        let compression = ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip");
+        let of_logs = |value| ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", value);
+        assert_eq!(target(&[compression, of_logs("zstd")]).compression, Some(Compression::Gzip));
+        assert_eq!(target(&[compression, of_logs("None")]).compression, None);
+        let headers = [("OTEL_EXPORTER_OTLP_HEADERS", "a=1"), ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "")];
+        assert_eq!(target(&headers).headers["a"], "1");
+        let insecure = [
+            (ENDPOINT, "c:4317"),
+            ("OTEL_EXPORTER_OTLP_INSECURE", "true"),
+            ("OTEL_EXPORTER_OTLP_LOGS_INSECURE", "yes"),
+        ];
+        let mut error = SettingsError::default();
+        assert!(!environment(&insecure).target(Signal::Logs, &mut error).unwrap().is_https());
     }
 
     #[test]
     fn endpoint_without_scheme_is_https_unless_insecure() {
         let set = (ENDPOINT, "c:4317");
-        assert_eq!(endpoint(Signal::Traces, &[set]), Some((Protocol::Grpc, "https://c:4317".into())));
+        assert_eq!(endpoint(Signal::Traces, &[set]), Some((Protocol::Grpc, "https://c:4317/".into())));
         assert_eq!(
             endpoint(Signal::Traces, &[set, ("OTEL_EXPORTER_OTLP_INSECURE", "true")]),
-            Some((Protocol::Grpc, "http://c:4317".into()))
+            Some((Protocol::Grpc, "http://c:4317/".into()))
         );
     }
 
@@ -337,6 +475,7 @@ mod tests {
         assert_eq!(timeout("0"), NO_LIMIT);
         assert_eq!(timeout("250"), Duration::from_millis(250));
         assert_eq!(timeout("10s"), Duration::from_secs(10));
+        assert_eq!(timeout("18446744073709551615"), Duration::from_secs(10));
     }
 
     #[test]
@@ -359,7 +498,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "c d"),
             ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "cert.pem"),
         ]);
-        for signal in [Signal::Traces, Signal::Metrics, Signal::Logs] {
+        for signal in Signal::ALL {
             assert_eq!(environment.target(signal, &mut error), None);
         }
         for name in ["TRACES_ENDPOINT", "LOGS_ENDPOINT", "CLIENT_CERTIFICATE"] {
@@ -367,14 +506,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn error_on_an_endpoint_hides_its_password() {
+        for value in ["ftp://me:secret@c", "http://me:sec@ret@c d", "http://me:secret@"] {
+            let mut error = SettingsError::default();
+            assert_eq!(environment(&[(ENDPOINT, value)]).target(Signal::Logs, &mut error), None, "{value}");
+            assert!(error.names(ENDPOINT) && !error.to_string().contains("sec"), "{error}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn any_endpoint_is_taken_with_a_scheme_or_refused(value in "\\PC{0,24}", http in any::<bool>()) {
+        fn any_endpoint_is_taken_with_tls_where_it_should_be_or_refused(
+            value in "([hH][tT][tT][pP][sS]?://)?[a-z.:@/?#]{0,12}\\PC{0,12}",
+            http in any::<bool>(),
+        ) {
             let protocol = if http { "http/protobuf" } else { "grpc" };
             let environment = environment(&[(ENDPOINT, &value), (PROTOCOL, protocol)]);
             let mut error = SettingsError::default();
             match environment.target(Signal::Logs, &mut error) {
-                Some(target) => prop_assert!(target.endpoint.starts_with("http")),
+                Some(target) => {
+                    let scheme = value.trim().split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+                    let https = scheme.is_none_or(|scheme| scheme == "https");
+                    prop_assert_eq!(target.is_https(), https);
+                    prop_assert!(https || target.endpoint.scheme_str() == Some("http"));
+                }
                 None => prop_assert!(value.trim().is_empty() || error.names(ENDPOINT)),
             }
         }

@@ -6,14 +6,17 @@
 //! does not take is dropped from bounded queues.
 
 mod channel;
+mod console;
 mod destination;
 mod environment;
 mod error;
 mod exporter;
 mod first_export;
+mod headers;
 mod http_client;
 mod logs;
 mod process;
+mod processors;
 mod prometheus;
 mod propagation;
 #[cfg(feature = "receiver")]

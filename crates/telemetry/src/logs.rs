@@ -94,7 +94,8 @@ fn rate_limit_libraries<S: Subscriber>(measured: bool) -> impl layer::Filter<S> 
         }
         let is_noop_instrument = !measured && metadata.name() == "InstrumentCreationFailed";
         // Wrong values of variables are warned of by `variables`.
-        let of_variables = metadata.name().starts_with("TracerProvider.Config.");
+        let of_variables = metadata.name().starts_with("TracerProvider.Config.")
+            || metadata.name() == "Exporter.Config.InvalidEnvironmentVariable";
         // That a global provider is set interests nobody who runs the program.
         let of_set_up = metadata.name().ends_with(".GlobalSet");
         if is_noop_instrument || of_variables || of_set_up || metadata.name().ends_with(".AfterShutdown") {

@@ -1,12 +1,20 @@
 //! An OTLP collector in the process, for tests: keeps what it is sent, decoded. By gRPC, and by HTTP on
 //! a second port.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io::{self, Read as _},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
-use http::{Request, Response, StatusCode};
+use flate2::read::GzDecoder;
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use opentelemetry_http::Bytes;
 use opentelemetry_proto::tonic::{
     collector::{
         logs::v1::{
@@ -50,6 +58,8 @@ pub struct Received {
     pub metrics: Vec<ResourceMetrics>,
     /// Log records.
     pub logs: Vec<ResourceLogs>,
+    /// The headers of each export.
+    pub headers: Vec<HeaderMap>,
 }
 
 impl Received {
@@ -170,6 +180,10 @@ impl Receiver {
 struct Collector(Arc<watch::Sender<Received>>);
 
 impl Collector {
+    fn headers(&self, headers: HeaderMap) {
+        self.0.send_modify(|received| received.headers.push(headers));
+    }
+
     fn traces(&self, request: ExportTraceServiceRequest) {
         self.0.send_modify(|received| received.traces.extend(request.resource_spans));
     }
@@ -194,11 +208,13 @@ impl Collector {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<String>, Infallible> {
-        let path = request.uri().path().to_owned();
-        let protobuf =
-            request.headers().get("content-type").is_some_and(|kind| kind == "application/x-protobuf");
-        let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
-        let taken = body.ok().filter(|_| protobuf).and_then(|body| match path.as_str() {
+        let (parts, body) = request.into_parts();
+        let is = |name: &str, value: &str| parts.headers.get(name).is_some_and(|header| header == value);
+        let (protobuf, gzip) = (is("content-type", "application/x-protobuf"), is("content-encoding", "gzip"));
+        self.headers(parts.headers);
+        let body = body.collect().await.ok().map(http_body_util::Collected::to_bytes);
+        let body = if gzip { body.and_then(|body| gunzip(&body).ok()) } else { body };
+        let taken = body.filter(|_| protobuf).and_then(|body| match parts.uri.path() {
             "/v1/traces" => ExportTraceServiceRequest::decode(body).ok().map(|request| self.traces(request)),
             "/v1/metrics" => {
                 ExportMetricsServiceRequest::decode(body).ok().map(|request| self.metrics(request))
@@ -212,13 +228,21 @@ impl Collector {
     }
 }
 
+fn gunzip(body: &[u8]) -> io::Result<Bytes> {
+    let mut plain = Vec::new();
+    GzDecoder::new(body).read_to_end(&mut plain)?;
+    Ok(plain.into())
+}
+
 #[async_trait]
 impl TraceService for Collector {
     async fn export(
         &self,
         request: tonic::Request<ExportTraceServiceRequest>,
     ) -> Result<tonic::Response<ExportTraceServiceResponse>, Status> {
-        self.traces(request.into_inner());
+        let (metadata, _, request) = request.into_parts();
+        self.headers(metadata.into_headers());
+        self.traces(request);
         Ok(tonic::Response::new(ExportTraceServiceResponse::default()))
     }
 }
@@ -229,7 +253,9 @@ impl MetricsService for Collector {
         &self,
         request: tonic::Request<ExportMetricsServiceRequest>,
     ) -> Result<tonic::Response<ExportMetricsServiceResponse>, Status> {
-        self.metrics(request.into_inner());
+        let (metadata, _, request) = request.into_parts();
+        self.headers(metadata.into_headers());
+        self.metrics(request);
         Ok(tonic::Response::new(ExportMetricsServiceResponse::default()))
     }
 }
@@ -240,7 +266,9 @@ impl LogsService for Collector {
         &self,
         request: tonic::Request<ExportLogsServiceRequest>,
     ) -> Result<tonic::Response<ExportLogsServiceResponse>, Status> {
-        self.logs(request.into_inner());
+        let (metadata, _, request) = request.into_parts();
+        self.headers(metadata.into_headers());
+        self.logs(request);
         Ok(tonic::Response::new(ExportLogsServiceResponse::default()))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use opentelemetry::KeyValue;
+use opentelemetry::{KeyValue, Value};
 use opentelemetry_resource_detectors::{ContainerResourceDetector, HostResourceDetector, OsResourceDetector};
 use opentelemetry_sdk::{
     Resource,
@@ -22,14 +22,14 @@ pub(crate) fn resource(service: &'static str, version: &'static str, environment
     let configured = environment.get("OTEL_RESOURCE_ATTRIBUTES").and_then(key_values).unwrap_or_default();
     let name =
         environment.get("OTEL_SERVICE_NAME").map(|name| KeyValue::new("service.name", name.to_owned()));
-    let detectors: [Box<dyn ResourceDetector>; 4] = [
+    let detectors: [Box<dyn ResourceDetector>; 3] = [
         Box::new(TelemetryResourceDetector),
-        Box::new(HostResourceDetector::default()),
         Box::new(OsResourceDetector),
         Box::new(ContainerResourceDetector),
     ];
     Resource::builder_empty()
         .with_detectors(&detectors)
+        .with_attributes(host(&HostResourceDetector::default().detect()))
         .with_attributes(process())
         .with_attributes([
             KeyValue::new("service.name", service),
@@ -40,6 +40,28 @@ pub(crate) fn resource(service: &'static str, version: &'static str, environment
         .with_attributes(name)
         .with_schema_url([], SCHEMA_URL)
         .build()
+}
+
+/// What is detected, without an empty `host.id` (images have an empty `/etc/machine-id`).
+fn host(detected: &Resource) -> Vec<KeyValue> {
+    let attributes = detected.iter().filter(|(_, value)| !value.as_str().is_empty());
+    let attributes = attributes.map(|(key, value)| match key.as_str() {
+        "host.arch" => KeyValue::new("host.arch", architecture(value)),
+        _ => KeyValue::new(key.clone(), value.clone()),
+    });
+    attributes.collect()
+}
+
+/// An architecture by the name that the conventions give it, where Rust's is another.
+fn architecture(rust: &Value) -> Value {
+    match rust.as_str().as_ref() {
+        "aarch64" => "arm64".into(),
+        "arm" => "arm32".into(),
+        "powerpc" => "ppc32".into(),
+        "powerpc64" => "ppc64".into(),
+        "x86_64" => "amd64".into(),
+        _ => rust.clone(),
+    }
 }
 
 /// Not the arguments, which the detector for processes would add: they may hold what is not for a collector.
@@ -54,20 +76,21 @@ fn process() -> Vec<KeyValue> {
 /// `key=value,key=value`, percent-decoded. All or nothing, as the specification wants: none of it if any part
 /// cannot be read.
 pub(crate) fn key_values(text: &str) -> Option<Vec<(String, String)>> {
-    let decode = |text: &str| Some(percent_decode_str(text.trim()).decode_utf8().ok()?.into_owned());
     let pair = |part: &str| {
         let (key, value) = part.split_once('=')?;
         let (key, value) = (decode(key)?, decode(value)?);
-        (!key.is_empty() && well_escaped(part)).then_some((key, value))
+        (!key.is_empty()).then_some((key, value))
     };
     text.split(',').filter(|part| !part.trim().is_empty()).map(pair).collect()
 }
 
-/// Whether two hexadecimal digits follow every `%`.
-fn well_escaped(text: &str) -> bool {
+/// Without percent-encoding, if two hexadecimal digits follow every `%`.
+pub(crate) fn decode(text: &str) -> Option<String> {
     let digits =
         |rest: &str| rest.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
-    text.split('%').skip(1).all(digits)
+    let well_escaped = text.trim().split('%').skip(1).all(digits);
+    let decoded = percent_decode_str(text.trim()).decode_utf8().ok()?;
+    well_escaped.then(|| decoded.into_owned())
 }
 
 /// A version 4 UUID (RFC 9562, 5.4) from the SDK's random numbers.
@@ -90,5 +113,36 @@ mod tests {
         for wrong in ["a=1,b", "a=1,=2", "a=%zz", "a=%4", "a=%ff"] {
             assert_eq!(key_values(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn resource_has_host_os_process_and_container() {
+        let resource = resource("service", "1.2.3", &Environment::default());
+        let text = |key: &'static str| resource.get(&key.into()).map(|value| value.to_string());
+        assert_eq!(text("service.version").unwrap(), "1.2.3");
+        assert_eq!(text("os.type").unwrap(), env::consts::OS);
+        assert_eq!(text("process.pid").unwrap(), std::process::id().to_string());
+        assert!(text("process.executable.name").unwrap().starts_with("kelvin_telemetry"));
+        for (key, container) in &ContainerResourceDetector.detect() {
+            assert_eq!(resource.get(key).as_ref(), Some(container), "{key}");
+        }
+        let arch = text("host.arch").unwrap();
+        match env::consts::ARCH {
+            "x86_64" => assert_eq!(arch, "amd64"),
+            "aarch64" => assert_eq!(arch, "arm64"),
+            other => assert!(!other.is_empty() && !arch.is_empty()),
+        }
+        assert_ne!(text("host.id").as_deref(), Some(""));
+        assert_eq!(resource.schema_url(), Some(SCHEMA_URL));
+    }
+
+    #[test]
+    fn empty_host_id_is_left_out() {
+        let detected = |id: &'static str| {
+            let attributes = [KeyValue::new("host.id", id), KeyValue::new("host.arch", "aarch64")];
+            Resource::builder_empty().with_attributes(attributes).build()
+        };
+        assert_eq!(host(&detected("")), [KeyValue::new("host.arch", "arm64")]);
+        assert!(host(&detected("7")).contains(&KeyValue::new("host.id", "7")));
     }
 }

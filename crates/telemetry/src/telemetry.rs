@@ -16,10 +16,11 @@ use tracing::subscriber::DefaultGuard;
 
 use crate::{
     TelemetryError,
+    console::{self, Console},
     destination::{Destination, destinations},
     environment::{Environment, Signal},
     exporter::Transports,
-    logs, process,
+    logs, process, processors,
     prometheus::Prometheus,
     propagation,
     resource::resource,
@@ -32,6 +33,7 @@ pub struct Telemetry {
     /// None where no span would be exported.
     traces: Option<SdkTracerProvider>,
     metrics: SdkMeterProvider,
+    measured: bool,
     logs: SdkLoggerProvider,
     prometheus: Option<Prometheus>,
     environment: Environment,
@@ -88,6 +90,12 @@ impl Telemetry {
         self.metrics.clone()
     }
 
+    /// Whether anything reads the metrics.
+    #[must_use]
+    pub fn exports_metrics(&self) -> bool {
+        self.measured
+    }
+
     /// How the context of a trace is put into metadata and read from it (`OTEL_PROPAGATORS`).
     #[must_use]
     pub fn propagator(&self) -> TextMapCompositePropagator {
@@ -128,9 +136,7 @@ fn on_thread(shutdown: impl FnOnce() -> OTelSdkResult + Send + 'static) -> onesh
 }
 
 impl Builder {
-    /// Sets a variable in place of the process's environment: where exporters connect, by which protocol
-    /// and time limit, with which certificates, `OTEL_SDK_DISABLED`, `OTEL_PROPAGATORS`,
-    /// `OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`. The SDK reads all others from the process by itself.
+    /// Sets an `OTEL_*` variable in place of the process's environment.
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.set(name, value);
@@ -201,6 +207,9 @@ impl Builder {
         let transports = exporting.then(Transports::start).transpose()?;
         let [spans_to, metrics_to, logs_to] = destinations;
         let resource = resource(self.service, self.version, &self.environment);
+        if Signal::ALL.into_iter().any(|signal| self.environment.console(signal)) {
+            let _ = console::print_resource(&resource);
+        }
 
         let measured = metrics_to.is_some() || self.measured();
         let printing = self.init_logs.then(|| logs::before_init(measured));
@@ -211,7 +220,7 @@ impl Builder {
         process::observe(&metrics.meter("kelvin-telemetry"));
         let traces = self.traces(spans_to.as_ref().zip(transports.as_ref()), resource)?;
         let environment = self.environment;
-        Ok(Telemetry { traces, metrics, logs, prometheus, environment, _transports: transports })
+        Ok(Telemetry { traces, metrics, measured, logs, prometheus, environment, _transports: transports })
     }
 
     fn logs(
@@ -224,25 +233,30 @@ impl Builder {
         let console = self.with_logs && self.environment.console(Signal::Logs);
         let mut logs = SdkLoggerProvider::builder().with_resource(resource.clone());
         if let Some((destination, transports)) = export {
-            logs = logs.with_batch_exporter(transports.logs(destination)?);
+            let exporter = transports.logs(destination)?;
+            logs = logs.with_log_processor(processors::logs(&self.environment, exporter));
         }
         if console {
-            logs = logs.with_batch_exporter(opentelemetry_stdout::LogExporter::default());
+            logs = logs.with_log_processor(processors::logs(&self.environment, Console));
         }
         let logs = logs.build();
         if self.init_logs {
             drop(printing);
             logs::init((export.is_some() || console).then_some(&logs), measured);
             for Warning { variable, value, problem } in variables::warnings(&self.environment) {
-                tracing::warn!(variable, value, "{variable}: {problem}");
+                tracing::warn!(variable, value = value.as_deref(), "{variable}: {problem}");
             }
         }
         Ok(logs)
     }
 
+    fn scraped(&self) -> bool {
+        self.prometheus && !self.environment.disabled()
+    }
+
     /// Whether anything but OTLP reads metrics.
     fn measured(&self) -> bool {
-        self.measured || self.prometheus || self.environment.console(Signal::Metrics)
+        self.measured || self.scraped() || self.environment.console(Signal::Metrics)
     }
 
     fn metrics(
@@ -252,14 +266,14 @@ impl Builder {
     ) -> Result<(SdkMeterProvider, Option<Prometheus>), TelemetryError> {
         let mut metrics = mem::take(&mut self.metrics).with_resource(resource.clone());
         if let Some((destination, transports)) = export {
-            metrics = metrics.with_reader(PeriodicReader::builder(transports.metrics(destination)?).build());
+            let exporter = transports.metrics(destination, self.environment.temporality())?;
+            metrics = metrics.with_reader(processors::metrics(&self.environment, exporter));
         }
         if self.environment.console(Signal::Metrics) {
-            let exporter = opentelemetry_stdout::MetricExporter::default();
-            metrics = metrics.with_reader(PeriodicReader::builder(exporter).build());
+            metrics = metrics.with_reader(processors::metrics(&self.environment, Console));
         }
         let mut prometheus = None;
-        if self.prometheus && !self.environment.disabled() {
+        if self.scraped() {
             let (registry, reader) = Prometheus::new().map_err(TelemetryError::Prometheus)?;
             metrics = metrics.with_reader(reader);
             prometheus = Some(registry);
@@ -273,13 +287,17 @@ impl Builder {
         resource: Resource,
     ) -> Result<Option<SdkTracerProvider>, TelemetryError> {
         let sampler = self.sampler.take().unwrap_or_else(|| self.environment.sampler());
-        let mut traces = mem::take(&mut self.traces).with_resource(resource).with_sampler(sampler);
+        let mut traces = mem::take(&mut self.traces)
+            .with_resource(resource)
+            .with_sampler(sampler)
+            .with_span_limits(processors::span_limits(&self.environment));
         let console = self.environment.console(Signal::Traces);
         if let Some((destination, transports)) = export {
-            traces = traces.with_batch_exporter(transports.spans(destination)?);
+            let exporter = transports.spans(destination)?;
+            traces = traces.with_span_processor(processors::spans(&self.environment, exporter));
         }
         if console {
-            traces = traces.with_batch_exporter(opentelemetry_stdout::SpanExporter::default());
+            traces = traces.with_span_processor(processors::spans(&self.environment, Console));
         }
         let exported = self.traced || console || export.is_some();
         Ok(exported.then(|| traces.build()))

@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
+use http::{Uri, uri::Scheme};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use kelvin_app::{BoxError, SettingsError, TlsFiles};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
-use tonic::transport::Uri;
 use tower::Service;
 
 /// Returns the current TLS configuration; asked at each new connection.
@@ -65,6 +65,10 @@ impl Service<Uri> for Connector {
         if let Some(config) = self.config() {
             return Box::pin(HttpsConnector::from((self.tcp.clone(), config)).call(uri));
         }
+        // What is sent may hold a token.
+        if uri.scheme() == Some(&Scheme::HTTPS) {
+            return Box::pin(async { Err("no TLS for an https address".into()) });
+        }
         let stream = self.tcp.call(uri);
         Box::pin(async { Ok(MaybeHttpsStream::Http(stream.await?)) })
     }
@@ -73,5 +77,24 @@ impl Service<Uri> for Connector {
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connector").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn https_address_is_never_connected_to_without_tls() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = async |scheme: &str| {
+            let uri = format!("{scheme}://{address}").parse().unwrap();
+            Connector::new(None, None).call(uri).await.map(drop)
+        };
+        assert_eq!(connect("HTTPS").await.unwrap_err().to_string(), "no TLS for an https address");
+        connect("http").await.unwrap();
     }
 }

@@ -4,8 +4,14 @@
 //! The specification wants a warning for what an SDK ignores. Without one a typo in a sampler's name means that
 //! everything is sampled.
 
+use std::ops::RangeInclusive;
+
+use kelvin_app::SettingsError;
+use opentelemetry_sdk::trace::OTEL_BSP_MAX_QUEUE_SIZE_DEFAULT;
+
 use crate::{
-    environment::{EXPORTERS, Environment, ratio},
+    environment::{EXPORTERS, Environment, Signal, Target, ratio},
+    headers::headers,
     propagation, resource,
 };
 
@@ -13,7 +19,8 @@ use crate::{
 enum Takes {
     Anything,
     Boolean,
-    Integer,
+    /// A whole number within these bounds.
+    Integer(RangeInclusive<u32>),
     Ratio,
     /// `key=value,key=value`.
     KeyValues,
@@ -27,6 +34,19 @@ enum Takes {
 
 use Takes::{Anything, Boolean, Integer, KeyValues, ListOf, Nothing, OneOf, Ratio, Secrets};
 
+/// Milliseconds between exports: 0 would keep a thread busy.
+const DELAY: RangeInclusive<u32> = 1..=i32::MAX.unsigned_abs();
+/// Milliseconds of an export: 0 means no limit.
+const TIMEOUT: RangeInclusive<u32> = 0..=i32::MAX.unsigned_abs();
+/// Spans or log records: a queue of 0 holds none, and the SDK allocates all of it at once.
+const SIZE: RangeInclusive<u32> = 1..=1_000_000;
+const LIMIT: RangeInclusive<u32> = 0..=u32::MAX;
+
+/// Of spans and of log records alike.
+const QUEUE: usize = OTEL_BSP_MAX_QUEUE_SIZE_DEFAULT;
+
+const BAD_HEADERS: &str =
+    "some headers are not sent, or not decoded; expected name=value,name=value, percent-encoded";
 const NO_LENGTH_LIMITS: &str = "the SDK has no limits on the length of attributes";
 const NO_ATTRIBUTE_LIMITS: &str = "the SDK has no such limit";
 const THREAD_IGNORES_TIMEOUT: &str =
@@ -58,20 +78,20 @@ const VARIABLES: &[(&str, Takes)] = &[
     ("OTEL_TRACES_EXPORTER", ListOf(&EXPORTERS)),
     ("OTEL_METRICS_EXPORTER", ListOf(&EXPORTERS)),
     ("OTEL_LOGS_EXPORTER", ListOf(&EXPORTERS)),
-    ("OTEL_BSP_SCHEDULE_DELAY", Integer),
+    ("OTEL_BSP_SCHEDULE_DELAY", Integer(DELAY)),
     ("OTEL_BSP_EXPORT_TIMEOUT", Nothing(THREAD_IGNORES_TIMEOUT)),
-    ("OTEL_BSP_MAX_QUEUE_SIZE", Integer),
-    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", Integer),
-    ("OTEL_BLRP_SCHEDULE_DELAY", Integer),
+    ("OTEL_BSP_MAX_QUEUE_SIZE", Integer(SIZE)),
+    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", Integer(SIZE)),
+    ("OTEL_BLRP_SCHEDULE_DELAY", Integer(DELAY)),
     ("OTEL_BLRP_EXPORT_TIMEOUT", Nothing(THREAD_IGNORES_TIMEOUT)),
-    ("OTEL_BLRP_MAX_QUEUE_SIZE", Integer),
-    ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", Integer),
+    ("OTEL_BLRP_MAX_QUEUE_SIZE", Integer(SIZE)),
+    ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", Integer(SIZE)),
     ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", Nothing(NO_LENGTH_LIMITS)),
     ("OTEL_ATTRIBUTE_COUNT_LIMIT", Nothing("use OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT")),
     ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", Nothing(NO_LENGTH_LIMITS)),
-    ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", Integer),
-    ("OTEL_SPAN_EVENT_COUNT_LIMIT", Integer),
-    ("OTEL_SPAN_LINK_COUNT_LIMIT", Integer),
+    ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", Integer(LIMIT)),
+    ("OTEL_SPAN_EVENT_COUNT_LIMIT", Integer(LIMIT)),
+    ("OTEL_SPAN_LINK_COUNT_LIMIT", Integer(LIMIT)),
     ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", Nothing(NO_ATTRIBUTE_LIMITS)),
     ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", Nothing(NO_ATTRIBUTE_LIMITS)),
     ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", Nothing(NO_LENGTH_LIMITS)),
@@ -79,7 +99,7 @@ const VARIABLES: &[(&str, Takes)] = &[
     ("OTEL_EXPORTER_OTLP_ENDPOINT", Anything),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", OneOf(&["grpc", "http/protobuf"])),
     ("OTEL_EXPORTER_OTLP_HEADERS", Secrets),
-    ("OTEL_EXPORTER_OTLP_TIMEOUT", Integer),
+    ("OTEL_EXPORTER_OTLP_TIMEOUT", Integer(TIMEOUT)),
     ("OTEL_EXPORTER_OTLP_COMPRESSION", OneOf(&["gzip", "none"])),
     ("OTEL_EXPORTER_OTLP_CERTIFICATE", Anything),
     ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", Anything),
@@ -88,7 +108,7 @@ const VARIABLES: &[(&str, Takes)] = &[
     ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", OneOf(&["cumulative", "delta", "lowmemory"])),
     ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", OneOf(&["explicit_bucket_histogram"])),
     ("OTEL_METRICS_EXEMPLAR_FILTER", OneOf(&["always_off"])),
-    ("OTEL_METRIC_EXPORT_INTERVAL", Integer),
+    ("OTEL_METRIC_EXPORT_INTERVAL", Integer(DELAY)),
     ("OTEL_METRIC_EXPORT_TIMEOUT", Nothing("use OTEL_EXPORTER_OTLP_METRICS_TIMEOUT")),
     ("OTEL_EXPORTER_PROMETHEUS_HOST", Nothing(SCRAPING)),
     ("OTEL_EXPORTER_PROMETHEUS_PORT", Nothing(SCRAPING)),
@@ -96,21 +116,35 @@ const VARIABLES: &[(&str, Takes)] = &[
     ("OTEL_EXPORTER_ZIPKIN_TIMEOUT", Nothing(NO_ZIPKIN)),
     ("OTEL_CONFIG_FILE", Nothing(NO_CONFIG_FILE)),
     ("OTEL_EXPERIMENTAL_CONFIG_FILE", Nothing(NO_CONFIG_FILE)),
-    ("OTEL_SEMCONV_STABILITY_OPT_IN", Nothing("the names of metrics and attributes of calls are fixed")),
+    ("OTEL_SEMCONV_STABILITY_OPT_IN", Nothing("KELVIN_RPC_METRICS=true adds rpc.* metrics")),
 ];
 
 /// What is wrong with one variable.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Warning {
     pub(crate) variable: String,
-    /// Empty if it may be secret.
-    pub(crate) value: String,
+    /// None if it may be secret or does not matter.
+    pub(crate) value: Option<String>,
     pub(crate) problem: String,
 }
 
 /// Everything that is ignored, in the order of the variables' names.
 pub(crate) fn warnings(environment: &Environment) -> Vec<Warning> {
-    environment.iter().filter_map(|(variable, value)| check(variable, value)).collect()
+    let variables = environment.iter();
+    let warning = |(variable, value)| check(variable, value).or_else(|| combination(environment, variable));
+    variables.filter_map(warning).collect()
+}
+
+/// The value of a variable that takes a number, if it is one within its bounds.
+pub(crate) fn number(variable: &str, value: &str) -> Option<u32> {
+    match takes(variable)? {
+        Integer(bounds) => integer(bounds, value),
+        _ => None,
+    }
+}
+
+fn integer(bounds: &RangeInclusive<u32>, value: &str) -> Option<u32> {
+    value.parse().ok().filter(|number| bounds.contains(number))
 }
 
 fn check(variable: &str, value: &str) -> Option<Warning> {
@@ -119,9 +153,46 @@ fn check(variable: &str, value: &str) -> Option<Warning> {
         None => Some("unknown variable".to_owned()),
         Some(takes) => takes.problem(value),
     };
-    let secret = matches!(takes, Some(Secrets));
-    let value = if secret { String::new() } else { value.to_owned() };
+    // The name of an unknown variable may be that of a secret one with a typo.
+    let hidden = matches!(takes, None | Some(Secrets | Nothing(_)));
+    let value = (!hidden).then(|| value.to_owned());
     problem.map(|problem| Warning { variable: variable.to_owned(), value, problem })
+}
+
+/// What is wrong with a variable because of others.
+fn combination(environment: &Environment, variable: &str) -> Option<Warning> {
+    let problem = if environment.disabled() {
+        None
+    } else if variable == "OTEL_TRACES_SAMPLER_ARG" {
+        let problem = "has no effect: OTEL_TRACES_SAMPLER is not traceidratio or parentbased_traceidratio";
+        (!environment.samples_by_ratio()).then(|| problem.to_owned())
+    } else if let Some(prefix) = variable.strip_suffix("_MAX_EXPORT_BATCH_SIZE") {
+        let queue = format!("{prefix}_MAX_QUEUE_SIZE");
+        let reduced = environment.size(variable, 0) > environment.size(&queue, QUEUE);
+        reduced.then(|| format!("reduced to {queue}"))
+    } else {
+        of_exporter(environment, variable).map(ToOwned::to_owned)
+    };
+    problem.map(|problem| Warning { variable: variable.to_owned(), value: None, problem })
+}
+
+/// What is wrong with a variable of OTLP exporters because of their endpoints.
+fn of_exporter(environment: &Environment, variable: &str) -> Option<&'static str> {
+    let names_otlp = variable.ends_with("_EXPORTER") && !environment.list(variable, &["otlp"]).is_empty();
+    if !names_otlp && !variable.starts_with("OTEL_EXPORTER_OTLP_") {
+        return None;
+    }
+    let own = |signal: &Signal| variable.contains(&format!("_{}_", signal.word()));
+    let for_all = !Signal::ALL.iter().any(own);
+    let signals = || Signal::ALL.into_iter().filter(|signal| for_all || own(signal));
+    if !signals().any(|signal| environment.has_endpoint(signal)) {
+        return Some("nothing is sent by OTLP: OTEL_EXPORTER_OTLP_ENDPOINT is not set");
+    }
+    let names_file = variable.ends_with("_CERTIFICATE") || variable.ends_with("_CLIENT_KEY");
+    let targets = signals().filter_map(|signal| environment.target(signal, &mut SettingsError::default()));
+    let targets: Vec<_> = targets.collect();
+    let without_tls = !targets.is_empty() && !targets.iter().any(Target::is_https);
+    (names_file && without_tls).then_some("has no effect: the endpoint is not https")
 }
 
 fn takes(variable: &str) -> Option<&'static Takes> {
@@ -142,14 +213,22 @@ impl Takes {
             Anything => return None,
             Nothing(why) => return Some(format!("has no effect: {why}")),
             Boolean => (is(&["true", "false"], value), "true or false".to_owned()),
-            Integer => (value.parse::<u64>().is_ok(), "a whole number".to_owned()),
+            Integer(bounds) => (
+                integer(bounds, value).is_some(),
+                format!("a whole number from {} to {}", bounds.start(), bounds.end()),
+            ),
             Ratio => (ratio(value).is_some(), "a number from 0 to 1".to_owned()),
-            KeyValues | Secrets => {
+            KeyValues => {
                 (resource::key_values(value).is_some(), "key=value,key=value, percent-encoded".to_owned())
             }
+            Secrets => return (!headers(value).1).then(|| BAD_HEADERS.to_owned()),
             OneOf(known) => (is(known, value), known.join(", ")),
             ListOf(known) => {
-                (value.split(',').all(|value| is(known, value)), format!("a list of {}", known.join(", ")))
+                let values = value.split(',').map(str::trim).filter(|value| !value.is_empty());
+                let unknown: Vec<_> = values.filter(|value| !is(known, value)).collect();
+                let problem =
+                    || format!("{} ignored, expected a list of {}", unknown.join(", "), known.join(", "));
+                return (!unknown.is_empty()).then(problem);
             }
         };
         (!good).then(|| format!("ignored, expected {expected}"))
@@ -172,7 +251,8 @@ mod tests {
         ("OTEL_SERVICE_NAME", "any", OK),
         ("OTEL_LOG_LEVEL", "debug", "RUST_LOG"),
         ("OTEL_PROPAGATORS", "TraceContext, b3", OK),
-        ("OTEL_PROPAGATORS", "tracecontext,jaeger", "expected a list of tracecontext"),
+        ("OTEL_PROPAGATORS", "tracecontext,", OK),
+        ("OTEL_PROPAGATORS", "tracecontext,jaeger,b4", "jaeger, b4 ignored, expected a list of tracecontext"),
         ("OTEL_TRACES_SAMPLER", "Always_On", OK),
         ("OTEL_TRACES_SAMPLER", "always_offf", "expected always_on, always_off"),
         ("OTEL_TRACES_SAMPLER", "jaeger_remote", "expected always_on"),
@@ -180,11 +260,14 @@ mod tests {
         ("OTEL_TRACES_SAMPLER_ARG", "0,1", "expected a number from 0 to 1"),
         ("OTEL_TRACES_SAMPLER_ARG", "NaN", "expected a number from 0 to 1"),
         ("OTEL_BSP_SCHEDULE_DELAY", "100", OK),
-        ("OTEL_BSP_SCHEDULE_DELAY", "1s", "expected a whole number"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "1s", "expected a whole number from"),
         ("OTEL_BSP_EXPORT_TIMEOUT", "100", "no effect"),
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "-1", "expected a whole number"),
-        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "many", "expected a whole number"),
-        ("OTEL_BLRP_SCHEDULE_DELAY", "x", "expected a whole number"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0", "expected a whole number from 1 to 2147483647"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "-1", "expected a whole number from"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "expected a whole number from 1 to 1000000"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "18446744073709551615", "expected a whole number from 1 to 1000000"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "many", "expected a whole number from"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "0", "expected a whole number from"),
         ("OTEL_BLRP_EXPORT_TIMEOUT", "100", "no effect"),
         ("OTEL_BLRP_MAX_QUEUE_SIZE", "10", OK),
         ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "10", OK),
@@ -192,8 +275,9 @@ mod tests {
         ("OTEL_ATTRIBUTE_COUNT_LIMIT", "10", "no effect"),
         ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "10", "no effect"),
         ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "10", OK),
-        ("OTEL_SPAN_EVENT_COUNT_LIMIT", "10", OK),
-        ("OTEL_SPAN_LINK_COUNT_LIMIT", "ten", "expected a whole number"),
+        ("OTEL_SPAN_EVENT_COUNT_LIMIT", "0", OK),
+        ("OTEL_SPAN_EVENT_COUNT_LIMIT", "4294967296", "expected a whole number from 0 to 4294967295"),
+        ("OTEL_SPAN_LINK_COUNT_LIMIT", "ten", "expected a whole number from"),
         ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "10", "no effect"),
         ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "10", "no effect"),
         ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "10", "no effect"),
@@ -203,9 +287,11 @@ mod tests {
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "GRPC", OK),
         ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "http/json", "expected grpc, http/protobuf"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20x", OK),
-        ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "secret", "expected key=value"),
+        ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "secret", "some headers are not sent, or not decoded"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=1,b=", "some headers are not sent, or not decoded"),
+        ("OTEL_EXPORTER_OTLP_HEADER", "authorization=secret", "unknown variable"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", OK),
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "expected a whole number"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "expected a whole number from"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "expected gzip, none"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem", OK),
         ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "cert.pem", OK),
@@ -219,10 +305,11 @@ mod tests {
             "expected explicit_bucket_histogram",
         ),
         ("OTEL_METRICS_EXEMPLAR_FILTER", "trace_based", "expected always_off"),
-        ("OTEL_METRIC_EXPORT_INTERVAL", "15s", "expected a whole number"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "15s", "expected a whole number from"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "0", "expected a whole number from 1"),
         ("OTEL_METRIC_EXPORT_TIMEOUT", "100", "no effect"),
         ("OTEL_TRACES_EXPORTER", "Console,otlp", OK),
-        ("OTEL_TRACES_EXPORTER", "zipkin", "expected a list of otlp"),
+        ("OTEL_TRACES_EXPORTER", "otlp,zipkin", "zipkin ignored, expected a list of otlp"),
         ("OTEL_METRICS_EXPORTER", "prometheus", "expected a list of otlp"),
         ("OTEL_LOGS_EXPORTER", "None", OK),
         ("OTEL_EXPORTER_PROMETHEUS_HOST", "0.0.0.0", "KELVIN_PROMETHEUS"),
@@ -231,7 +318,7 @@ mod tests {
         ("OTEL_EXPORTER_ZIPKIN_TIMEOUT", "1", "no effect"),
         ("OTEL_CONFIG_FILE", "otel.yaml", "no effect"),
         ("OTEL_EXPERIMENTAL_CONFIG_FILE", "otel.yaml", "no effect"),
-        ("OTEL_SEMCONV_STABILITY_OPT_IN", "rpc/dup", "no effect"),
+        ("OTEL_SEMCONV_STABILITY_OPT_IN", "rpc/dup", "KELVIN_RPC_METRICS=true adds rpc.* metrics"),
         ("OTEL_TRACE_SAMPLER", "always_off", "unknown variable"),
         ("OTEL_EXPORTER_OTLP_TRACE_ENDPOINT", "http://c:4317", "unknown variable"),
     ];
@@ -255,7 +342,89 @@ mod tests {
     }
 
     #[test]
-    fn warning_about_headers_hides_their_value() {
-        assert_eq!(check("OTEL_EXPORTER_OTLP_HEADERS", "secret").unwrap().value, "");
+    fn warning_hides_values_that_may_be_secret() {
+        for variable in [
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
+            "OTEL_EXPORTER_OTLP_HEADER",
+            "OTEL_EXPORTER_ZIPKIN_ENDPOINT",
+        ] {
+            let warning = check(variable, "secret").unwrap();
+            assert_eq!(warning.value, None, "{variable}");
+            assert!(!warning.problem.contains("secret"), "{variable}: {}", warning.problem);
+        }
+        assert_eq!(check("OTEL_TRACES_SAMPLER", "alway_on").unwrap().value.as_deref(), Some("alway_on"));
+    }
+
+    /// The variables that are warned of, each once.
+    fn warned(pairs: &[(&str, &str)]) -> Vec<String> {
+        let mut environment = Environment::default();
+        for (name, value) in pairs {
+            environment.set(name, value);
+        }
+        warnings(&environment).into_iter().map(|Warning { variable, .. }| variable).collect()
+    }
+
+    #[test]
+    fn combination_without_effect_is_warned_of_once() {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317");
+        let ca = ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem");
+        let arg = ("OTEL_TRACES_SAMPLER_ARG", "0.1");
+        for (pairs, expected) in [
+            (&[arg][..], "OTEL_TRACES_SAMPLER_ARG"),
+            (&[arg, ("OTEL_TRACES_SAMPLER", "always_on")], "OTEL_TRACES_SAMPLER_ARG"),
+            (&[("OTEL_TRACES_EXPORTER", "otlp")], "OTEL_TRACES_EXPORTER"),
+            (&[("OTEL_EXPORTER_OTLP_HEADERS", "a=b")], "OTEL_EXPORTER_OTLP_HEADERS"),
+            (
+                &[
+                    ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "10"),
+                    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:4317"),
+                ],
+                "OTEL_EXPORTER_OTLP_LOGS_TIMEOUT",
+            ),
+            (&[endpoint, ca], "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+            (
+                &[endpoint, ("OTEL_BSP_MAX_QUEUE_SIZE", "10"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "11")],
+                "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+            ),
+            (&[("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "2049")], "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE"),
+        ] {
+            assert_eq!(warned(pairs), [expected], "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn combination_with_effect_is_not_warned_of() {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317");
+        let ca = ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem");
+        let arg = ("OTEL_TRACES_SAMPLER_ARG", "1");
+        for pairs in [
+            // What the chart sets.
+            &[
+                endpoint,
+                arg,
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+                ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=a%20b"),
+                ("OTEL_METRIC_EXPORT_INTERVAL", "15000"),
+                ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+            ][..],
+            &[("OTEL_EXPORTER_OTLP_ENDPOINT", "HTTPS://c"), ca],
+            &[endpoint, ca, ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "https://l:4317")],
+            &[arg, ("OTEL_TRACES_SAMPLER", "TraceIdRatio")],
+            &[("OTEL_LOGS_EXPORTER", "none"), ("OTEL_TRACES_EXPORTER", "console")],
+            &[endpoint, ("OTEL_TRACES_EXPORTER", "otlp,console"), ("OTEL_BSP_MAX_QUEUE_SIZE", "10")],
+            &[("OTEL_SDK_DISABLED", "true"), ca, arg],
+        ] {
+            assert_eq!(warned(pairs), [""; 0], "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn number_outside_its_bounds_is_not_used() {
+        let mut environment = Environment::default();
+        for (value, expected) in [("100 ", Some(100)), ("0", None), ("1000001", None), ("1e3", None)] {
+            environment.set("OTEL_BSP_MAX_QUEUE_SIZE", value);
+            assert_eq!(environment.number("OTEL_BSP_MAX_QUEUE_SIZE"), expected, "{value}");
+        }
     }
 }

@@ -2,19 +2,25 @@
 
 mod common;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use common::{Identity, emit, run};
-use kelvin_telemetry::receiver::{
-    Receiver,
-    proto::{
-        common::v1::any_value::Value,
-        metrics::v1::{AggregationTemporality, metric::Data, number_data_point},
-        trace::v1::Span,
+use kelvin_telemetry::{
+    Telemetry,
+    receiver::{
+        Receiver,
+        proto::{
+            common::v1::any_value::Value,
+            metrics::v1::{AggregationTemporality, metric::Data, number_data_point},
+            trace::v1::Span,
+        },
+        text,
     },
-    text,
 };
-use opentelemetry::trace::{SpanId, TraceId};
+use opentelemetry::{
+    metrics::MeterProvider as _,
+    trace::{SpanId, TraceId, Tracer as _, TracerProvider as _},
+};
 use tonic::transport::{Server, ServerTlsConfig};
 
 /// Everything the program sends, checked on the decoded protobuf.
@@ -136,6 +142,120 @@ async fn each_signal_may_have_its_own_protocol_and_be_left_out() {
         assert_eq!((received.spans().count(), received.log_records().count()), (2, 1));
         assert_eq!(received.metrics().count(), 0);
     });
+}
+
+#[tokio::test]
+async fn by_http_with_gzip() {
+    let receiver = Receiver::start().await.unwrap();
+    let done = run(emit(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.http_endpoint()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "GZIP "),
+    ]))
+    .await;
+    check(&receiver, &done.stdout);
+    receiver.look(|received| {
+        assert!(received.headers.iter().all(|headers| headers["content-encoding"] == "gzip"));
+    });
+}
+
+/// An empty variable is as good as not set, so that of the signal must not hide the token of all.
+#[tokio::test]
+async fn headers_are_sent_decoded_even_beside_an_empty_variable_of_the_signal() {
+    for of_signals in [None, Some("")] {
+        for protocol in ["grpc", "http/protobuf"] {
+            let receiver = Receiver::start().await.unwrap();
+            let endpoint =
+                if protocol == "grpc" { receiver.grpc_endpoint() } else { receiver.http_endpoint() };
+            let mut command = emit(&[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+                ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20a%252Cb, X-Tenant = 7 ,empty=,b c=d"),
+            ]);
+            for signal in ["TRACES", "METRICS", "LOGS"] {
+                command.envs(of_signals.map(|value| (format!("OTEL_EXPORTER_OTLP_{signal}_HEADERS"), value)));
+            }
+            let done = run(command).await;
+            check_signals(&receiver);
+            receiver.look(|received| {
+                for headers in &received.headers {
+                    let values: Vec<_> = headers.get_all("authorization").iter().collect();
+                    assert_eq!(values, ["Bearer a%2Cb"], "{protocol} {of_signals:?}");
+                    assert_eq!(headers["x-tenant"], "7", "{protocol} {of_signals:?}");
+                    assert!(!headers.contains_key("empty"), "{protocol} {of_signals:?}");
+                }
+            });
+            let warned = |line: &&str| line.contains("some headers are not sent");
+            assert_eq!(done.stdout.lines().filter(warned).count(), 1, "{}", done.stdout);
+            assert!(!done.stdout.contains("Bearer"), "{}", done.stdout);
+        }
+    }
+}
+
+fn check_signals(receiver: &Receiver) {
+    receiver.look(|received| {
+        let (spans, metrics, logs) =
+            (received.spans().count(), received.metrics().count(), received.log_records().count());
+        assert!(spans > 0 && metrics > 0 && logs > 0, "{spans} {metrics} {logs}");
+    });
+}
+
+#[tokio::test]
+async fn temporality_is_as_preferred() {
+    let receiver = Receiver::start().await.unwrap();
+    run(emit(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint()),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Delta"),
+    ]))
+    .await;
+    receiver.look(|received| {
+        let (_, count) = received.metrics().find(|(_, m)| m.name == "emit.count").unwrap();
+        let Some(Data::Sum(sum)) = &count.data else { panic!("{count:?}") };
+        assert_eq!(sum.aggregation_temporality(), AggregationTemporality::Delta);
+    });
+}
+
+#[tokio::test]
+async fn intervals_and_batches_are_as_set() {
+    let receiver = Receiver::start().await.unwrap();
+    let telemetry = Telemetry::builder("often", "1.0.0")
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint())
+        .variable("OTEL_METRIC_EXPORT_INTERVAL", " 50 ")
+        .variable("OTEL_BSP_SCHEDULE_DELAY", "3600000")
+        .variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")
+        .build()
+        .unwrap();
+    telemetry.meter_provider().meter("test").u64_counter("often").build().add(1, &[]);
+    // By default it would take a minute each.
+    receiver.until("two exports", |received| (received.metrics.len() > 1).then_some(())).await;
+    let tracer = telemetry.tracer_provider().unwrap().tracer("test");
+    for name in ["first", "second"] {
+        tracer.in_span(name, |_| ());
+    }
+    // Neither the default delay nor the default size would export them before.
+    let exported = receiver.until("spans", |received| received.spans().nth(1).map(drop));
+    tokio::time::timeout(Duration::from_secs(4), exported).await.unwrap();
+    telemetry.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn console_prints_all_signals_and_their_resource() {
+    let console = ["OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"]
+        .map(|variable| (variable, "console"));
+    let done = run(emit(&console)).await;
+    let lines: Vec<_> = done.stdout.lines().filter(|line| !line.starts_with('{')).collect();
+    let find = |start: &str, part: &str| {
+        assert!(lines.iter().any(|line| line.starts_with(start) && line.contains(part)), "{lines:#?}");
+    };
+    find("resource ", " service.name=emit ");
+    find("span ", " inner ");
+    find("metric emit.count 1 {loop} kind=a", "");
+    find("metric emit.size count=1 sum=1 By", "");
+    find("log ", r#" INFO "in the inner span" number=0 trace_id="#);
+    for line in &lines {
+        let known = ["resource ", "span ", "metric ", "log "].iter().any(|start| line.starts_with(start));
+        assert!(known, "{line}");
+    }
 }
 
 #[tokio::test]

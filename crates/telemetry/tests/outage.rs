@@ -5,6 +5,7 @@ mod common;
 use std::collections::HashSet;
 
 use common::{emit, run};
+use kelvin_telemetry::receiver::Receiver;
 use tokio::{io::copy, net::TcpListener};
 
 /// Enough to fill every queue many times over: they hold 2048 spans and as many log records.
@@ -101,18 +102,49 @@ async fn failed_export_over_http_is_logged_with_its_cause() {
 }
 
 #[tokio::test]
-async fn protocol_typo_is_warned_of_and_the_default_is_used() {
-    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
-    let done = run(emit(&[endpoint, ("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon")])).await;
-    let warned =
-        |line: &&str| line.contains("OTEL_EXPORTER_OTLP_PROTOCOL") && line.contains("carrier-pigeon");
-    assert_eq!(done.stdout.lines().filter(warned).count(), 1, "{}", done.stdout);
+async fn ignored_value_is_warned_of_once_and_the_default_is_used() {
+    for (variable, value) in [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "deltas"),
+        ("OTEL_TRACES_SAMPLER", "always_offf"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "0"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "18446744073709551615"),
+    ] {
+        let receiver = Receiver::start().await.unwrap();
+        let endpoint = receiver.grpc_endpoint();
+        let done = run(emit(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), (variable, value)])).await;
+        let warned = |line: &&str| line.contains(variable) && line.contains(value);
+        assert_eq!(done.stdout.lines().filter(warned).count(), 1, "{}", done.stdout);
+        receiver.look(|received| {
+            assert_eq!(
+                (received.spans().count(), received.log_records().count() > 0),
+                (2, true),
+                "{variable}"
+            );
+        });
+    }
+}
+
+#[tokio::test]
+async fn console_that_nobody_reads_is_no_error() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let console = ["OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"]
+        .map(|variable| (variable, "console"));
+    let output = emit(&console).stdout(writer).output().await.unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    // Its own log line cannot be written either; a panic would be a second one.
+    assert!(output.status.success() && text.matches("Unable to write").count() == 1, "{text}");
 }
 
 #[tokio::test]
 async fn unusable_endpoint_ends_the_program_and_names_the_variable() {
-    let output = emit(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://collector")]).output().await.unwrap();
-    assert!(!output.status.success());
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains("OTEL_EXPORTER_OTLP_ENDPOINT") && text.contains("ftp://collector"), "{text}");
+    for (endpoint, shown) in [("ftp://collector", "ftp://collector"), ("ftp://me:secret@host", "host")] {
+        let output = emit(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]).output().await.unwrap();
+        assert!(!output.status.success());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("OTEL_EXPORTER_OTLP_ENDPOINT") && text.contains(shown), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
 }
