@@ -14,6 +14,7 @@ use crate::{
     file::{self, File, Loaded},
     pem::{self, Section},
     provider,
+    usage::{client_flaw, server_flaw},
 };
 
 const CERTIFICATE: &str = "CERTIFICATE";
@@ -35,24 +36,33 @@ pub(crate) fn pair(files: &[File]) -> Result<Loaded<CertifiedKey>, TlsError> {
     Ok(Loaded { value, expires })
 }
 
-/// The same for a server. Clients that verify by webpki, ours among them, reject a CA's certificate as a server's,
-/// and `openssl req -x509` makes such certificates.
+/// The same for a server, whose certificate clients must be able to accept.
 pub(crate) fn server_pair(files: &[File]) -> Result<Loaded<CertifiedKey>, TlsError> {
     let pair = pair(files)?;
-    let leaf = parse(&files[0], 0, &pair.value.cert[0])?;
-    let is_ca = leaf.basic_constraints().ok().flatten().is_some_and(|constraints| constraints.value.ca);
-    if is_ca {
-        return Err(files[0].error(
-            "section 1: the server's certificate is a CA certificate (CA:TRUE), which clients reject; issue one with \
-             CA:FALSE, or add `-addext basicConstraints=critical,CA:FALSE` to `openssl req -x509`",
-        ));
+    match server_flaw(&parse(&files[0], 0, &pair.value.cert[0])?) {
+        Some(flaw) => Err(files[0].error(format!("section 1: the server's certificate {flaw}"))),
+        None => Ok(pair),
+    }
+}
+
+/// The same for a client. A flaw is no error: a server that does not ask for certificates accepts the client.
+pub(crate) fn client_pair(files: &[File]) -> Result<Loaded<CertifiedKey>, TlsError> {
+    let pair = pair(files)?;
+    if let Some(flaw) = client_flaw(&parse(&files[0], 0, &pair.value.cert[0])?) {
+        let path = files[0].path.display();
+        tracing::warn!(%path, "the client's certificate {flaw}; kelvin-server rejects it where it asks for one");
     }
     Ok(pair)
 }
 
 /// Chain and key, without the check that they belong together.
 pub(crate) fn identity(files: &[File]) -> Result<Loaded<Identity>, TlsError> {
-    let [cert_file, key_file] = [&files[0], &files[1]];
+    let ((chain, expires), key) = TlsError::both(chain(&files[0]), private_key(&files[1]))?;
+    Ok(Loaded { value: (chain, key), expires: Some(expires) })
+}
+
+/// A chain whose leaf is valid now, and when the leaf expires.
+fn chain(cert_file: &File) -> Result<(Vec<CertificateDer<'static>>, i64), TlsError> {
     let chain = certificates(cert_file)?;
     let leaf = parse(cert_file, 0, &chain[0])?;
     if leaf.version() != X509Version::V3 {
@@ -63,8 +73,7 @@ pub(crate) fn identity(files: &[File]) -> Result<Loaded<Identity>, TlsError> {
         let (role, path) = (cert_file.role, cert_file.path.clone());
         return Err(TlsError::NotValidNow { role, path, from: from.to_string(), until: until.to_string() });
     }
-    let expires = Some(until.timestamp());
-    Ok(Loaded { value: (chain, private_key(key_file)?), expires })
+    Ok((chain, until.timestamp()))
 }
 
 /// A bundle of CA certificates, all of which are trusted: while a CA is renewed, the old and the new one
@@ -139,7 +148,7 @@ pub(crate) fn chain_to_pem(chain: &[CertificateDer<'_>]) -> Vec<u8> {
 }
 
 fn sections(file: &File) -> Result<Vec<Section<'_>>, TlsError> {
-    pem::sections(&file.content).map_err(|problem| file.error(problem))
+    pem::sections(file.content()?).map_err(|problem| file.error(problem))
 }
 
 fn parse<'a>(
@@ -160,6 +169,6 @@ fn unexpected(file: &File, index: usize, label: &str, expected: &str) -> TlsErro
 
 /// Reads a certificate chain and its key, for one connection.
 pub fn read_identity(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Identity, TlsError> {
-    let files = file::read(&[(Role::Certificate, cert.into()), (Role::Key, key.into())])?;
-    Ok((certificates(&files[0])?, private_key(&files[1])?))
+    let files = file::read(&[(Role::Certificate, cert.into()), (Role::Key, key.into())]);
+    TlsError::both(certificates(&files[0]), private_key(&files[1]))
 }

@@ -11,7 +11,7 @@ use rustls::{
 
 use crate::{
     ALPN_H2, Role, TlsError, certificates,
-    file::{Reload, ReloadableFile},
+    file::{Parse, Reload, ReloadableFile},
     provider,
     reload::{Reloadable, Source},
 };
@@ -44,34 +44,36 @@ enum Roots {
 impl ClientTls {
     /// Reads the files of a gRPC client; its configuration offers `h2` by ALPN. All files must be good now.
     pub fn load(files: ClientFiles) -> Result<Arc<Self>, TlsError> {
-        Self::load_as(files, ["server_ca", "client_certificate"], Some(ALPN_H2))
+        Self::load_as(files, ["server_ca", "client_certificate"], certificates::client_pair, Some(ALPN_H2))
     }
 
     /// Reads the files of an OTLP exporter; its configuration offers no protocol by ALPN, since that depends on the
     /// transport. All files must be good now.
     pub fn load_for_otlp(files: ClientFiles) -> Result<Arc<Self>, TlsError> {
-        Self::load_as(files, ["otlp_ca", "otlp_certificate"], None)
+        Self::load_as(files, ["otlp_ca", "otlp_certificate"], certificates::pair, None)
     }
 
     fn load_as(
         files: ClientFiles,
         [ca_name, pair_name]: [&'static str; 2],
+        parse_pair: Parse<CertifiedKey>,
         alpn: Option<&'static [u8]>,
     ) -> Result<Arc<Self>, TlsError> {
         let pair = match (files.cert, files.key) {
             (Some(cert), Some(key)) => {
                 let paths = vec![(Role::Certificate, cert), (Role::Key, key)];
-                Some(ReloadableFile::load(pair_name, paths, certificates::pair)?)
+                ReloadableFile::load(pair_name, paths, parse_pair).map(Some)
             }
-            (None, None) => None,
-            _ => return Err(TlsError::IncompletePair),
+            (None, None) => Ok(None),
+            _ => Err(TlsError::IncompletePair),
         };
         let roots = match files.ca {
             Some(ca) => {
-                Roots::File(ReloadableFile::load(ca_name, vec![(Role::Ca, ca)], certificates::roots)?)
+                ReloadableFile::load(ca_name, vec![(Role::Ca, ca)], certificates::roots).map(Roots::File)
             }
-            None => Roots::System(system_roots()?),
+            None => system_roots().map(Roots::System),
         };
+        let (roots, pair) = TlsError::both(roots, pair)?;
         Ok(Arc::new(Self(Reloadable::new(Files { roots, pair, alpn })?)))
     }
 

@@ -76,16 +76,40 @@ pub enum TlsError {
     /// A certificate could not be issued.
     #[error("cannot issue a certificate: {0}")]
     Issue(#[from] rcgen::Error),
+    /// More than one file is at fault.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Several(Vec<Self>),
 }
 
 impl TlsError {
-    /// Returns the role of the file at fault.
+    /// Returns the role of the file at fault, of [`Several`](Self::Several) the first one's.
     #[must_use]
     pub fn role(&self) -> Role {
         match self {
             Self::File { role, .. } | Self::Mismatch { role, .. } | Self::NotValidNow { role, .. } => *role,
             Self::NoClientCa | Self::NoSystemRoots(_) | Self::ClientVerifier(_) => Role::Ca,
             Self::IncompletePair | Self::Setup(_) | Self::Issue(_) => Role::Certificate,
+            Self::Several(errors) => errors.first().map_or(Role::Certificate, Self::role),
+        }
+    }
+
+    /// Returns each error by itself.
+    #[must_use]
+    pub fn each(self) -> Vec<Self> {
+        match self {
+            Self::Several(errors) => errors,
+            error => vec![error],
+        }
+    }
+
+    /// Both values, or what is wrong with each.
+    pub(crate) fn both<A, B>(one: Result<A, Self>, other: Result<B, Self>) -> Result<(A, B), Self> {
+        match (one, other) {
+            (Ok(one), Ok(other)) => Ok((one, other)),
+            (Err(one), Err(other)) => {
+                Err(Self::Several(one.each().into_iter().chain(other.each()).collect()))
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
         }
     }
 }

@@ -1,17 +1,47 @@
 //! Files that are read again and again; the last good content stays in use.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, ErrorKind, Read as _},
+    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::fs::OFlags;
 
 use crate::{Role, TlsError};
+
+/// Twenty times a system's bundle of root CAs. A file is read at each interval, by a process with a memory limit.
+const MAX_SIZE: usize = 4 << 20;
+
+/// How long the writer of a pipe may take at the start.
+const PIPE_TIMEOUT: Duration = Duration::from_secs(5);
+const PIPE_POLL: Duration = Duration::from_millis(10);
 
 /// A file as it was read.
 pub(crate) struct File {
     pub(crate) role: Role,
     pub(crate) path: PathBuf,
-    pub(crate) content: Vec<u8>,
+    /// Or why there is none.
+    pub(crate) content: Content,
 }
 
+pub(crate) type Content = Result<Vec<u8>, String>;
+
 impl File {
+    pub(crate) fn content(&self) -> Result<&[u8], TlsError> {
+        self.content.as_deref().map_err(|problem| self.error(problem))
+    }
+
+    /// Returns the content without a byte order mark, which some editors and PowerShell write.
+    pub(crate) fn text(&self) -> Result<&str, TlsError> {
+        let text = str::from_utf8(self.content()?).map_err(|_| self.error("is not UTF-8"))?;
+        Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+    }
+
     pub(crate) fn error(&self, problem: impl Into<String>) -> TlsError {
         TlsError::File { role: self.role, path: self.path.clone(), problem: problem.into() }
     }
@@ -29,15 +59,16 @@ pub(crate) struct ReloadableFile<T> {
     name: &'static str,
     paths: Vec<(Role, PathBuf)>,
     parse: Parse<T>,
-    /// The content read last; `None` where the files could not be read.
-    last_read: Option<Vec<Vec<u8>>>,
+    last_read: Vec<Content>,
+    /// One of them is a pipe, such as the shell's `<(…)`: its content can be read only once.
+    read_once: bool,
     /// Whether `last_read` is what is in use.
     in_use: bool,
     value: Arc<T>,
     expires: Option<i64>,
 }
 
-type Parse<T> = fn(&[File]) -> Result<Loaded<T>, TlsError>;
+pub(crate) type Parse<T> = fn(&[File]) -> Result<Loaded<T>, TlsError>;
 
 /// A change that was loaded or rejected.
 pub(crate) struct Event {
@@ -68,10 +99,14 @@ impl<T> ReloadableFile<T> {
         paths: Vec<(Role, PathBuf)>,
         parse: Parse<T>,
     ) -> Result<Self, TlsError> {
-        let files = read(&paths)?;
+        let read_once = paths
+            .iter()
+            .any(|(_, path)| fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo()));
+        let files = read(&paths);
         let Loaded { value, expires } = parse(&files)?;
-        let last_read = Some(contents(files));
-        Ok(Self { name, paths, parse, last_read, in_use: true, value: Arc::new(value), expires })
+        let last_read = contents(files);
+        let value = Arc::new(value);
+        Ok(Self { name, paths, parse, last_read, read_once, in_use: true, value, expires })
     }
 
     pub(crate) fn value(&self) -> Arc<T> {
@@ -85,10 +120,13 @@ impl<T> Reload for ReloadableFile<T> {
     }
 
     fn reload(&mut self) -> Option<Event> {
-        let files = read(&self.paths);
-        let now = files.as_ref().ok().map(|files| files.iter().map(|file| &file.content).collect::<Vec<_>>());
-        let again = read(&self.paths).ok().map(contents);
-        if now != again.as_ref().map(|again| again.iter().collect()) {
+        if self.read_once {
+            return None;
+        }
+        // A wait for a pipe would hold up the end of the program.
+        let files = read_within(&self.paths, Duration::ZERO);
+        let again = contents(read_within(&self.paths, Duration::ZERO));
+        if !files.iter().map(|file| &file.content).eq(&again) {
             // In the middle of a change.
             return None;
         }
@@ -97,7 +135,7 @@ impl<T> Reload for ReloadableFile<T> {
             return None;
         }
         self.last_read = again;
-        let loaded = files.and_then(|files| (self.parse)(&files));
+        let loaded = (self.parse)(&files);
         self.in_use = loaded.is_ok();
         let result = loaded.map(|Loaded { value, expires }| {
             self.value = Arc::new(value);
@@ -111,18 +149,46 @@ impl<T> Reload for ReloadableFile<T> {
     }
 }
 
-pub(crate) fn read(paths: &[(Role, PathBuf)]) -> Result<Vec<File>, TlsError> {
-    let read_one = |(role, path): &(Role, PathBuf)| match fs::read(path) {
-        Ok(content) => Ok(File { role: *role, path: path.clone(), content }),
-        Err(error) => Err(TlsError::File {
-            role: *role,
-            path: path.clone(),
-            problem: format!("cannot be read: {error}"),
-        }),
-    };
-    paths.iter().map(read_one).collect()
+/// Reads the files, and waits for the writers of pipes.
+pub(crate) fn read(paths: &[(Role, PathBuf)]) -> Vec<File> {
+    read_within(paths, PIPE_TIMEOUT)
 }
 
-fn contents(files: Vec<File>) -> Vec<Vec<u8>> {
+fn read_within(paths: &[(Role, PathBuf)], timeout: Duration) -> Vec<File> {
+    let read = |(role, path): &(Role, PathBuf)| File {
+        role: *role,
+        path: path.clone(),
+        content: content(path, timeout),
+    };
+    paths.iter().map(read).collect()
+}
+
+fn content(path: &Path, timeout: Duration) -> Content {
+    let unreadable = |error: io::Error| format!("cannot be read: {error}");
+    // Without this flag, opening a FIFO blocks until it has a writer.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
+    let kind = file.metadata().map_err(unreadable)?.file_type();
+    if !kind.is_file() && !kind.is_fifo() {
+        return Err("is neither a regular file nor a pipe".into());
+    }
+    let deadline = Instant::now() + timeout;
+    let mut file = file.take(MAX_SIZE as u64 + 1);
+    let mut content = Vec::new();
+    loop {
+        match file.read_to_end(&mut content) {
+            Ok(_) if content.len() > MAX_SIZE => return Err("is larger than 4 MiB".into()),
+            // A pipe is also at its end before its writer has opened it.
+            Ok(_) if kind.is_file() || !content.is_empty() => return Ok(content),
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(unreadable(error)),
+            _ if Instant::now() >= deadline => {
+                return Err("is a pipe that was not written and closed within 5 s of the start".into());
+            }
+            _ => thread::sleep(PIPE_POLL),
+        }
+    }
+}
+
+fn contents(files: Vec<File>) -> Vec<Content> {
     files.into_iter().map(|file| file.content).collect()
 }

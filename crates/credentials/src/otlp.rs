@@ -20,7 +20,9 @@ pub struct OtlpTls(Arc<Mutex<Vec<Arc<ClientTls>>>>);
 impl OtlpTls {
     /// Reads the files of one exporter. All must be good now: the error names the variable of each that is not.
     pub fn load(&self, files: &TlsFiles) -> Result<CurrentConfig, SettingsError> {
-        let tls = load(files, true, true).map_err(|cause| error(files, cause))?;
+        let path = |file: &Option<NamedFile>| file.as_ref().map(|file| file.path.clone());
+        let paths = ClientFiles { ca: path(&files.ca), cert: path(&files.cert), key: path(&files.key) };
+        let tls = ClientTls::load_for_otlp(paths).map_err(|cause| error(files, cause))?;
         self.0.lock().push(Arc::clone(&tls));
         Ok(Arc::new(move || tls.config()))
     }
@@ -35,21 +37,9 @@ impl OtlpTls {
     }
 }
 
-fn load(files: &TlsFiles, with_ca: bool, with_pair: bool) -> Result<Arc<ClientTls>, TlsError> {
-    let path =
-        |file: &Option<NamedFile>, used: bool| file.as_ref().filter(|_| used).map(|file| file.path.clone());
-    ClientTls::load_for_otlp(ClientFiles {
-        ca: path(&files.ca, with_ca),
-        cert: path(&files.cert, with_pair),
-        key: path(&files.key, with_pair),
-    })
-}
-
-/// What is wrong with the CA and with the certificate, as loading ends with the first.
 fn error(files: &TlsFiles, cause: TlsError) -> SettingsError {
     let mut error = SettingsError::default();
-    let alone = [load(files, true, false).err(), load(files, false, true).err()];
-    for cause in [cause].into_iter().chain(alone.into_iter().flatten()) {
+    for cause in cause.each() {
         let (file, default) = match cause.role() {
             Role::Ca => (&files.ca, "OTEL_EXPORTER_OTLP_CERTIFICATE"),
             Role::Key => (&files.key, "OTEL_EXPORTER_OTLP_CLIENT_KEY"),

@@ -3,7 +3,8 @@
 //! Readers of PEM usually skip what they do not recognise: two files joined without a line break, or a byte order
 //! mark, then silently cost a certificate, and the loss shows up as `UnknownIssuer` at every peer. Here text between
 //! sections is skipped, but whatever looks like a part of a section and is none makes the whole file invalid. A
-//! damaged BEGIN line leaves an END without its BEGIN, and a damaged END line is not base64, so neither goes unnoticed.
+//! damaged BEGIN line leaves an END without its BEGIN, a damaged END line is not base64, and where both are damaged or
+//! missing the base64 between them stands alone, so none of these goes unnoticed.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -21,6 +22,9 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Returns all sections. The error names the number of the section at fault, counted from 1.
 pub(crate) fn sections(text: &[u8]) -> Result<Vec<Section<'_>>, String> {
+    if text.contains(&0) {
+        return Err("contains NUL bytes, so it is not PEM; save UTF-16 as UTF-8, convert DER to PEM".into());
+    }
     let mut sections = Vec::new();
     let mut open: Option<(&str, Vec<u8>)> = None;
     for line in text.split(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -48,6 +52,9 @@ pub(crate) fn sections(text: &[u8]) -> Result<Vec<Section<'_>>, String> {
             (Line::Text, Some((label, mut base64))) => {
                 base64.extend(line.iter().filter(|byte| !byte.is_ascii_whitespace()));
                 open = Some((label, base64));
+            }
+            (Line::Text, None) if starts_with_base64(line) => {
+                return error("base64 outside of a section; the BEGIN line is missing or malformed");
             }
             (Line::Text, None) => {}
         }
@@ -97,10 +104,35 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Dashes and the word BEGIN or END on one line.
+/// With these labels a line is meant as a boundary even if the dashes are wrong or missing. Word processors write
+/// others.
+const LABELS: [&str; 7] = [
+    "CERTIFICATE",
+    "X509 CERTIFICATE",
+    "TRUSTED CERTIFICATE",
+    "PRIVATE KEY",
+    "RSA PRIVATE KEY",
+    "EC PRIVATE KEY",
+    "ENCRYPTED PRIVATE KEY",
+];
+
+/// BEGIN or END right after dashes, or right before a label. Text between sections may contain either word, and rules
+/// of dashes.
 fn is_like_a_boundary(line: &[u8]) -> bool {
-    line.windows(2).any(|pair| pair == b"--")
-        && line
-            .split(|byte| !byte.is_ascii_alphabetic())
-            .any(|word| word.eq_ignore_ascii_case(b"BEGIN") || word.eq_ignore_ascii_case(b"END"))
+    let text = String::from_utf8_lossy(line);
+    let upper = text.to_ascii_uppercase();
+    ["BEGIN", "END"].iter().any(|word| {
+        upper.contains(&format!("----{word}"))
+            || text
+                .match_indices(&format!("{word} "))
+                .any(|(at, found)| LABELS.iter().any(|label| text[at + found.len()..].starts_with(label)))
+    })
+}
+
+/// The first word is the start of a section's content, or of a whole file in base64, as `kubectl get secret` prints it.
+fn starts_with_base64(line: &[u8]) -> bool {
+    let word = line.split(|byte| matches!(byte, b' ' | b'\t' | b'=')).next().unwrap_or_default();
+    // A DER SEQUENCE, and five dashes.
+    let begins = word.starts_with(b"M") || word.starts_with(b"LS0tLS");
+    begins && word.len() >= 40 && word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(byte))
 }

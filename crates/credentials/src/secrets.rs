@@ -56,13 +56,14 @@ impl StoreSecrets {
         let pair = match (files.cert, files.key) {
             (Some(cert), Some(key)) => {
                 let paths = vec![(Role::Certificate, cert), (Role::Key, key)];
-                Some(ReloadableFile::load("store_certificate", paths, pair))
+                ReloadableFile::load("store_certificate", paths, pair).map(Some)
             }
-            (None, None) => None,
-            _ => return Err(TlsError::IncompletePair),
+            (None, None) => Ok(None),
+            _ => Err(TlsError::IncompletePair),
         };
-        let files = Files { password: password.transpose()?, ca: ca.transpose()?, pair: pair.transpose()? };
-        Ok(Self(Reloadable::new(files)?))
+        let ((password, ca), pair) =
+            TlsError::both(TlsError::both(password.transpose(), ca.transpose()), pair)?;
+        Ok(Self(Reloadable::new(Files { password, ca, pair })?))
     }
 
     /// Returns what is in use now.
@@ -84,9 +85,11 @@ impl StoreSecrets {
 }
 
 fn password(files: &[File]) -> Result<Loaded<String>, TlsError> {
-    let text = str::from_utf8(&files[0].content).map_err(|_| files[0].error("is not UTF-8"))?;
-    match text.trim_end() {
+    match files[0].text()?.trim_end() {
         "" => Err(files[0].error("contains no password")),
+        password if password.contains(char::is_control) => {
+            Err(files[0].error("contains a line break or another control character in the password"))
+        }
         password => Ok(Loaded { value: password.to_owned(), expires: None }),
     }
 }

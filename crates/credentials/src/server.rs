@@ -66,19 +66,20 @@ impl ServerTls {
     /// Reads the files. All must be good now.
     pub fn load(files: ServerFiles, client_auth: ClientAuth) -> Result<Arc<Self>, TlsError> {
         let client_ca = match (client_auth, files.client_ca) {
-            (ClientAuth::None, _) => None,
-            (_, None) => return Err(TlsError::NoClientCa),
+            (ClientAuth::None, _) => Ok(None),
+            (_, None) => Err(TlsError::NoClientCa),
             (_, Some(path)) => {
-                Some(ReloadableFile::load("client_ca", vec![(Role::Ca, path)], certificates::roots)?)
+                ReloadableFile::load("client_ca", vec![(Role::Ca, path)], certificates::roots).map(Some)
             }
         };
         let pair = vec![(Role::Certificate, files.cert), (Role::Key, files.key)];
-        let pair = ReloadableFile::load("server_certificate", pair, certificates::server_pair)?;
+        let pair = ReloadableFile::load("server_certificate", pair, certificates::server_pair);
         let external = files.external.map(|(cert, key)| {
             let external = vec![(Role::ExternalCertificate, cert), (Role::ExternalKey, key)];
             ReloadableFile::load("external_certificate", external, certificates::server_pair)
         });
-        let external = external.transpose()?;
+        let ((client_ca, pair), external) =
+            TlsError::both(TlsError::both(client_ca, pair), external.transpose())?;
         Ok(Arc::new(Self(Reloadable::new(Files { client_auth, pair, external, client_ca })?)))
     }
 

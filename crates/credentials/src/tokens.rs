@@ -19,9 +19,9 @@ use crate::{
     reload::{Reloadable, Source},
 };
 
-/// The tokens of a file, one a line: `TOKEN`, `Bearer TOKEN` or `TOKEN NAME`, where the name says in logs and spans
-/// whose token it is. Blank lines and those that start with `#` are skipped. Several lines let an old and a new token
-/// work side by side. Up to date while [`watch`](Self::watch) runs.
+/// The tokens of a file, one a line: `TOKEN`, `Bearer TOKEN`, `TOKEN NAME` or `Bearer TOKEN NAME`, where the name says
+/// in logs and spans whose token it is. Blank lines and those that start with `#` are skipped. Several lines let an old
+/// and a new token work side by side. Up to date while [`watch`](Self::watch) runs.
 pub struct Tokens(Arc<Reloadable<ReloadableFile<Lines>>>);
 
 /// Who sent an accepted token.
@@ -43,6 +43,10 @@ pub enum TokenError {
 
 /// The longest name of a caller, in bytes: it becomes an attribute of spans.
 const MAX_NAME: usize = 64;
+
+/// What stands where a token should be if a template was filled in with the wrong value, or not at all.
+const NOT_TOKENS: [&str; 4] = ["bearer", "basic", "null", "undefined"];
+const PLACEHOLDERS: [&str; 4] = ["${", "$(", "{{", "<no value>"];
 
 /// Accepted tokens by their keyed hash. Without the key, which is random and leaves no process, nobody can choose
 /// tokens that share a hash with a good one, so the time of a look-up reveals nothing of the tokens, and its cost does
@@ -118,17 +122,16 @@ impl Lines {
 }
 
 fn parse(files: &[File]) -> Result<Loaded<Lines>, TlsError> {
-    let text = str::from_utf8(&files[0].content).map_err(|_| files[0].error("is not UTF-8"))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = Lines { first: String::new(), hasher: RandomState::new(), by_hash: HashMap::new() };
-    for (number, line) in (1..).zip(text.lines()).map(|(number, line)| (number, line.trim())) {
-        if line.is_empty() || line.starts_with('#') {
+    for (number, line) in (1..).zip(files[0].text()?.lines()) {
+        let line = line.trim_end_matches('\r');
+        if line.trim().is_empty() || line.trim_start().starts_with('#') {
             continue;
         }
         let error = |problem: &str| files[0].error(format!("line {number}: {problem}"));
-        let (token, name) = split(line).map_err(&error)?;
+        let (scheme, token, name) = split(line).map_err(&error)?;
         if lines.first.is_empty() {
-            line[..line.len() - name.map_or(0, str::len)].trim_end().clone_into(&mut lines.first);
+            lines.first = [scheme, token].concat();
         }
         match lines.find(token.as_bytes()) {
             Some(other) if other.name.as_deref() != name => {
@@ -148,18 +151,37 @@ fn parse(files: &[File]) -> Result<Loaded<Lines>, TlsError> {
     Ok(Loaded { value: lines, expires: None })
 }
 
-/// Token and name of a line.
-fn split(line: &str) -> Result<(&str, Option<&str>), &'static str> {
+/// Returns `Bearer ` or nothing, the token, and the name. An empty variable of a template must not make the next word
+/// the token: the name, which is no secret, or `Bearer`, which anybody sends.
+fn split(line: &str) -> Result<(&str, &str, Option<&str>), &'static str> {
     // Anything else cannot be sent as metadata and would never match.
     if !line.bytes().all(|byte| matches!(byte, b' ' | b'\t') || byte.is_ascii_graphic()) {
         return Err("a token contains characters other than visible ASCII");
     }
-    let mut words = line.split_ascii_whitespace();
-    let mut word = words.next();
-    if word.is_some_and(|word| word.eq_ignore_ascii_case("bearer")) {
-        word = words.next();
+    if line.starts_with([' ', '\t']) {
+        return Err("white space before the token; is the token missing?");
     }
-    let Some(token) = word else { return Err("no token after `Bearer`") };
+    if PLACEHOLDERS.iter().any(|placeholder| line.contains(placeholder)) {
+        return Err("a placeholder of a template, such as `${TOKEN}`, instead of a token");
+    }
+    let mut words = line.split_ascii_whitespace();
+    let mut token = words.next().unwrap_or_default();
+    let mut scheme = "";
+    if token.eq_ignore_ascii_case("bearer") {
+        let Some(word) = words.next() else { return Err("no token after `Bearer`") };
+        scheme = &line[.."Bearer ".len()];
+        if scheme.ends_with('\t') || !line[scheme.len()..].starts_with(word) {
+            return Err("not exactly one space after `Bearer`; is the token missing?");
+        }
+        token = word;
+    }
+    if token.ends_with(':') || NOT_TOKENS.iter().any(|word| token.eq_ignore_ascii_case(word)) {
+        return Err("a word that is no token, such as a scheme or the name of a header, before the token");
+    }
+    // `""`, or the dash of a list.
+    if !token.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
+        return Err("a token without letters and digits");
+    }
     let name = words.next();
     if words.next().is_some() {
         return Err("a token must not contain a space; a line is a token and, after white space, a name");
@@ -167,7 +189,7 @@ fn split(line: &str) -> Result<(&str, Option<&str>), &'static str> {
     if name.is_some_and(|name| name.len() > MAX_NAME) {
         return Err("the name is longer than 64 characters");
     }
-    Ok((token, name))
+    Ok((scheme, token, name))
 }
 
 /// The token without its scheme, whose case does not matter (RFC 9110, 11.1).
@@ -221,7 +243,7 @@ mod tests {
             for number in 0..count {
                 writeln!(content, "token-{number} caller-{number}").unwrap();
             }
-            let file = File { role: Role::Tokens, path: PathBuf::new(), content: content.into_bytes() };
+            let file = File { role: Role::Tokens, path: PathBuf::new(), content: Ok(content.into_bytes()) };
             let Ok(Loaded { value: lines, .. }) = parse(&[file]) else { panic!("{count} lines are valid") };
             // Of 10,000 tokens two share one of 2^64 hashes once in 370 billion runs.
             let compared =

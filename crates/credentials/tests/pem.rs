@@ -2,6 +2,7 @@
 
 mod common;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use common::{Secret, client_pair, server_pair};
 use kelvin_credentials::{
     ClientAuth, ClientFiles, ClientTls, SecretFiles, ServerFiles, ServerTls, StoreSecrets,
@@ -41,6 +42,21 @@ fn well_formed_variants_are_read_whole() {
             "explanatory text",
             format!("subject=CN = one\n\n{one}# the other: key=value\n{other}\nend of file"),
         ),
+        (
+            "dashes and the words begin and end",
+            format!(
+                "# --- end of the old list, new below ---\n{one}----- END OF ONE -----\nBegin -- other\n\
+                 # the end certificate -----\n# THE PRIVATE KEY IS ELSEWHERE\n{other}---------- the end ----------"
+            ),
+        ),
+        (
+            "output of openssl",
+            format!(
+                "Certificate:\n    Data:\n        Serial Number:\n            26:f5:84:23:89:c0:4c:89\n\
+                 Modulus={}\nSHA1 Fingerprint=AB:CD\n{one}    localKeyID: 01 02\n{other}",
+                "C0".repeat(128)
+            ),
+        ),
         ("byte order marks", format!("\u{feff}{one}\u{feff}{other}")),
         ("CRLF", format!("{one}{other}").replace('\n', "\r\n")),
         ("no line break at the end", format!("{one}{}", other.trim_end())),
@@ -59,6 +75,7 @@ fn malformed_bundle_is_rejected_with_section_and_reason() {
     let [one, other] = two();
     let key = server_pair(&LocalCa::generate().unwrap()).key;
     let shares = "a BEGIN or END line is malformed or shares its line with other text";
+    let alone = "base64 outside of a section";
     for (bundle, section, reason) in [
         (format!("{}{other}", one.trim_end()), 1, shares),
         (format!("comment {one}{other}"), 1, shares),
@@ -66,7 +83,15 @@ fn malformed_bundle_is_rejected_with_section_and_reason() {
         (format!("{one}{}", &other[..other.len() / 2]), 2, "does not end"),
         (format!("{}{other}", &one[..one.len() / 2]), 1, shares),
         (format!("{}\n{other}", &one[..one.len() / 2]), 1, "another section begins before it ends"),
-        (format!("{one}{}", other.replacen("BEGIN", "BEGUN", 1)), 2, "END without BEGIN"),
+        (format!("{one}{}", other.replacen("BEGIN", "BEGUN", 1)), 2, alone),
+        (format!("{one}-----END CERTIFICATE-----\n"), 2, "END without BEGIN"),
+        (format!("{one}{}", other.replace("-----", "\u{2013}\u{2013}\u{2014}")), 2, shares),
+        (format!("{one}{}", other.replace("-----", "")), 2, shares),
+        (format!("{one}{}", other.replace("-----", "----- ")), 2, shares),
+        (format!("{one}{}", other.replace("-----", "\u{2014}").replace("N C", "N\u{a0}C")), 2, alone),
+        (format!("{one}{}", without_boundaries(&other)), 2, alone),
+        (format!("{one}{}", without_boundaries(&other).replace('\n', " ")), 2, alone),
+        (format!("{one}{}\n", STANDARD.encode(&other)), 2, alone),
         (format!("{one}{}", other.replacen("-----END", "-----FIN", 1)), 2, "does not end"),
         (format!("{one}{}", other.replacen("MII", "M!I", 1)), 2, "invalid base64"),
         (format!("{one}{}", other.replacen("MII", "AAA", 1)), 2, "not a valid X.509 certificate"),
@@ -76,6 +101,48 @@ fn malformed_bundle_is_rejected_with_section_and_reason() {
     ] {
         let error = load_bundle(&bundle).unwrap_err();
         assert!(error.contains(&format!("ca.crt: section {section}: ")) && error.contains(reason), "{error}");
+    }
+}
+
+fn without_boundaries(pem: &str) -> String {
+    pem.lines().filter(|line| !line.starts_with('-')).fold(String::new(), |text, line| text + line + "\n")
+}
+
+#[test]
+fn utf_16_is_rejected() {
+    let [one, other] = two();
+    // As `>>` of PowerShell 5.1 appends.
+    let utf_16: String = other.chars().flat_map(|char| [char, '\0']).collect();
+    for bundle in [format!("{one}{utf_16}"), utf_16, format!("{one}\0\0")] {
+        assert!(load_bundle(&bundle).unwrap_err().contains("contains NUL bytes"));
+    }
+}
+
+#[test]
+fn password_is_one_line_without_control_characters() {
+    let load = |content: &str| {
+        let secret = Secret::new(&[("password", content)]);
+        let files = SecretFiles { password: Some(secret.path("password")), ca: None, cert: None, key: None };
+        let store = StoreSecrets::load(files).map_err(|error| error.to_string())?;
+        Ok::<_, String>(store.current().password.clone().unwrap())
+    };
+    for (content, password) in [
+        ("hush", "hush"),
+        ("\u{feff}hush\r\n", "hush"),
+        (" two words \n\n", " two words"),
+        ("h\u{fc}sh", "h\u{fc}sh"),
+    ] {
+        assert_eq!(load(content).as_deref(), Ok(password));
+    }
+    for (content, reason) in [
+        ("\u{feff}\n", "contains no password"),
+        ("hush\nhush\n", "contains a line break"),
+        ("hush\rhush", "contains a line break"),
+        ("hush\0", "another control character"),
+        ("hu\tsh", "another control character"),
+    ] {
+        let error = load(content).unwrap_err();
+        assert!(error.contains(reason) && !error.contains("hush"), "{error}");
     }
 }
 
