@@ -4,9 +4,11 @@ mod eventually;
 pub mod machine;
 mod not_run;
 mod port;
+mod unprocessed;
 pub mod valkey;
 
 pub use eventually::eventually;
 pub use not_run::{may_be_missing, not_run};
 pub use port::free_port;
+pub use unprocessed::was_never_processed;
 pub use valkey::ValkeyServer;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use kelvin_testing::was_never_processed;
 use prost::Message as _;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
@@ -26,6 +27,9 @@ use crate::{
 /// Calls at a time on the one channel, and the pause of each caller between two of them.
 const CALLERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// Stands before a failure that only the client can prevent: by sending the call again on another connection.
+pub(crate) const NEVER_PROCESSED: &str = "never processed: ";
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Client {
@@ -51,12 +55,6 @@ impl Client {
             Self::GrpcGo => "Go",
             Self::Grpcio => "Python 3",
         }
-    }
-
-    /// True for a failure that only the client can prevent: tonic drops calls that wait in the queue of a connection
-    /// when it ends, without having sent them.
-    pub(crate) fn owes(self, failure: &str) -> bool {
-        matches!(self, Self::Tonic) && failure.starts_with("Cancelled: ")
     }
 
     /// Starts steady calls; none where the client cannot be built.
@@ -108,10 +106,9 @@ impl HereCalls {
                     if let Err(status) =
                         client.send_single_reading(reading("rolling", 20.5, 1_700_000_000)).await
                     {
-                        *tally
-                            .failures
-                            .entry(format!("{:?}: {}", status.code(), status.message()))
-                            .or_default() += 1;
+                        let whose = if was_never_processed(&status) { NEVER_PROCESSED } else { "" };
+                        let failure = format!("{whose}{:?}: {}", status.code(), status.message());
+                        *tally.failures.entry(failure).or_default() += 1;
                     }
                     sleep(PAUSE).await;
                 }
