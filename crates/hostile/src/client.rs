@@ -25,6 +25,7 @@ pub(crate) const UNARY: &str = "/SensorService/SendSingleReading";
 pub(crate) const CLIENT_STREAM: &str = "/SensorService/StreamSensorReadings";
 pub(crate) const CHAT: &str = "/SensorService/SensorChat";
 pub(crate) const READ: &str = "/SensorService/GetSensorReadings";
+pub(crate) const AGGREGATE: &str = "/SensorService/AggregateSensorReadings";
 pub(crate) const LIST: &str = "/SensorService/ListSensors";
 pub(crate) const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 pub(crate) const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";

@@ -1,6 +1,6 @@
 //! Accepts connections: TLS, then HTTP/2.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use grpc_otel::ServerLayer;
 use kelvin_credentials::{HANDSHAKE_TIMEOUT, ServerTls, handshake_result};
@@ -10,10 +10,11 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    bounded_tls::{Bounded, BoundedTls},
     caller::{ClientCertificate, Interrupts},
     config::Config,
     connections::{self, Account, PrefaceChecked, Registry},
@@ -46,18 +47,18 @@ pub(crate) struct Shared {
 }
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, core: Arc<Core>) {
+pub(crate) async fn serve((stream, peer): (TcpStream, SocketAddr), shared: Arc<Shared>, core: Arc<Core>) {
     let Some(admitted) = shared.registry.admit() else { return };
     let account = Arc::new(Account::new(&admitted));
     set_options(&stream, shared.config.keepalive_interval);
     let Some(tls) = &shared.tls else {
-        return begin(stream, ConnectionAuth::default(), &shared, core, account).await;
+        return begin(stream, peer, ConnectionAuth::default(), &shared, core, account).await;
     };
     // Boxed, as is what it returns: futures keep what they hand on, and a connection would take kilobytes more.
     if let Some(stream) = Box::pin(handshake(stream, tls, &shared, &account)).await {
-        let certificate = stream.get_ref().1.peer_certificates().map(ClientCertificate::new);
+        let certificate = stream.get_ref().get_ref().1.peer_certificates().map(ClientCertificate::new);
         let auth = certificate.map(ConnectionAuth::new).unwrap_or_default();
-        begin(stream, auth, &shared, core, account).await;
+        begin(stream, peer, auth, &shared, core, account).await;
     }
 }
 
@@ -66,13 +67,13 @@ async fn handshake(
     tls: &ServerTls,
     shared: &Shared,
     account: &Account,
-) -> Option<Box<TlsStream<TcpStream>>> {
+) -> Option<Box<BoundedTls>> {
     let acceptor = TlsAcceptor::from(tls.config());
-    let accept = timeout(shared.config.handshake_timeout, acceptor.accept(stream));
+    let accept = timeout(shared.config.handshake_timeout, acceptor.accept(Bounded::new(stream)));
     let handshake = account.unless_closing(accept).await?;
     shared.metrics.tls_handshake(handshake.as_ref().map_or(HANDSHAKE_TIMEOUT, handshake_result));
     match handshake {
-        Ok(Ok(stream)) => return Some(Box::new(stream)),
+        Ok(Ok(stream)) => return Some(Box::new(BoundedTls::new(stream))),
         Ok(Err(error)) => refuse(shared, ConnectionRefusal::Handshake, &error),
         Err(elapsed) => refuse(shared, ConnectionRefusal::HandshakeTimeout, &elapsed),
     }
@@ -92,8 +93,14 @@ fn set_options(stream: &TcpStream, keepalive_interval: Duration) {
 }
 
 /// Waits for the HTTP/2 preface.
-async fn begin<I>(io: I, auth: ConnectionAuth, shared: &Shared, core: Arc<Core>, account: Arc<Account>)
-where
+async fn begin<I>(
+    io: I,
+    peer: SocketAddr,
+    auth: ConnectionAuth,
+    shared: &Shared,
+    core: Arc<Core>,
+    account: Arc<Account>,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     if auth.authenticates() {
@@ -101,7 +108,7 @@ where
     }
     let preface = timeout(shared.config.handshake_timeout, PrefaceChecked::read(io));
     match account.unless_closing(preface).await {
-        Some(Ok(Ok(io))) => http2(io, auth, shared, core, account).await,
+        Some(Ok(Ok(io))) => http2(io, peer, auth, shared, core, account).await,
         Some(Ok(Err(error))) => refuse(shared, ConnectionRefusal::NoHttp2, &error),
         Some(Err(elapsed)) => refuse(shared, ConnectionRefusal::NoHttp2Timeout, &elapsed),
         None => {}
@@ -115,8 +122,14 @@ fn refuse(shared: &Shared, reason: ConnectionRefusal, error: &dyn std::error::Er
     }
 }
 
-async fn http2<I>(io: I, auth: ConnectionAuth, shared: &Shared, core: Arc<Core>, account: Arc<Account>)
-where
+async fn http2<I>(
+    io: I,
+    peer: SocketAddr,
+    auth: ConnectionAuth,
+    shared: &Shared,
+    core: Arc<Core>,
+    account: Arc<Account>,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let rejected = certificate_rejected(auth.certificate().cloned(), shared, Arc::clone(&core.interrupts));
@@ -124,7 +137,7 @@ where
         authenticator: Arc::clone(&shared.authenticator),
         connection: auth,
         account: Arc::clone(&account),
-        traced: shared.otel.clone(),
+        traced: shared.otel.clone().with_peer(peer),
         untraced: shared.untraced.clone(),
         rpc: Rpc::new(core),
     };

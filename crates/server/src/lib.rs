@@ -4,7 +4,10 @@
 //! down and then drains. Each core runs a current-thread runtime with its own listener, its own connections and its
 //! own handle on the store. The bodies of the calls are read and written many messages at a time (`wire`).
 
+#![deny(clippy::print_stdout, clippy::print_stderr)] // they panic on closed pipes and full disks
+
 mod accept;
+mod bounded_tls;
 mod builtin_services;
 mod caller;
 mod config;

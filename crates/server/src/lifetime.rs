@@ -22,7 +22,7 @@ use std::{
 };
 
 use grpc_otel::timeout;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
@@ -32,6 +32,8 @@ use crate::{
     end_reason::EndReason,
     log_rate_limiter::LogRateLimiter,
 };
+
+static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 static REMOVED_LOG: LogRateLimiter = LogRateLimiter::new();
 
@@ -63,7 +65,7 @@ impl Lifetime {
         caller: Caller,
         ends_at_drain: bool,
     ) -> Result<Self, Status> {
-        let deadline = match headers.get("grpc-timeout") {
+        let deadline = match headers.get(&TIMEOUT) {
             None => None,
             Some(value) => {
                 // The caller's mistake: INTERNAL would count against the server's error budget.
@@ -142,7 +144,7 @@ fn ended(reason: EndReason, caller: &Caller) -> EndReason {
 /// When a call that begins now has to end whatever happens, for those who cannot wait for its [`Lifetime`].
 pub(crate) fn end_of_call(headers: &HeaderMap, max_age: Duration, now: Instant) -> Instant {
     let end = now + jittered(max_age);
-    let timeout = headers.get("grpc-timeout").and_then(|value| timeout::parse(value.as_bytes()));
+    let timeout = headers.get(&TIMEOUT).and_then(|value| timeout::parse(value.as_bytes()));
     timeout.and_then(|timeout| now.checked_add(timeout)).map_or(end, |deadline| deadline.min(end))
 }
 

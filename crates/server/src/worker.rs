@@ -1,4 +1,9 @@
-use std::{net::TcpListener, sync::Arc, thread, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use kelvin_credentials::Tokens;
@@ -77,15 +82,15 @@ impl Worker {
         let interrupts = Arc::clone(&core.interrupts);
         tokio::spawn(async move { interrupts.watch().await });
         let tracker = TaskTracker::new();
-        let accept = |stream| {
-            tracker.spawn(accept::serve(stream, Arc::clone(&shared), Arc::clone(&core)));
+        let accept = |connection| {
+            tracker.spawn(accept::serve(connection, Arc::clone(&shared), Arc::clone(&core)));
         };
-        while let Some(stream) = shared.drain.run_until_cancelled(next(&listener)).await {
-            accept(stream);
+        while let Some(connection) = shared.drain.run_until_cancelled(next(&listener)).await {
+            accept(connection);
         }
         // Who has connected already gets an orderly GOAWAY.
-        while let Some(stream) = next(&listener).now_or_never() {
-            accept(stream);
+        while let Some(connection) = next(&listener).now_or_never() {
+            accept(connection);
         }
         drop(listener);
         tracker.close();
@@ -112,10 +117,10 @@ impl Worker {
     }
 }
 
-async fn next(listener: &TokioListener) -> TcpStream {
+async fn next(listener: &TokioListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(connection) => return connection,
             Err(error) => {
                 if let Some(times) = ACCEPT_LOG.record() {
                     tracing::warn!(times, %error, "cannot accept a connection");

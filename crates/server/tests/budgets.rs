@@ -118,6 +118,15 @@ async fn hundred_refused_calls_close_a_connection_without_an_accepted_one() {
     assert!((99..=100).contains(&refused), "{refused}");
     assert_eq!(connection.ended().await.unwrap_err().reason(), Some(Reason::ENHANCE_YOUR_CALM));
 
+    // In a row: a call that is answered in between begins a new one.
+    let mut prober = Connection::open(&server, 65_535).await;
+    for _ in 0..3 {
+        for _ in 0..90 {
+            assert_eq!(prober.send_reading("wrong").await.unwrap().as_deref(), Some("16"));
+        }
+        assert_eq!(prober.watch().await.0, None);
+    }
+
     let mut gateway = Connection::open(&server, 65_535).await;
     assert_eq!(gateway.send_reading(TOKEN).await.unwrap(), None);
     for _ in 0..300 {

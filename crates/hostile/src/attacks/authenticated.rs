@@ -3,13 +3,13 @@
 use std::io::Write as _;
 
 use flate2::{Compression, write::GzEncoder};
-use kelvin_proto::SensorRequest;
+use kelvin_proto::{AggregateRequest, SensorReading, SensorRequest};
 use prost::Message as _;
 
 use super::{AUTHENTICATED, Case, DEFAULTS, case, unauthenticated::to_and_fro};
 use crate::{
     attack::Attack,
-    client::{CHAT, CLIENT_STREAM, Client, READ, Reply, reading},
+    client::{AGGREGATE, CHAT, CLIENT_STREAM, Client, READ, Reply, reading},
     frames::{Call, Frames, INITIAL_WINDOW_SIZE, prefixed},
     world::{Failure, TOKEN, World, text},
 };
@@ -27,6 +27,8 @@ pub(super) fn cases() -> Vec<Case> {
             .over_connections(64),
         case!(dropped_streams, AUTHENTICATED, DEFAULTS, "S5: 128 client streams a connection, dropped"),
         case!(unread_replies, AUTHENTICATED, DEFAULTS, "S9: GetSensorReadings that are not read")
+            .over_connections(16),
+        case!(unread_aggregates, AUTHENTICATED, DEFAULTS, "AggregateSensorReadings that are not read")
             .over_connections(16),
         case!(shrunken_windows, AUTHENTICATED, DEFAULTS, "S9: windows closed when the answers are queued")
             .over_connections(16),
@@ -130,12 +132,13 @@ async fn dropped_streams(world: &World) -> Result<String, Failure> {
     Attack::default().run(world, |_| (), repeat).await
 }
 
-/// Many readings of one sensor.
-async fn fill(world: &World, sensor_id: &str, count: usize) -> Result<(), Failure> {
-    let message = reading(sensor_id).encode_to_vec();
+/// Many readings of one sensor, one second apart.
+async fn fill(world: &World, sensor_id: &str, count: u32) -> Result<(), Failure> {
+    let last = reading(sensor_id);
     let (mut sender, response) = Client::connect(world).await?.open(CLIENT_STREAM).await?;
-    for _ in 0..count {
-        sender.send_message(&message).await?;
+    for ago in (0..count).rev() {
+        let reading = SensorReading { timestamp: last.timestamp - i64::from(ago), ..last.clone() };
+        sender.send_message(&reading.encode_to_vec()).await?;
     }
     sender.finish()?;
     Reply::of(response).await?.next().await?.map(|_| ()).ok_or_else(|| "no answer".to_owned())
@@ -157,6 +160,20 @@ async fn unread_replies(world: &World) -> Result<String, Failure> {
         }
     };
     attack.run(world, open, |_| ()).await
+}
+
+/// The most windows that an answer may have: the handler of each keeps them.
+async fn unread_aggregates(world: &World) -> Result<String, Failure> {
+    fill(world, "long", 11_000).await?;
+    let request = AggregateRequest { sensor_id: "long".to_owned(), step: 1, ..AggregateRequest::default() };
+    let request = request.encode_to_vec();
+    let open = |frames: &mut Frames| {
+        for _ in 0..STREAMS {
+            let stream = frames.call(&Call::new(AGGREGATE, Some(TOKEN)));
+            frames.last_message(stream, &request);
+        }
+    };
+    Attack { window: 0, connections: 16, ..Attack::default() }.run(world, open, |_| ()).await
 }
 
 async fn shrunken_windows(world: &World) -> Result<String, Failure> {

@@ -111,10 +111,18 @@ async fn silent_health_port(world: &World) -> Result<String, Failure> {
 
 async fn half_open_tls(world: &World) -> Result<String, Failure> {
     let mut open = Vec::new();
+    let mut message = vec![1, 0, 0xfd, 0xe8];
+    message.resize(60_000, 0);
+    let mut hello = Vec::new();
+    for record in message.chunks(10_000) {
+        hello.extend([22, 3, 1, 0x27, 0x10]);
+        hello.extend(record);
+    }
     while !world.left().is_zero() {
         if let Ok(mut stream) = TcpStream::connect(world.address).await {
-            // The header of a record whose 512 bytes do not come.
-            let _ = stream.write_all(&[22, 3, 1, 2, 0]).await;
+            // The header of a record whose 512 bytes do not come, or most of a ClientHello of 65,000 bytes.
+            let unfinished: &[u8] = if open.len() % 2 == 0 { &[22, 3, 1, 2, 0] } else { &hello };
+            let _ = stream.write_all(unfinished).await;
             open.push(stream);
         }
         if open.len() % 50 == 0 {

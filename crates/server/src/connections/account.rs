@@ -11,7 +11,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -51,8 +51,14 @@ const TURN_HEADERS: u32 = 16;
 const TURN_SETTINGS: u32 = 128;
 
 /// How long a connection may read, and its calls may work then, before others have their turn. What is done at once
-/// with one batch of readings or one frame of a reply comes on top.
+/// with one batch of readings or a few frames of a reply comes on top.
 const TURN_TIME: Duration = Duration::from_micros(200);
+
+/// The end of a turn while the connection is not polled.
+const NO_TURN: u64 = u64::MAX;
+
+/// Frames of a reply after which a call looks at the clock again: the message and the trailers of a unary call.
+const FREE_FRAMES: u32 = 2;
 
 /// What a connection holds, and whether it may go on.
 #[derive(Debug)]
@@ -62,8 +68,12 @@ pub(crate) struct Account {
     books: Mutex<Books>,
     refused_calls: AtomicU32,
     turn: AtomicU32,
-    /// None while the connection is not polled.
-    turn_end: Mutex<Option<Instant>>,
+    /// In nanoseconds since `created`, or [`NO_TURN`].
+    turn_end: AtomicU64,
+    free_frames: AtomicU32,
+    /// A read of the socket was pending in this turn.
+    drained: AtomicBool,
+    created: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +92,10 @@ impl Account {
             books: Mutex::default(),
             refused_calls: AtomicU32::new(0),
             turn: AtomicU32::new(TURN),
-            turn_end: Mutex::default(),
+            turn_end: AtomicU64::new(NO_TURN),
+            free_frames: AtomicU32::new(0),
+            drained: AtomicBool::new(false),
+            created: Instant::now(),
         }
     }
 
@@ -109,6 +122,11 @@ impl Account {
         if !self.is_authenticated() && self.refused_calls.fetch_add(1, Relaxed) + 1 >= REFUSED_CALLS {
             self.registry.close_one(&self.state, CloseReason::Refused);
         }
+    }
+
+    /// A call that needs no token is answered.
+    pub(crate) fn answer(&self) {
+        self.refused_calls.store(0, Relaxed);
     }
 
     /// Returns whether the call that begins may go on.
@@ -138,26 +156,41 @@ impl Account {
 impl Account {
     pub(super) fn begin_turn(&self) {
         self.turn.store(TURN, Relaxed);
+        self.drained.store(false, Relaxed);
         self.begin_turn_of_calls();
     }
 
     /// What the peer has sent is read; now the calls are to work.
     pub(super) fn begin_turn_of_calls(&self) {
-        *self.turn_end.lock() = Some(Instant::now() + TURN_TIME);
+        self.turn_end.store(nanoseconds(self.created.elapsed() + TURN_TIME), Relaxed);
     }
 
     /// Until the next turn nothing is limited: services that tonic provides read requests in tasks of their own.
     pub(super) fn end_turn(&self) {
-        *self.turn_end.lock() = None;
+        self.turn_end.store(NO_TURN, Relaxed);
+        self.drained.store(false, Relaxed);
     }
 
     /// Pending, and to be polled again soon, when the calls of the connection have worked their turn.
     pub(super) fn poll_turn(&self, cx: &Context<'_>) -> Poll<()> {
-        if !self.is_turn_over() {
+        let over = self.is_turn_over();
+        self.free_frames.store(if over { 0 } else { FREE_FRAMES }, Relaxed);
+        if !over {
             return Poll::Ready(());
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// The same for each frame of a reply. Looks at the clock only after some of them: [`Self::poll_turn`] just has.
+    pub(super) fn poll_turn_of_frame(&self, cx: &Context<'_>) -> Poll<()> {
+        match self.free_frames.load(Relaxed).checked_sub(1) {
+            Some(left) => {
+                self.free_frames.store(left, Relaxed);
+                Poll::Ready(())
+            }
+            None => self.poll_turn(cx),
+        }
     }
 
     pub(super) fn has_turn(&self) -> bool {
@@ -165,7 +198,17 @@ impl Account {
     }
 
     fn is_turn_over(&self) -> bool {
-        self.turn_end.lock().is_some_and(|end| Instant::now() >= end)
+        let end = self.turn_end.load(Relaxed);
+        end != NO_TURN && nanoseconds(self.created.elapsed()) >= end
+    }
+
+    /// A read of the socket was pending. Outside of a turn, as in the handshake, that does not count: no next one begins.
+    pub(super) fn set_drained(&self) {
+        self.drained.store(self.turn_end.load(Relaxed) != NO_TURN, Relaxed);
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.drained.load(Relaxed)
     }
 
     /// Closes a connection that holds too much although none of its calls is accepted. To be called after calls
@@ -257,6 +300,11 @@ impl Account {
         self.change(|ledger| ledger.reply_queued(stream, length));
     }
 
+    /// The handler of a call keeps `bytes` until the call ends.
+    pub(super) fn handler_holds(&self, stream: u32, bytes: usize) {
+        self.change(|ledger| ledger.handler_holds(stream, bytes));
+    }
+
     /// The handler of a call has written all it can for now.
     pub(super) fn handler_waits(&self, stream: u32) {
         self.change(|ledger| ledger.handler_waits(stream));
@@ -288,4 +336,8 @@ impl Account {
         drop(books);
         self.registry.reserve(&self.state, reserved);
     }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }

@@ -18,6 +18,10 @@ use tokio::time::{Instant, sleep_until};
 use super::{account::Account, backpressure::Backpressure};
 use crate::caller::Credentials;
 
+/// Extension of a reply: bytes that its handler keeps until the call ends, besides what every call takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HandlerMemory(pub(crate) usize);
+
 /// A call that has begun. Drop releases what its account holds for it.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -55,6 +59,9 @@ impl Call {
         let Some(response) = response.await else { return };
         let (mut head, body) = response.into_parts();
         let credentials = head.extensions.remove();
+        if let Some(HandlerMemory(bytes)) = head.extensions.remove() {
+            self.account.handler_holds(self.stream, bytes);
+        }
         let bodiless = body.is_end_stream();
         // Errors mean that the caller or its connection has gone.
         let Ok(send) = respond.send_response(Response::from_parts(head, ()), bodiless) else { return };
@@ -130,10 +137,16 @@ struct Outgoing<'a, B> {
 impl<B: Body<Data = Bytes>> Outgoing<'_, B> {
     /// Ready when all is handed to h2, or with false when the stream is reset.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let polled = self.poll_frames(cx);
+        // Only a call that waits has to ask: nothing can be sent on a stream that is reset, so one that goes on finds out.
+        if polled.is_pending() && self.send.poll_reset(cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        polled
+    }
+
+    fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
-            if self.send.poll_reset(cx).is_ready() {
-                return Poll::Ready(false);
-            }
             if !self.chunk.is_empty() {
                 match self.poll_send(cx) {
                     Poll::Ready(true) => continue,
@@ -141,7 +154,7 @@ impl<B: Body<Data = Bytes>> Outgoing<'_, B> {
                     Poll::Pending => return self.poll_end_of_stall(cx).map(|()| false),
                 }
             }
-            ready!(self.call.account.poll_turn(cx));
+            ready!(self.call.account.poll_turn_of_frame(cx));
             ready!(self.backpressure.poll_may_grow(&self.call.account, cx));
             let Poll::Ready(frame) = self.body.as_mut().poll_frame(cx) else {
                 if std::mem::take(&mut self.works) {

@@ -12,6 +12,8 @@ pub(super) const CONTINUATION: u8 = 9;
 const ACK: u8 = 0x1;
 /// Of DATA and HEADERS.
 pub(super) const END_STREAM: u8 = 0x1;
+/// Of DATA.
+pub(super) const PADDED: u8 = 0x8;
 
 const HEADER: usize = 9;
 
@@ -35,6 +37,10 @@ impl FrameHeader {
 
     pub(super) fn ends_stream(self) -> bool {
         matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0
+    }
+
+    pub(super) fn is_padded(self) -> bool {
+        self.kind == DATA && self.flags & PADDED != 0
     }
 
     /// DATA without padding, on a stream.

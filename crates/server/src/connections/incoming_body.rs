@@ -25,6 +25,8 @@ pub(crate) struct IncomingBody {
     /// What was read since the handler waited takes so many bytes.
     burst: usize,
     largest_burst: usize,
+    /// A frame was read since the handler waited.
+    in_burst: bool,
     data_ended: bool,
 }
 
@@ -32,7 +34,7 @@ impl IncomingBody {
     pub(super) fn new(stream: RecvStream, account: Arc<Account>) -> Self {
         let id = stream.stream_id().as_u32();
         let messages = MessageBounds::default();
-        Self { stream, account, id, messages, burst: 0, largest_burst: 0, data_ended: false }
+        Self { stream, account, id, messages, burst: 0, largest_burst: 0, in_burst: false, data_ended: false }
     }
 }
 
@@ -46,8 +48,12 @@ impl Body for IncomingBody {
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         let this = &mut *self;
         if !this.data_ended {
-            ready!(this.account.poll_turn(cx));
+            if this.in_burst {
+                // Before the first frame the call itself has looked at the clock.
+                ready!(this.account.poll_turn(cx));
+            }
             let polled = this.stream.poll_data(cx);
+            this.in_burst = polled.is_ready();
             if polled.is_pending() {
                 this.burst = 0;
             }

@@ -9,6 +9,9 @@ pub(super) const CALL_OVERHEAD: usize = 4096;
 /// with a short reading each, which are 2,849 a stream, fit into the default budget with it.
 pub(super) const FRAME_OVERHEAD: usize = 272;
 
+/// Bytes of a padded frame that h2 keeps to itself: the length of the padding and the padding (RFC 9113, 6.1).
+const MAX_PADDING: usize = 256;
+
 /// For each byte of a chunk of a reply, the handler and its response writer hold so many more until the handler waits.
 /// Measured with 2,048 calls of `GetSensorReadings` whose windows close: 98 KiB each with chunks of 16 KiB.
 pub(super) const HANDLER_FACTOR: usize = 5;
@@ -24,10 +27,12 @@ pub(super) struct Ledger {
 /// What is held for one stream.
 #[derive(Debug, Default)]
 struct Charge {
-    /// Headers, and what every open call takes.
+    /// Headers, what every open call takes, and what the handler keeps.
     base: usize,
     /// Of the request, with the overhead of frames.
     unread: usize,
+    /// Frames among the unread ones that have padding.
+    padded: u32,
     /// Of a message of the request that has begun and not ended.
     kept: usize,
     /// Of the response.
@@ -65,6 +70,7 @@ impl Ledger {
                     && (charge.reads_body || !charge.accepted)
                 {
                     charge.unread += length;
+                    charge.padded += u32::from(frame.is_padded());
                     self.held += length;
                 }
             }
@@ -110,7 +116,9 @@ impl Ledger {
 
     pub(super) fn body_read(&mut self, stream: u32, length: usize, kept: usize) {
         if let Some(charge) = self.streams.get_mut(&stream) {
-            let read = (length + FRAME_OVERHEAD).min(charge.unread);
+            let padding = if charge.padded > 0 { MAX_PADDING } else { 0 };
+            charge.padded = charge.padded.saturating_sub(1);
+            let read = (length + FRAME_OVERHEAD + padding).min(charge.unread);
             charge.unread -= read;
             self.held = self.held - read - charge.kept + kept;
             charge.kept = kept;
@@ -130,6 +138,13 @@ impl Ledger {
             charge.unsent += length;
             charge.working += more;
             self.held += length + more;
+        }
+    }
+
+    pub(super) fn handler_holds(&mut self, stream: u32, bytes: usize) {
+        if let Some(charge) = self.streams.get_mut(&stream) {
+            charge.base += bytes;
+            self.held += bytes;
         }
     }
 
@@ -165,7 +180,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connections::frames::END_STREAM;
+    use crate::connections::frames::{END_STREAM, PADDED};
 
     fn frame(kind: u8, stream: u32, length: usize) -> FrameHeader {
         FrameHeader { length, kind, flags: 0, stream }
@@ -216,6 +231,40 @@ mod tests {
         ledger.send(&[frame(HEADERS, 1, 30), frame(DATA, 1, 1100)]);
         assert_eq!(ledger.held(), 400);
         ledger.send(&[frame(DATA, 1, 400), end(HEADERS, 1, 10)]);
+        assert!(ledger.is_empty(), "{ledger:?}");
+    }
+
+    #[test]
+    fn padding_is_released_with_its_frame() {
+        let mut ledger = Ledger::default();
+        ledger.receive(&[frame(HEADERS, 1, 100)]);
+        ledger.call_accepted(1, 10);
+        let before = ledger.held();
+        for _ in 0..1000 {
+            ledger.receive(&[FrameHeader { flags: PADDED, ..frame(DATA, 1, 30 + MAX_PADDING) }]);
+            ledger.body_read(1, 30, 0);
+            ledger.receive(&[frame(DATA, 1, 30)]);
+            ledger.body_read(1, 30, 0);
+        }
+        assert_eq!(ledger.held(), before);
+    }
+
+    #[test]
+    fn what_a_handler_keeps_is_held_until_its_call_ends() {
+        let mut ledger = Ledger::default();
+        ledger.receive(&[end(HEADERS, 1, 100)]);
+        ledger.call_accepted(1, 10);
+        let before = ledger.held();
+        ledger.handler_holds(1, 500_000);
+        ledger.reply_queued(1, 1000);
+        ledger.handler_waits(1);
+        ledger.send(&[frame(DATA, 1, 1000)]);
+        // Its caller gives up, which frees nothing as long as the handler is there.
+        ledger.receive(&[frame(RST_STREAM, 1, 4)]);
+        assert_eq!(ledger.held(), before + 500_000);
+        ledger.call_ended(1, false);
+        assert!(ledger.is_empty(), "{ledger:?}");
+        ledger.handler_holds(1, 500_000);
         assert!(ledger.is_empty(), "{ledger:?}");
     }
 

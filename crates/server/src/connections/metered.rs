@@ -46,13 +46,23 @@ impl<I: AsyncRead + Unpin> AsyncRead for Metered<I> {
             // Nothing more is taken; the connection ends when its last frames are sent.
             return Poll::Pending;
         }
+        if this.account.is_drained() {
+            // h2 reads again for each call that it hands out. The read that was pending has registered the waker of this
+            // task, because h2 reads only when the connection is polled, never when a call is, whose waker is another one.
+            // What has come since then wakes the task for its next turn.
+            return Poll::Pending;
+        }
         if !this.account.has_turn() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         ready!(this.backpressure.poll_may_grow(&this.account, cx));
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
+        let Poll::Ready(read) = Pin::new(&mut this.io).poll_read(cx, buffer) else {
+            this.account.set_drained();
+            return Poll::Pending;
+        };
+        read?;
         let Self { account, received, .. } = this;
         let mut length = 0;
         account.received(|each| length = received.join(&mut buffer.filled_mut()[before..], each));

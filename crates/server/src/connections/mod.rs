@@ -16,6 +16,7 @@ mod settings_rate;
 mod state;
 
 pub(crate) use account::Account;
+pub(crate) use call::HandlerMemory;
 pub(crate) use http2::serve;
 pub(crate) use incoming_body::IncomingBody;
 pub(crate) use preface::PrefaceChecked;

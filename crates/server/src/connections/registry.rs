@@ -341,7 +341,7 @@ mod tests {
             bytes,
             unauthenticated_bytes: bytes / 2,
         };
-        let metrics = Metrics::new(&opentelemetry::global::meter("test"));
+        let metrics = Metrics::new(&opentelemetry::global::meter("test"), connections);
         Arc::new(Registry::new(limits, Arc::new(metrics)))
     }
 
@@ -451,7 +451,29 @@ mod tests {
         account.begin_turn();
         while account.poll_turn(&cx).is_ready() {}
         assert!(!account.has_turn());
+        assert!(account.poll_turn_of_frame(&cx).is_pending());
         account.end_turn();
         assert!(account.poll_turn(&cx).is_ready());
+        account.begin_turn();
+        while account.poll_turn_of_frame(&cx).is_ready() {}
+        assert!(!account.has_turn());
+    }
+
+    #[test]
+    fn drained_socket_is_read_again_in_the_next_turn_and_outside_of_turns() {
+        let registry = registry(10, 10, 1 << 20);
+        let admitted = registry.admit().unwrap();
+        let account = Account::new(&admitted);
+        account.set_drained();
+        assert!(!account.is_drained());
+        for _ in 0..2 {
+            account.begin_turn();
+            assert!(!account.is_drained());
+            account.set_drained();
+            account.begin_turn_of_calls();
+            assert!(account.is_drained());
+        }
+        account.end_turn();
+        assert!(!account.is_drained());
     }
 }

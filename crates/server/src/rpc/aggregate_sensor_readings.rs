@@ -4,10 +4,12 @@ use http::HeaderMap;
 use kelvin_proto::{AggregateRequest, SensorAggregate};
 use kelvin_store::{Aggregate, AggregateQuery, MAX_WINDOWS, StoreError, Window};
 use prost::Message as _;
+use tokio::sync::Semaphore;
 use tonic::{Status, metadata::MetadataValue};
 
 use super::{core::Core, get_sensor_readings::MISSED, single};
 use crate::{
+    connections::HandlerMemory,
     lifetime::Lifetime,
     status,
     validate::{Invalid, check_sensor_id},
@@ -17,6 +19,9 @@ use crate::{
 /// Bytes of a window at most: six tags, two varints and four doubles.
 const MAX_LENGTH: usize = 6 + 2 * 10 + 4 * 8;
 
+/// Calls of the process that sum up at the same time: each takes up to 2 MB, which counts against no budget.
+static COMPUTING: Semaphore = Semaphore::const_new(8);
+
 /// Sums up what is stored of a sensor in windows of time.
 pub(super) async fn aggregate_sensor_readings(
     core: Arc<Core>,
@@ -25,13 +30,17 @@ pub(super) async fn aggregate_sensor_readings(
 ) -> Result<Reply, Status> {
     let aggregate = lifetime.limit(aggregate(&core, messages)).await;
     let Aggregate { windows, evicted } = aggregate.map_err(|reason| status::ended(reason, None))??;
-    Ok(stream(lifetime.credentials(), |out| send(out, lifetime, windows, evicted)))
+    let memory = HandlerMemory(size_of_val(&windows[..]));
+    let mut reply = stream(lifetime.credentials(), |out| send(out, lifetime, windows, evicted));
+    reply.extensions_mut().insert(memory);
+    Ok(reply)
 }
 
 async fn aggregate(core: &Core, messages: Messages<impl RequestBody>) -> Result<Aggregate, Status> {
     let request = single(messages, |message| AggregateRequest::decode(message)).await?;
     check_sensor_id(&request.sensor_id).map_err(status::invalid)?;
     let query = query(&request)?;
+    let _permit = COMPUTING.acquire().await.expect("it is never closed");
     let aggregate = core.store.aggregate(&request.sensor_id, &query).await;
     aggregate.map_err(|error| status::store_error(&error, None))
 }

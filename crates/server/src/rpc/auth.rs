@@ -140,7 +140,15 @@ impl Service<Request<IncomingBody>> for Authenticate {
                 self.account.authenticate();
                 (&self.traced, Ok(if is_exempt { self.without_token() } else { caller }))
             }
-            Err(_) if is_exempt && self.account.admits_call() => (&self.untraced, Ok(self.without_token())),
+            Err(refusal) if is_exempt && self.account.admits_call() => {
+                // Who tries tokens here is answered as a probe, but neither unseen nor as somebody well-behaved.
+                if request.headers().contains_key(AUTHORIZATION) {
+                    self.authenticator.refuse(refusal);
+                } else {
+                    self.account.answer();
+                }
+                (&self.untraced, Ok(self.without_token()))
+            }
             Err(_) if is_exempt => {
                 let text = "too many open calls on an unauthenticated connection; send a token";
                 (&self.untraced, Err(Status::resource_exhausted(text)))

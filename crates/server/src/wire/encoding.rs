@@ -3,10 +3,12 @@
 use std::io::Read as _;
 
 use flate2::bufread::GzDecoder;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::Status;
 
 use super::frame_error::FrameError;
+
+static ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// The names of [`Encoding`] for `grpc-accept-encoding`.
 pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip");
@@ -21,7 +23,7 @@ pub(crate) enum Encoding {
 impl Encoding {
     /// Reads `grpc-encoding`.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Status> {
-        match headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
+        match headers.get(&ENCODING).map(HeaderValue::as_bytes) {
             None | Some(b"identity") => Ok(Self::Identity),
             Some(b"gzip") => Ok(Self::Gzip),
             Some(other) => {
