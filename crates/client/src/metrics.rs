@@ -44,9 +44,17 @@ impl Metrics {
             alerts: counter("kelvin.client.alerts", "{alert}", "Alerts the server announced to this client."),
             attributes: [KeyValue::new("kelvin.rpc", rpc.to_string())],
         };
-        // Prometheus sees no increase in a series that begins with its first event: what is rare begins at 0.
-        for rare in [&metrics.resent, &metrics.rejected, &metrics.dropped, &metrics.alerts] {
-            rare.add(0, &metrics.attributes);
+        // Prometheus sees no increase in a series that begins with its first event: what is rare, or compared with
+        // other counters, begins at 0.
+        for counter in [
+            &metrics.measured,
+            &metrics.resent,
+            &metrics.acknowledged,
+            &metrics.rejected,
+            &metrics.dropped,
+            &metrics.alerts,
+        ] {
+            counter.add(0, &metrics.attributes);
         }
         metrics
     }
@@ -80,5 +88,41 @@ impl Metrics {
 
     pub(crate) fn alert(&self) {
         self.alerts.add(1, &self.attributes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::metrics::MeterProvider as _;
+    use opentelemetry_sdk::metrics::{
+        InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
+        data::{Metric, ResourceMetrics, ScopeMetrics},
+    };
+
+    use super::*;
+
+    #[test]
+    fn counters_are_there_before_their_first_event() {
+        let exporter = InMemoryMetricExporter::default();
+        let reader = PeriodicReader::builder(exporter.clone()).build();
+        let provider = SdkMeterProvider::builder().with_reader(reader).build();
+        let _metrics = Metrics::new(&provider.meter("test"), CallType::Unary);
+        provider.force_flush().unwrap();
+        let exported = exporter.get_finished_metrics().unwrap();
+        let metrics =
+            exported.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(ScopeMetrics::metrics);
+        let mut names: Vec<_> = metrics.map(Metric::name).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "kelvin.client.alerts",
+                "kelvin.client.readings.acknowledged",
+                "kelvin.client.readings.dropped",
+                "kelvin.client.readings.measured",
+                "kelvin.client.readings.rejected",
+                "kelvin.client.readings.resent",
+            ]
+        );
     }
 }

@@ -104,7 +104,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(meter: &Meter) -> Self {
+    pub(crate) fn new(meter: &Meter, max_connections: usize) -> Self {
         let counter = |name, unit, description| {
             meter.u64_counter(name).with_unit(unit).with_description(description).build()
         };
@@ -116,8 +116,17 @@ impl Metrics {
             }
             counter
         };
+        let accepted = counter("kelvin.readings.accepted", "{reading}", "Readings stored").bind(&[]);
+        // What is rejected is compared with it, also where nothing is ever accepted.
+        accepted.add(0);
+        meter
+            .u64_observable_gauge("kelvin.connections.limit")
+            .with_unit("{connection}")
+            .with_description("Maximum number of open connections (KELVIN_MAX_CONNECTIONS)")
+            .with_callback(move |instrument| instrument.observe(max_connections as u64, &[]))
+            .build();
         Self {
-            accepted: counter("kelvin.readings.accepted", "{reading}", "Readings stored").bind(&[]),
+            accepted,
             rejected: counter_by(
                 "kelvin.readings.rejected",
                 "{reading}",

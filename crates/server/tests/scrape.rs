@@ -60,6 +60,8 @@ async fn scraped_text_is_what_promtool_accepts() {
     ] {
         assert!(text.contains(series), "no {series} in {text}");
     }
+    let limit = text.lines().find(|line| line.starts_with("kelvin_connections_limit{"));
+    assert!(limit.is_some_and(|line| line.ends_with(" 10000")), "{limit:?}");
     let Some(mut promtool) = installed("promtool", "the text format of /metrics") else { return };
     promtool.args(["check", "metrics"]);
     let mut child =

@@ -169,6 +169,10 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
         assert_eq!(of_caller[0].parent_span_id, 0x00f0_67aa_0ba9_02b7_u64.to_be_bytes());
         let named = spans.iter().map(|span| text(&span.attributes, "kelvin.caller.name"));
         assert_eq!(named.filter(|name| *name == Some("gateway-7")).count(), 3, "all but the refused one");
+        for span in spans {
+            assert_eq!(text(&span.attributes, "network.peer.address"), Some("127.0.0.1"));
+            assert!(span.attributes.iter().any(|pair| pair.key == "network.peer.port"));
+        }
         assert!(!format!("{received:?}").contains(support::TOKEN));
     });
 }
@@ -223,7 +227,11 @@ fn by_sensor(received: &Received, metric: &str) -> BTreeMap<String, f64> {
     };
     let Some(Data::Gauge(gauge)) = &metric.data else { panic!("{metric:?}") };
     let points = gauge.data_points.iter().map(|point| {
-        let Some(Value::AsDouble(value)) = point.value else { panic!("{point:?}") };
+        let value = match point.value {
+            Some(Value::AsDouble(value)) => value,
+            Some(Value::AsInt(value)) => value as f64,
+            None => panic!("{point:?}"),
+        };
         (text(&point.attributes, "kelvin.sensor.id").unwrap().to_owned(), value)
     });
     points.collect()
@@ -233,7 +241,8 @@ fn by_sensor(received: &Received, metric: &str) -> BTreeMap<String, f64> {
 async fn sensor_gauges_are_limited_and_keep_their_sensors() {
     let receiver = Receiver::start().await.unwrap();
     let telemetry = observed_by(&receiver);
-    let settings = [("KELVIN_SENSOR_METRICS", "5"), ("KELVIN_RECENT_WINDOW", "2")];
+    let settings =
+        [("KELVIN_SENSOR_METRICS", "5"), ("KELVIN_RECENT_WINDOW", "2"), ("KELVIN_ALERT_HIGH", "35")];
     let server = TestServer::start_observed(Files::new(), &settings, &telemetry).await;
     let mut client = server.client().await;
     let now = kelvin_app::unix_now();
@@ -254,9 +263,11 @@ async fn sensor_gauges_are_limited_and_keep_their_sensors() {
     };
     let first = reported("kelvin.sensor.temperature", 30.0).await;
     assert_eq!(reported("kelvin.sensor.temperature.mean", 25.0).await, first);
+    assert_eq!(reported("kelvin.sensor.alerting", 0.0).await, first);
     let sent: Vec<_> = (0..50).rev().map(|n| reading(&format!("s{n}"), 40.0, now)).collect();
     client.stream_sensor_readings(iter(sent)).await.unwrap();
     assert_eq!(reported("kelvin.sensor.temperature", 40.0).await, first);
+    assert_eq!(reported("kelvin.sensor.alerting", 1.0).await, first);
 }
 
 /// The holder of the lease in the store reports all sensors, so that none is there twice.
