@@ -99,8 +99,9 @@ fn section<'a>(title: &'a str, lines: Vec<Line<'a>>) -> Paragraph<'a> {
     Paragraph::new(Text::from(lines)).block(rule(title))
 }
 
-/// The widths of the columns, none for one that does not fit. Numbers, which are on the right, get the room of the longest,
-/// so that none loses its first digits; the first column gets up to `name` where it needs that.
+/// The widths of the columns, none for one that does not fit. Numbers, which are on the right, get the room of the
+/// longest, so that none loses its first digits; the first column gets up to `name` where it needs that, and gives way
+/// to the others.
 pub(super) fn widths(columns: &[Column], rows: &[Vec<Text>], width: u16, name: u16) -> Vec<Option<u16>> {
     let longest = |at: usize| {
         let longest = rows.iter().filter_map(|cells| cells.get(at)).map(Text::width).max().unwrap_or(0);
@@ -114,7 +115,18 @@ pub(super) fn widths(columns: &[Column], rows: &[Vec<Text>], width: u16, name: u
         };
         (width >= column.from).then_some(column.width.max(needed))
     };
-    columns.iter().enumerate().map(needed).collect()
+    let mut widths: Vec<_> = columns.iter().enumerate().map(needed).collect();
+    let Some((Some(first), others)) = widths.split_first_mut() else { return widths };
+    // The first column keeps at least one, and each other has a space before it.
+    let mut left = width.saturating_sub(1);
+    for other in others {
+        match other.and_then(|width| left.checked_sub(width)?.checked_sub(1)) {
+            Some(rest) => left = rest,
+            None => *other = None,
+        }
+    }
+    *first = (*first).min(left + 1);
+    widths
 }
 
 /// A table with the columns that have a width; one of 0 takes what is left.
@@ -292,6 +304,32 @@ mod tests {
         let sensor = Sensor { last: -1_234_567.89, count: 12_345_678_901, ..three().remove(2) };
         let screen = draw(120, 24, vec![sensor]);
         assert!(screen.contains("-1234567.89") && screen.contains("12345678901"), "{screen}");
+    }
+
+    #[test]
+    fn numbers_are_whole_or_absent_at_every_width() {
+        let sensor = Sensor {
+            last: -1_234_567.89,
+            mean: 2_345_678.91,
+            count: 12_345_678_901,
+            alerts: 34_567,
+            ..three().remove(2)
+        };
+        let calls = ["1", "1.5", "10.000", "10.000", "0"];
+        let sensors = ["-1234567.89", "2345678.91", "12345678901", "34567"];
+        for width in 1..=200 {
+            let screen = draw(width, 11, vec![sensor.clone()]);
+            let shown = |row| {
+                let line = screen.lines().nth(row).unwrap().trim_matches('"');
+                line.split_whitespace().filter(|word| word.parse::<f64>().is_ok()).collect::<Vec<_>>()
+            };
+            for (row, whole) in [(3, &calls[..]), (9, &sensors[..])] {
+                let shown = shown(row);
+                assert!(shown.iter().all(|number| whole.contains(number)), "at {width}:\n{screen}");
+                assert_eq!(!shown.is_empty(), usize::from(width) >= whole[0].len().max(9) + 2, "{screen}");
+                assert!(width < 100 || shown == whole, "at {width}:\n{screen}");
+            }
+        }
     }
 
     #[test]

@@ -82,24 +82,25 @@ fn mark(sensor: &Sensor) -> char {
     }
 }
 
-/// The newest values that fit, between the lowest and the highest of them, which are its scale.
+/// The newest values that fit, between the lowest and the highest of them, which are its scale; nothing where that does
+/// not fit.
 fn chart<'a>(values: &VecDeque<f64>, room: usize, tall: usize) -> Text<'a> {
     let beside = if tall == 1 { 2 * SCALE } else { SCALE };
-    let Some(room) = room.checked_sub(beside).filter(|room| *room > 0) else { return Text::default() };
-    let (lines, scale) = sparkline(values, room, tall);
+    let Some(bars) = room.checked_sub(beside).filter(|bars| *bars > 0) else { return Text::default() };
+    let (lines, scale) = sparkline(values, bars, tall);
     let Some((lowest, highest)) = scale else { return Text::default() };
     let (lowest, highest) = (format!("{lowest:.1}"), format!("{highest:.1}"));
-    if let [line] = &lines[..] {
-        let chart = line.clone().cyan();
-        return Line::from(vec![format!("{lowest:>6} ").dim(), chart, format!(" {highest}").dim()]).into();
-    }
     let last = lines.len() - 1;
     let scaled = lines.into_iter().enumerate().map(|(at, line)| {
+        if last == 0 {
+            return vec![format!("{lowest:>6} ").dim(), line.cyan(), format!(" {highest}").dim()];
+        }
         let scale = if at == 0 { &highest } else { &lowest };
         let scale = if at == 0 || at == last { format!(" {scale}") } else { String::new() };
-        Line::from(vec![line.cyan(), scale.dim()])
+        vec![line.cyan(), scale.dim()]
     });
-    Text::from(scaled.collect::<Vec<_>>())
+    let chart = Text::from(scaled.map(Line::from).collect::<Vec<_>>());
+    if chart.width() > room { Text::default() } else { chart }
 }
 
 /// Bars in so many lines, the highest first, and what the bottom and the top stand for.
@@ -148,5 +149,13 @@ mod tests {
         assert_eq!(chart(&values, 20, 2).to_string(), "  █ 100.8\n▁▄█ -3.2");
         assert_eq!(chart(&values, 14, 1).to_string(), "");
         assert_eq!(chart(&[].into(), 20, 1).to_string(), "");
+    }
+
+    #[test]
+    fn chart_without_room_for_its_scale_is_absent() {
+        let values = [-273.15, 1e6].into();
+        assert_eq!(chart(&values, 20, 1).to_string(), "-273.1 ▁█ 1000000.0");
+        assert_eq!(chart(&values, 18, 1).to_string(), "");
+        assert_eq!(chart(&values, 11, 2).to_string(), "");
     }
 }
