@@ -36,7 +36,7 @@ kind: PrometheusRule
 runbook_url: {{ . }}#{{ index $ 1 | lower }}
 {{- end }}
 {{- with $alerts.grafanaUrl }}
-dashboard_url: {{ . | trimSuffix "/" }}/d/{{ index $ 2 }}
+dashboard_url: {{ . | trimSuffix "/" }}/d/{{ index $ 2 }}?var-namespace={{ (index $ 0).Release.Namespace }}
 {{- end }}
 {{- end -}}
 

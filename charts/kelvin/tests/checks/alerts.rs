@@ -5,15 +5,17 @@ use std::{collections::BTreeSet, fs, path::Path};
 use serde_json::{Value, json};
 
 use crate::{
+    dashboards::dashboards,
     helm,
     object::{Object, all},
 };
 
-/// All rules, those about a shared store included.
+const GRAFANA: &str = "https://grafana.example.org/";
+
+/// All rules, those about a shared store included, with links to Grafana.
 pub(crate) fn groups() -> Option<Vec<Value>> {
-    let objects = helm::render(
-        &[&helm::EXPORTS[..], &["--set", "store.kind=valkey,store.valkey.address=valkey:6379"]].concat(),
-    )?;
+    let settings = format!("store.kind=valkey,store.valkey.address=valkey:6379,alerts.grafanaUrl={GRAFANA}");
+    let objects = helm::render(&[&helm::EXPORTS[..], &["--set", &settings]].concat())?;
     let of_object =
         |object: &Object| object.at("/spec/groups").as_array().expect("a rule has groups").clone();
     Some(all(&objects, "PrometheusRule").flat_map(of_object).collect())
@@ -123,6 +125,19 @@ fn runbook_url_leads_to_a_section() {
         let url = alert["annotations"]["runbook_url"].as_str().unwrap_or_default();
         let anchor = format!("/docs/runbooks.md#{}", name.to_lowercase());
         assert!(url.ends_with(&anchor), "{name} leads to {url:?}");
+    }
+}
+
+#[test]
+fn dashboard_url_leads_to_a_dashboard_and_its_namespace() {
+    let Some(groups) = groups() else { return };
+    let dashboards = dashboards();
+    for alert in alerts(&groups) {
+        let url = alert["annotations"]["dashboard_url"].as_str().unwrap_or_default();
+        let uid = url.strip_prefix(GRAFANA).and_then(|path| path.strip_prefix("d/"));
+        let uid = uid.and_then(|path| path.strip_suffix("?var-namespace=kelvin"));
+        let known = dashboards.iter().any(|(_, dashboard)| dashboard["uid"].as_str() == uid);
+        assert!(known, "{} leads to {url:?}", alert["alert"]);
     }
 }
 

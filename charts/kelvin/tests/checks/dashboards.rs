@@ -9,7 +9,8 @@ use crate::{
     object::{all, find},
 };
 
-fn dashboards() -> Vec<(String, Value)> {
+/// The dashboards by the names of their files.
+pub(crate) fn dashboards() -> Vec<(String, Value)> {
     let files = helm::files(&helm::chart().join("dashboards"));
     files
         .into_iter()
@@ -45,6 +46,25 @@ fn each_is_in_a_config_map_for_the_sidecar() {
     assert_eq!(all(&objects, "ConfigMap").count(), dashboards.len());
 }
 
+/// Addresses that differ from cluster to cluster, and the service that traces are searched for.
+#[test]
+fn links_lead_to_the_given_addresses_and_to_the_release() {
+    let settings = "fullnameOverride=thermometer,dashboards.jaegerUrl=https://jaeger.example.org/ui/,\
+        dashboards.prometheusUrl=https://prometheus.example.org";
+    let Some(objects) = helm::render(&["--set", settings]) else { return };
+    for (name, link) in [
+        ("overview", "https://jaeger.example.org/ui/search?service=thermometer-server&"),
+        ("overview", "https://prometheus.example.org/alerts?"),
+        ("grpc-server", "https://jaeger.example.org/ui/search?service=thermometer-server&"),
+        ("clients", "https://jaeger.example.org/ui/search?service=thermometer-server&"),
+    ] {
+        let map = find(&objects, "ConfigMap", &format!("thermometer-dashboard-{name}"));
+        let text = map.text(&format!("/data/kelvin-{name}.json"));
+        assert!(text.contains(&format!("\"{link}")), "{name} has no {link}");
+        assert!(!text.contains("localhost") && !text.contains("=kelvin-server"), "{name}");
+    }
+}
+
 #[test]
 fn dashboards_have_distinct_uids_and_filters() {
     let dashboards = dashboards();
@@ -56,7 +76,9 @@ fn dashboards_have_distinct_uids_and_filters() {
         let variables: Vec<_> = array(&dashboard["templating"]["list"])
             .filter_map(|variable| variable["name"].as_str())
             .collect();
-        assert_eq!(variables[..4], ["datasource", "namespace", "job", "pod"], "{name}");
+        // A link between dashboards takes the variables along: a server's job and pod would leave the clients' empty.
+        let (job, pod) = if name == "clients" { ("client_job", "client_pod") } else { ("job", "pod") };
+        assert_eq!(variables[..4], ["datasource", "namespace", job, pod], "{name}");
         let ids: BTreeSet<_> =
             array(&dashboard["panels"]).map(|panel| panel["id"].as_u64().expect("an id")).collect();
         assert_eq!(ids.len(), array(&dashboard["panels"]).count(), "{name}: two panels have the same id");
@@ -151,7 +173,7 @@ fn latency_leads_to_traces() {
         targets.filter(|target| target["exemplar"] == true).all(|target| {
             target["expr"]
                 .as_str()
-                .is_some_and(|expr| expr.contains("traces_span_metrics_duration_seconds_bucket"))
+                .is_some_and(|expr| expr.contains("traces_span_metrics_duration_milliseconds_bucket"))
         })
     };
     let dashboards = dashboards();
@@ -175,6 +197,8 @@ fn queries() -> Vec<String> {
                 ("$namespace", "kelvin"),
                 ("$job", ".*"),
                 ("$pod", ".*"),
+                ("$client_job", ".*"),
+                ("$client_pod", ".*"),
                 ("$sensor", ".*"),
             ];
             queries
@@ -208,31 +232,32 @@ fn every_metric_of_ours_exists() {
     }
     assert!(instruments.contains("kelvin_sensors"), "no instruments found in {}", crates.display());
     let mut expressions = queries();
-    expressions.extend(alerts::groups().unwrap_or_default().iter().map(Value::to_string));
-    for metric in
-        expressions.iter().flat_map(|expression| words(expression)).filter(|word| word.starts_with("kelvin_"))
+    let groups = alerts::groups().unwrap_or_default();
+    expressions.extend(groups.iter().map(|group| group.to_string().replace("\\n", " ")));
+    for name in expressions.iter().flat_map(|expression| words(expression)).filter(|word| is_ours(word, '_'))
     {
-        if !LABELS.contains(&metric) {
-            let known = instruments.iter().any(|instrument| suffixed(metric, instrument));
-            assert!(known, "nothing exports {metric}");
-        }
+        let known = instruments.iter().any(|instrument| suffixed(name, instrument));
+        assert!(known, "nothing exports {name}");
     }
 }
 
-/// Attributes of ours that are labels.
-const LABELS: [&str; 3] = ["kelvin_rpc", "kelvin_sensor_id", "kelvin_store"];
+/// Whether a metric or an attribute is of a namespace that our programs export.
+fn is_ours(name: &str, separator: char) -> bool {
+    let namespace = name.split_once(separator).map(|(namespace, _)| namespace);
+    namespace.is_some_and(|namespace| ["db", "grpc", "kelvin", "process"].contains(&namespace))
+}
 
 /// Whether a metric in Prometheus is this instrument: its unit and kind are added to the name.
 fn suffixed(metric: &str, instrument: &str) -> bool {
-    let unit = ["_total", "_bucket", "_sum", "_count"]
-        .iter()
-        .find_map(|kind| metric.strip_suffix(kind))
-        .unwrap_or(metric);
-    unit.strip_prefix(instrument).is_some_and(|unit| ["", "_seconds", "_celsius", "_bytes"].contains(&unit))
+    metric.strip_prefix(instrument).is_some_and(|added| {
+        let kind = ["_total", "_bucket", "_sum", "_count"].iter().find_map(|kind| added.strip_suffix(kind));
+        ["", "_seconds", "_celsius", "_bytes"].contains(&kind.unwrap_or(added))
+    })
 }
 
+/// Names as `PromQL` has them: with the colons of recorded rules.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':')
 }
 
 fn collect_instruments(folder: &Path, instruments: &mut BTreeSet<String>) {
@@ -242,7 +267,7 @@ fn collect_instruments(folder: &Path, instruments: &mut BTreeSet<String>) {
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let source = fs::read_to_string(&path).expect("a source");
             let literals =
-                source.split('"').filter(|literal| literal.starts_with("kelvin.") && !literal.contains(' '));
+                source.split('"').filter(|literal| is_ours(literal, '.') && !literal.contains(' '));
             instruments.extend(literals.map(|literal| literal.replace('.', "_")));
         }
     }

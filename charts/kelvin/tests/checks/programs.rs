@@ -1,4 +1,4 @@
-//! The programs accept what the chart sets: every variable is one of theirs and has a valid value.
+//! The programs accept what the chart sets: every variable is one of theirs, has a valid value, and has an effect.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,8 @@ fn read<S: Settings>(pod: &Object) {
     let known: BTreeSet<_> = S::SETTINGS.iter().map(|setting| setting.variable).collect();
     let unknown: Vec<_> = settings.iter().filter(|(name, _)| !known.contains(name)).collect();
     assert!(unknown.is_empty(), "no program knows {unknown:?}");
-    if let Err(error) = S::from_pairs(settings) {
-        panic!("{error}");
+    match S::read(settings) {
+        Ok((_, warnings)) => assert!(warnings.is_empty(), "{warnings:?}"),
+        Err(error) => panic!("{error}"),
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{helm, snapshot};
 
-const MISTAKES: [(&str, &str); 30] = [
+const MISTAKES: [(&str, &str); 31] = [
     ("sever.replicas=1", "sever"),
     ("server.replica=1", "replica"),
     ("server.replicas=two", "/server/replicas"),
@@ -36,6 +36,7 @@ const MISTAKES: [(&str, &str); 30] = [
     ("auth.keepOnUninstall=null", "keepOnUninstall"),
     ("store.valkey.address=fd00::1:6379", "/store/valkey/address"),
     ("networkPolicy.from[0].podselector.matchLabels.a=b", "podselector"),
+    ("dashboards.jaegerUrl=jaeger:16686", "/dashboards/jaegerUrl"),
 ];
 
 #[test]

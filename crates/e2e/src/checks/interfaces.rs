@@ -79,7 +79,7 @@ async fn grafana_works(cluster: &Cluster, ui: &Ui) -> Result<String> {
 
 async fn newest_exemplar(cluster: &Cluster, ui: &Ui) -> Result<String> {
     let histogram = format!(
-        "traces_span_metrics_duration_seconds_bucket{{service_name=\"{}-server\",k8s_namespace_name=\"{}\"}}",
+        "traces_span_metrics_duration_milliseconds_bucket{{service_name=\"{}-server\",k8s_namespace_name=\"{}\"}}",
         cluster.release, cluster.namespace
     );
     let query = crate::prometheus::exemplar_query(&histogram)?;

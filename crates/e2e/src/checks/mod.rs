@@ -14,7 +14,10 @@ pub mod restart;
 pub mod scale;
 pub mod telemetry;
 
-use crate::{cluster::Cluster, report::Report};
+use crate::{
+    cluster::{Cluster, Store},
+    report::Report,
+};
 
 /// All checks, those that disturb the cluster last.
 pub async fn all(cluster: &Cluster, report: &mut Report) {
@@ -43,6 +46,11 @@ pub async fn all(cluster: &Cluster, report: &mut Report) {
     report.check("Prometheus counts what the server did", telemetry::counted(cluster)).await;
     report.check("a sensor's temperature reaches Prometheus", telemetry::temperature(cluster)).await;
     report.check("span metrics have every dimension", telemetry::dimensions(cluster)).await;
+    report.check("Jaeger's Monitor tab has data", telemetry::monitor_tab(cluster)).await;
+    report.check("cert-manager and Jaeger are scraped", telemetry::scraped(cluster)).await;
+    if cluster.store == Store::Valkey {
+        report.check_if_here("Valkey's exporter reaches Valkey", telemetry::valkey_exporter(cluster)).await;
+    }
     report.check("an exemplar leads to its trace by make ui", interfaces::exemplar(cluster)).await;
     report.check_if_here("Grafana shows what make ui promises", interfaces::grafana(cluster)).await;
     report.check("a log line leads to its trace", telemetry::log_line(cluster)).await;

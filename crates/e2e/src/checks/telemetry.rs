@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use kelvin_proto::SensorStatsRequest;
 use kube::ResourceExt as _;
+use serde_json::Value;
 
 use super::calls;
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     collector,
     jaeger::{Span, Trace},
     poll,
+    report::Outcome,
     server::Caller,
 };
 
@@ -147,6 +149,67 @@ pub async fn dimensions(cluster: &Cluster) -> Result<String> {
         Ok(format!("{} values", found.join(", ")))
     })
     .await
+}
+
+/// The tab asks this API of Jaeger, which queries Prometheus for the names that `k8s/jaeger.yaml` configures.
+pub async fn monitor_tab(cluster: &Cluster) -> Result<String> {
+    poll::until(DELIVERY, async || {
+        let mut found = Vec::new();
+        for metric in ["calls", "errors", "latencies"] {
+            let path = format!(
+                "/api/metrics/{metric}?service={}-server&spanKind=server&quantile=0.95\
+                 &lookback=300000&step=15000&ratePer=120000",
+                cluster.release
+            );
+            let family: Value = cluster.get("observability", "jaeger:16686", &path).await?;
+            let series = family["metrics"].as_array().into_iter().flatten();
+            let points = series.filter_map(|series| series["metricPoints"].as_array()).flatten();
+            // NaN is a text.
+            let mut values = points.filter_map(|point| point["gaugeValue"]["doubleValue"].as_f64());
+            let newest =
+                values.next_back().with_context(|| format!("Jaeger has no {metric} of the server"))?;
+            found.push(format!("{metric} {newest:.3}"));
+        }
+        Ok(found.join(", "))
+    })
+    .await
+}
+
+/// What no dashboard of ours shows.
+pub async fn scraped(cluster: &Cluster) -> Result<String> {
+    const TARGETS: [&str; 2] =
+        ["up{namespace=\"cert-manager\"}", "up{namespace=\"observability\",pod=~\"jaeger.+\"}"];
+    poll::until(DELIVERY, async || {
+        let mut found = Vec::new();
+        for targets in TARGETS {
+            found.push(format!("{targets} of {} pods", all_one(cluster, targets).await?));
+        }
+        Ok(found.join(", "))
+    })
+    .await
+}
+
+/// An exporter that cannot log in is scraped all the same.
+pub async fn valkey_exporter(cluster: &Cluster) -> Result<Outcome> {
+    let pods = cluster.pods("valkey", "").await?;
+    let mut containers = pods.iter().filter_map(|pod| pod.spec.as_ref()).flat_map(|spec| &spec.containers);
+    if !containers.any(|container| container.name == "metrics") {
+        return Ok(Outcome::NotHere("valkey-exporter"));
+    }
+    poll::until(DELIVERY, async || {
+        let pods = all_one(cluster, "redis_up{namespace=\"valkey\"}").await?;
+        Ok(Outcome::Found(format!("redis_up of {pods} pods")))
+    })
+    .await
+}
+
+/// How many series a query gives, each of which must be 1.
+async fn all_one(cluster: &Cluster, query: &str) -> Result<usize> {
+    let samples = cluster.query(query).await?;
+    ensure!(!samples.is_empty(), "Prometheus has no {query}");
+    let other = samples.iter().find(|sample| (sample.value() - 1.0).abs() > f64::EPSILON);
+    ensure!(other.is_none(), "not 1: {other:?}");
+    Ok(samples.len())
 }
 
 /// Breaks off a stream, which the server logs within the trace of the call. The connection ends with its runtime; a
