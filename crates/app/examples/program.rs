@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use kelvin_app::{Command, Program, SettingsError, signal};
+use kelvin_app::{Command, Program, settings::Reader, signal};
 
 kelvin_app::settings! {
     /// The settings of this program.
@@ -17,9 +17,9 @@ kelvin_app::settings! {
     check = check;
 }
 
-fn check(config: &Config, error: &mut SettingsError) {
+fn check(config: &Config, reader: &mut Reader) {
     if config.drain > config.drain_limit {
-        error.push("KELVIN_DRAIN", "is over KELVIN_DRAIN_LIMIT");
+        reader.error().push("KELVIN_DRAIN", "is over KELVIN_DRAIN_LIMIT");
     }
 }
 

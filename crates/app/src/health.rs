@@ -7,7 +7,7 @@ use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::{
@@ -30,6 +30,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(2);
 /// Concurrent connections. At the limit the oldest is closed: a probe takes milliseconds, and a limit that stopped accepting
 /// would let silent peers fail all probes.
 const MAX_CONNECTIONS: usize = 64;
+
+/// Between two log lines about connections that cannot be accepted, which may be ten a second.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Whether this process is ready to serve; clones share one state. New ones are not.
 #[derive(Clone)]
@@ -112,6 +115,7 @@ impl Health {
 pub async fn serve(listener: TcpListener, health: Health, shutdown: impl Future<Output = ()>) {
     let mut connections = JoinSet::new();
     let mut oldest_first = VecDeque::<AbortHandle>::new();
+    let mut logged = None;
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
@@ -128,7 +132,10 @@ pub async fn serve(listener: TcpListener, health: Health, shutdown: impl Future<
                     oldest_first.push_back(connections.spawn(answer(stream, health.clone())));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "accept failed on the health listener");
+                    if logged.is_none_or(|at: Instant| at.elapsed() >= LOG_INTERVAL) {
+                        tracing::warn!(%error, "accept failed on the health listener");
+                        logged = Some(Instant::now());
+                    }
                     // Out of file descriptors, most likely: trying at once would only spin.
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }

@@ -2,9 +2,13 @@
 //!
 //! A binary declares its settings with [`settings!`] and leaves the rest of `main` to [`Program`].
 
+#![deny(clippy::print_stdout, clippy::print_stderr)] // they panic on closed pipes and full disks
+
+mod address;
 mod files;
 pub mod health;
 pub mod listen;
+mod open_files;
 mod output;
 mod pluralize;
 mod program;
@@ -12,9 +16,11 @@ pub mod settings;
 pub mod signal;
 mod time;
 
+pub use address::host_and_port;
 pub use files::{NamedFile, TlsFiles};
+pub use open_files::raise_open_file_limit;
 pub use output::{print, report, try_print};
 pub use pluralize::pluralize;
-pub use program::{BoxError, Command, EXIT_USAGE, Program, error_chain, exit_code};
+pub use program::{BoxError, Command, EXIT_USAGE, Program, UsageError, error_chain, exit_code};
 pub use settings::{Bytes, Parse, Setting, Settings, SettingsError};
 pub use time::unix_now;

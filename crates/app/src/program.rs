@@ -101,14 +101,14 @@ impl Program {
     fn arguments(&self, mut arguments: impl Iterator<Item = String>) -> Result<Arguments, UsageError> {
         let Some(first) = arguments.next() else { return Ok(Arguments::Run(None)) };
         if let Some(other) = arguments.next() {
-            return Err(UsageError(other));
+            return Err(unexpected(&other));
         }
         match first.as_str() {
             "-h" | "--help" | "help" => Ok(Arguments::Help),
             "-V" | "--version" => Ok(Arguments::Version),
             word => match self.commands.iter().find(|command| command.name == word) {
                 Some(command) => Ok(Arguments::Run(Some(command.name))),
-                None => Err(UsageError(first)),
+                None => Err(unexpected(word)),
             },
         }
     }
@@ -133,11 +133,16 @@ enum Arguments {
     Run(Option<&'static str>),
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("unexpected argument {0:?} (see --help)")]
-struct UsageError(String);
+fn unexpected(argument: &str) -> UsageError {
+    UsageError(format!("unexpected argument {argument:?}"))
+}
 
-/// The exit code for `error`: [`EXIT_USAGE`] where it or one of its sources is about settings, else 1.
+/// Wrong arguments. Programs end with [`EXIT_USAGE`] on it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} (see --help)")]
+pub struct UsageError(pub String);
+
+/// The exit code for `error`: [`EXIT_USAGE`] where it or one of its sources is about settings or arguments, else 1.
 #[must_use]
 pub fn exit_code(error: &(dyn Error + 'static)) -> u8 {
     if chain(error).any(|error| error.is::<SettingsError>() || error.is::<UsageError>()) {

@@ -4,6 +4,8 @@ use std::{
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
+    thread,
+    time::Duration,
 };
 
 fn program() -> Command {
@@ -63,7 +65,7 @@ fn an_error_exits_1() {
 
 #[test]
 fn a_signal_ends_it_in_good_order() {
-    for signal in ["-TERM", "-INT", "-HUP", "-QUIT"] {
+    for signal in ["-TERM", "-INT", "-HUP", "-QUIT", "-USR1", "-USR2", "-ALRM", "-VTALRM", "-XCPU"] {
         if signal == "-HUP" && hup_is_ignored() {
             continue;
         }
@@ -107,9 +109,20 @@ fn a_second_signal_ends_it_at_once() {
         let (mut child, mut lines) = start(program().env("KELVIN_DRAIN", "1h"));
         send(&child, "-TERM");
         assert_eq!(lines.next().unwrap().unwrap(), "ending");
+        thread::sleep(Duration::from_millis(600));
         send(&child, signal);
         assert_eq!(child.wait().unwrap().code(), Some(code));
     }
+}
+
+/// GNU `timeout` signals its child and then the child's group.
+#[test]
+fn same_signal_sent_twice_at_once_counts_once() {
+    let (mut child, mut lines) = start(program().env("KELVIN_DRAIN", "1s"));
+    let script = "kill -TERM $0; kill -TERM $0; kill -INT $0";
+    assert!(Command::new("sh").args(["-c", script, &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(lines.next().unwrap().unwrap(), "ending");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 fn start(command: &mut Command) -> (Child, impl Iterator<Item = std::io::Result<String>> + use<>) {

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-use kelvin_app::{Bytes, Parse, Setting, SettingsError};
+use kelvin_app::{
+    Bytes, Parse, Setting, Settings as _, SettingsError,
+    settings::{Reader, Warning},
+};
 use proptest::prelude::*;
 
 kelvin_app::keyword_enum! {
@@ -44,9 +47,12 @@ kelvin_app::settings! {
     renamed = { "KELVIN_FLOOR" => "KELVIN_LOW" };
 }
 
-fn check(config: &Config, error: &mut SettingsError) {
+fn check(config: &Config, reader: &mut Reader) {
     if config.low >= config.high {
-        error.push("KELVIN_LOW", "must be below KELVIN_HIGH");
+        reader.error().push("KELVIN_LOW", "must be below KELVIN_HIGH");
+    }
+    if config.plain && reader.is_set("KELVIN_TLS_CERT") {
+        reader.warn("KELVIN_TLS_CERT", "has no effect with KELVIN_PLAIN=true");
     }
 }
 
@@ -119,6 +125,42 @@ fn former_name_works_alone_and_not_beside_its_successor() {
         "invalid configuration (see --help)\n  \
          KELVIN_FLOOR: is the former name of KELVIN_LOW, which is set too: remove KELVIN_FLOOR"
     );
+}
+
+/// The variables that a warning names.
+fn warned(pairs: &[(&str, &str)]) -> Vec<String> {
+    let (_, warnings) = Config::read(pairs.iter().copied()).unwrap();
+    warnings.into_iter().map(|Warning { variable, .. }| variable).collect()
+}
+
+#[test]
+fn name_in_another_case_is_unknown_and_ignored() {
+    for name in ["KELVIN_plain", "KELVIN_Plain", "KELVIN_floor"] {
+        let (config, warnings) = Config::read([(name, "true")]).unwrap();
+        assert!(!config.plain, "{name}");
+        let expected = Warning {
+            variable: name.to_owned(),
+            message: "unknown setting, ignored; --help lists all settings".to_owned(),
+        };
+        assert_eq!(warnings, [expected]);
+    }
+    assert!(warned(&[("kelvin_plain", "true"), ("OTHER", "x")]).is_empty(), "they have another prefix");
+}
+
+#[test]
+fn former_name_and_setting_without_effect_are_warned_of() {
+    assert_eq!(warned(&[("KELVIN_FLOOR", "-7")]), ["KELVIN_FLOOR"]);
+    let both = [("KELVIN_PLAIN", "true"), ("KELVIN_TLS_CERT", "cert.pem")];
+    assert_eq!(warned(&both), ["KELVIN_TLS_CERT"]);
+    assert!(warned(&both[..1]).is_empty() && warned(&both[1..]).is_empty());
+    assert!(warned(&[both[0], ("KELVIN_TLS_CERT", " ")]).is_empty(), "empty means not set");
+}
+
+#[test]
+fn value_with_an_at_sign_is_not_repeated() {
+    let text = error(&[("KELVIN_SERVER", "https://user:s3cret@host name"), ("KELVIN_LISTEN", "a:b@c")]);
+    assert!(text.contains("KELVIN_SERVER: the value is not an address"), "{text}");
+    assert!(!text.contains("s3cret") && !text.contains("a:b"), "{text}");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! `kelvin-client check`: whether the server works for this client, and for nobody without credentials.
 
+use std::io;
+
 use futures_util::stream;
-use kelvin_app::{BoxError, unix_now};
+use kelvin_app::{BoxError, print, unix_now};
 use kelvin_proto::{SensorReading, SensorRequest};
 use kelvin_telemetry::Telemetry;
 use tonic::{Code, Request, Status};
@@ -23,10 +25,10 @@ pub async fn run(config: &Config, telemetry: &Telemetry) -> Result<(), BoxError>
         temperature: (fastrand::f64() * 1000.0).round() / 100.0,
     };
     let results = [
-        tell("a reading is stored", &calls.unary().await),
-        tell("a stream of readings is stored", &calls.stream().await),
-        tell("the readings are read back", &calls.read_back().await),
-        tell("a call without credentials is refused", &refused(config, telemetry).await),
+        tell("a reading is stored", &calls.unary().await)?,
+        tell("a stream of readings is stored", &calls.stream().await)?,
+        tell("the readings are read back", &calls.read_back().await)?,
+        tell("a call without credentials is refused", &refused(config, telemetry).await)?,
     ];
     match results.iter().filter(|well| !**well).count() {
         0 => Ok(()),
@@ -34,12 +36,13 @@ pub async fn run(config: &Config, telemetry: &Telemetry) -> Result<(), BoxError>
     }
 }
 
-fn tell(what: &str, result: &Result<String, Status>) -> bool {
-    match result {
-        Ok(found) => println!("ok      {what}: {found}"),
-        Err(status) => println!("FAILED  {what}: {:?}: {}", status.code(), status.message()),
-    }
-    result.is_ok()
+/// Returns whether it is well.
+fn tell(what: &str, result: &Result<String, Status>) -> io::Result<bool> {
+    print(&match result {
+        Ok(found) => format!("ok      {what}: {found}\n"),
+        Err(status) => format!("FAILED  {what}: {:?}: {}\n", status.code(), status.message()),
+    })?;
+    Ok(result.is_ok())
 }
 
 struct Calls<'a> {

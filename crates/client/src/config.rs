@@ -1,17 +1,22 @@
 //! The settings of `kelvin-client`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use http::{Uri, uri::Authority};
-use kelvin_app::SettingsError;
+use kelvin_app::{SettingsError, settings::Reader};
 use kelvin_proto::CallType;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 kelvin_app::settings! {
     /// The settings of one client.
     pub struct Config {
         /// Which call the client makes: `unary`, `client-streaming`, `server-streaming` or `bidi-streaming`.
         pub client_rpc: CallType = "unary",
-        /// URL of the server. All addresses of the name are used; `http://` is plain text.
+        /// URL of the server: scheme, host and port. All addresses of the name are used; `http://` is plain text.
         pub server: Uri = "https://localhost:50051",
         /// CA bundle that the server is verified with, PEM; empty for the trusted roots of the system.
         pub tls_ca: Option<PathBuf> = "",
@@ -25,26 +30,27 @@ kelvin_app::settings! {
         pub token_file: Option<PathBuf> = "",
         /// How often files are checked for changes.
         pub reload_interval: Duration = "10s",
-        /// Number of simulated sensors.
+        /// Number of simulated sensors, at most 1000000.
         pub sensors: u32 = "10",
-        /// Prefix of the sensors' names, such as `unary-`; empty for the kind of call,
-        /// and for `server-streaming`, which reads, that of `unary`.
+        /// Prefix of the sensor ids; empty for the name of the call type and `-`, such as `unary-`. `server-streaming`, which
+        /// only reads, uses `unary-`.
         pub sensor_prefix: Option<String> = "",
-        /// Minimum interval between readings, or between the calls that read.
+        /// Minimum interval between readings, or between the calls of `server-streaming`.
         pub interval_min: Duration = "500ms",
         /// Maximum interval.
         pub interval_max: Duration = "1500ms",
-        /// The same seed simulates the same temperatures; empty for a random one.
+        /// Seed of the simulation; the same seed gives the same temperatures. Empty for a random seed.
         pub seed: Option<u64> = "",
-        /// Deadline of a call; of a stream, time limit of an answer.
+        /// Deadline of a call; in a stream, the time limit for a response.
         pub deadline: Duration = "10s",
-        /// Duration of a stream, ±20 %, after which the next one begins. Shorter than the server's own
-        /// limit.
+        /// Duration of a stream, ±20 %, after which the next one begins. Should be shorter than the server's
+        /// `KELVIN_MAX_STREAM_AGE`.
         pub stream_duration: Duration = "1m",
         /// `server-streaming` only: keeps each call open for `KELVIN_STREAM_DURATION` and receives readings as they
         /// arrive.
         pub follow: bool = "false",
-        /// Number of readings that are buffered while the server is unreachable; beyond it the oldest are dropped.
+        /// Number of readings that are buffered while the server is unreachable, at most 1000000; beyond it the oldest are
+        /// dropped.
         pub backlog: usize = "10000",
         /// How often the server's name is resolved. It is also resolved when a connection breaks.
         pub dns_refresh: Duration = "30s",
@@ -52,7 +58,7 @@ kelvin_app::settings! {
         pub drain_timeout: Duration = "10s",
         /// Address that serves `/livez` and `/readyz` over plain HTTP; empty to disable.
         pub health_listen: Option<SocketAddr> = "",
-        /// Records `rpc.client.call.duration` of OpenTelemetry's conventions beside `grpc.client.call.duration`.
+        /// Records `rpc.client.call.duration` of OpenTelemetry's semantic conventions in addition to `grpc.client.call.duration`.
         pub rpc_metrics: bool = "false",
         /// Serves all metrics at `/metrics` of `KELVIN_HEALTH_LISTEN`, in the text format that Prometheus scrapes.
         pub prometheus: bool = "false",
@@ -64,9 +70,30 @@ kelvin_app::settings! {
 /// No stream is longer: deadlines of gRPC have eight digits.
 const MAX_LENGTH: Duration = Duration::from_hours(24);
 
-fn check(config: &Config, error: &mut SettingsError) {
-    if config.server.authority().and_then(Authority::port_u16).is_none() {
+/// Sensors, and readings that wait: some 100 MB.
+const MAX_COUNT: usize = 1_000_000;
+/// Bytes of the longest sensor id that servers accept.
+const MAX_SENSOR_ID: usize = 128;
+
+fn check(config: &Config, reader: &mut Reader) {
+    let error = reader.error();
+    check_server(config, error);
+    check_sensors(config, error);
+    warn_of_other_calls(config, reader);
+}
+
+fn check_server(config: &Config, error: &mut SettingsError) {
+    let authority = config.server.authority().map_or("", Authority::as_str);
+    if authority.contains('@') {
+        // It would be a label of metrics, and what stands before it may be a password.
+        error.push(
+            "KELVIN_SERVER",
+            "must not contain a user or a password; KELVIN_TOKEN_FILE names the token",
+        );
+    } else if kelvin_app::host_and_port(authority).is_none() {
         error.push("KELVIN_SERVER", format_args!("{} names no port, such as :50051", config.server));
+    } else if config.server.path_and_query().is_some_and(|path| path != "/") {
+        error.push("KELVIN_SERVER", format_args!("{} must end with the port", config.server));
     }
     let files = [
         ("KELVIN_TLS_CA", &config.tls_ca),
@@ -84,18 +111,32 @@ fn check(config: &Config, error: &mut SettingsError) {
         error.push(missing, "certificate and key go together: set both or none");
     }
     if let Some(name) = &config.tls_server_name
-        && name.parse::<Authority>().is_err()
+        && ServerName::try_from(name.as_str()).is_err()
     {
-        error.push("KELVIN_TLS_SERVER_NAME", format_args!("{name:?} is not a host name"));
+        error.push("KELVIN_TLS_SERVER_NAME", format_args!("{name:?} is not a host name or an IP address"));
     }
+}
+
+fn check_sensors(config: &Config, error: &mut SettingsError) {
     if config.interval_min > config.interval_max {
         error.push("KELVIN_INTERVAL_MIN", "is longer than KELVIN_INTERVAL_MAX");
     }
     for (variable, number) in
         [("KELVIN_SENSORS", config.sensors as usize), ("KELVIN_BACKLOG", config.backlog)]
     {
-        if number == 0 {
-            error.push(variable, "must be 1 or more");
+        if !(1..=MAX_COUNT).contains(&number) {
+            error.push(variable, format_args!("must be from 1 to {MAX_COUNT}"));
+        }
+    }
+    if let Some(prefix) = &config.sensor_prefix {
+        let longest = prefix.len() + config.sensors.to_string().len();
+        if longest > MAX_SENSOR_ID {
+            error.push(
+                "KELVIN_SENSOR_PREFIX",
+                format_args!(
+                    "makes sensor ids of {longest} bytes, but servers accept at most {MAX_SENSOR_ID}"
+                ),
+            );
         }
     }
     for (variable, length) in [
@@ -108,6 +149,28 @@ fn check(config: &Config, error: &mut SettingsError) {
         if length.is_zero() || length > MAX_LENGTH {
             error.push(variable, "must be greater than zero and at most 24h");
         }
+    }
+}
+
+/// Warns of settings for other types of calls.
+fn warn_of_other_calls(config: &Config, reader: &mut Reader) {
+    let only_reads = config.client_rpc == CallType::ServerStreaming;
+    if config.follow && !only_reads {
+        reader.warn("KELVIN_FOLLOW", "has no effect without KELVIN_CLIENT_RPC=server-streaming");
+    }
+    for variable in ["KELVIN_SEED", "KELVIN_BACKLOG"] {
+        if only_reads && reader.is_set(variable) {
+            reader.warn(variable, "has no effect with KELVIN_CLIENT_RPC=server-streaming, which only reads");
+        }
+    }
+    let has_streams = match config.client_rpc {
+        CallType::Unary => false,
+        CallType::ServerStreaming => config.follow,
+        CallType::ClientStreaming | CallType::BidiStreaming => true,
+    };
+    if !has_streams && reader.is_set("KELVIN_STREAM_DURATION") {
+        reader
+            .warn("KELVIN_STREAM_DURATION", "has no effect: the calls of KELVIN_CLIENT_RPC do not stay open");
     }
 }
 
@@ -128,7 +191,8 @@ impl Config {
     /// Scheme and authority of every request: the name in the server's certificate, if one is given.
     pub(crate) fn origin(&self) -> Uri {
         let (host, port) = self.host_and_port();
-        let name = self.tls_server_name.as_deref().or(self.server.host()).unwrap_or(host);
+        let name = self.tls_server_name.as_deref().unwrap_or(host);
+        let name = if name.parse::<Ipv6Addr>().is_ok() { format!("[{name}]") } else { name.to_owned() };
         let scheme = self.server.scheme_str().unwrap_or("https");
         Uri::builder()
             .scheme(scheme)
@@ -150,6 +214,8 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use kelvin_app::Settings as _;
+
     use super::*;
 
     #[test]
@@ -184,6 +250,66 @@ mod tests {
             assert!(Config::from_pairs(pairs).unwrap_err().names(variable), "{variable}");
         }
         Config::from_pairs([("KELVIN_SERVER", "https://localhost:50051")]).unwrap();
+    }
+
+    #[test]
+    fn values_that_cannot_work_are_rejected() {
+        let long = "x".repeat(127);
+        for (variable, value) in [
+            ("KELVIN_SERVER", "https://h:0"),
+            ("KELVIN_SERVER", "https://user:s3cret@h:1"),
+            ("KELVIN_SERVER", "https://h:1/path"),
+            ("KELVIN_SERVER", "https://h:1?query"),
+            ("KELVIN_TLS_SERVER_NAME", "kelvin:443"),
+            ("KELVIN_TLS_SERVER_NAME", "kelvin:"),
+            ("KELVIN_TLS_SERVER_NAME", "user@kelvin"),
+            ("KELVIN_TLS_SERVER_NAME", "[::1]"),
+            ("KELVIN_SENSORS", "1000001"),
+            ("KELVIN_BACKLOG", "0"),
+            ("KELVIN_BACKLOG", "1000001"),
+            ("KELVIN_SENSOR_PREFIX", long.as_str()), // with 10 sensors
+        ] {
+            let error = Config::from_pairs([(variable, value)]).unwrap_err();
+            assert!(error.names(variable), "{value}: {error}");
+            assert!(!error.to_string().contains("s3cret"), "{error}");
+        }
+        Config::from_pairs([("KELVIN_SENSOR_PREFIX", &long[1..])]).unwrap();
+    }
+
+    #[test]
+    fn every_accepted_server_name_gives_an_origin() {
+        for (name, origin) in
+            [("kelvin_1.example", "https://kelvin_1.example:1/"), ("::1", "https://[::1]:1/")]
+        {
+            let pairs = [("KELVIN_SERVER", "https://192.0.2.1:1"), ("KELVIN_TLS_SERVER_NAME", name)];
+            assert_eq!(Config::from_pairs(pairs).unwrap().origin().to_string(), origin);
+        }
+        let config = Config::from_pairs([("KELVIN_SERVER", "https://[::1]:1")]).unwrap();
+        assert_eq!(config.origin().to_string(), "https://[::1]:1/");
+    }
+
+    #[test]
+    fn setting_without_effect_is_warned_of() {
+        let warned = |pairs: &[(&str, &str)]| {
+            let (_, warnings) = Config::read(pairs.iter().copied()).unwrap();
+            warnings.into_iter().map(|warning| warning.variable).collect::<Vec<_>>()
+        };
+        let [follow, seed, backlog, duration] = [
+            ("KELVIN_FOLLOW", "true"),
+            ("KELVIN_SEED", "1"),
+            ("KELVIN_BACKLOG", "1"),
+            ("KELVIN_STREAM_DURATION", "1m"),
+        ];
+        for (rpc, settings, without_effect) in [
+            ("unary", &[follow, seed, backlog, duration][..], &[follow, duration][..]),
+            ("bidi-streaming", &[follow, seed, backlog, duration], &[follow]),
+            ("server-streaming", &[seed, backlog, duration], &[seed, backlog, duration]),
+            ("server-streaming", &[follow, duration], &[]),
+        ] {
+            let pairs = [&[("KELVIN_CLIENT_RPC", rpc)], settings].concat();
+            let expected: Vec<_> = without_effect.iter().map(|(variable, _)| *variable).collect();
+            assert_eq!(warned(&pairs), expected, "{rpc}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! again, whatever happens to servers, certificates and tokens in between. [`Channel`] is the way to the server:
 //! TLS with reload, all addresses of a name in turn, deadlines, retries, telemetry.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)] // they panic on closed pipes and full disks
+
 mod backoff;
 mod channel;
 pub mod check;

@@ -3,7 +3,7 @@
 use std::{future::pending, process::ExitCode, time::Duration};
 
 use kelvin_app::{
-    BoxError, Command, Program,
+    BoxError, Command, Program, SettingsError,
     health::{self, Health},
     signal,
 };
@@ -49,15 +49,29 @@ fn main() -> ExitCode {
                 .build()?;
             let meter = telemetry.meter_provider().meter(PROGRAM.name);
             tokio::spawn(tls.watch(config.reload_interval, &meter));
-            Config::warn_unknown();
+            Config::log_warnings();
+            warn_without_export(&config, &telemetry);
             let result = match command {
-                Some(_) => check::run(&config, &telemetry).await,
+                Some(_) => tokio::select! {
+                    checked = check::run(&config, &telemetry) => checked,
+                    () = shutdown => Err("interrupted".into()),
+                },
                 None => run(config, &telemetry, shutdown).await,
             };
             telemetry.shutdown(FLUSH_LIMIT).await;
             result
         }
     })
+}
+
+/// Warns of settings about metrics where nothing exports them.
+fn warn_without_export(config: &Config, telemetry: &Telemetry) {
+    if config.rpc_metrics && !telemetry.exports_metrics() {
+        tracing::warn!(variable = "KELVIN_RPC_METRICS", "has no effect: no metrics are exported");
+    }
+    if config.prometheus && telemetry.prometheus().is_none() {
+        tracing::warn!(variable = "KELVIN_PROMETHEUS", "has no effect with OTEL_SDK_DISABLED=true");
+    }
 }
 
 async fn run(
@@ -81,6 +95,10 @@ async fn run(
 }
 
 async fn healthcheck(config: &Config) -> Result<(), BoxError> {
-    let address = config.health_listen.ok_or("there is no health port: set KELVIN_HEALTH_LISTEN")?;
+    let Some(address) = config.health_listen else {
+        let mut error = SettingsError::default();
+        error.push("KELVIN_HEALTH_LISTEN", "must be set: without it the client has no health port");
+        return Err(error.into());
+    };
     Ok(health::check(address).await?)
 }

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     fs::{self, DirBuilder},
+    net::IpAddr,
     os::unix::fs::DirBuilderExt as _,
     path::PathBuf,
 };
@@ -10,6 +11,7 @@ use std::{
 use clap::Args;
 use kelvin_app::{BoxError, print, signal};
 use kelvin_credentials::ca::{LocalCa, Pair, Usage};
+use kelvin_load::ServerName;
 
 /// Creates a CA, a server certificate and a client certificate, each with its key (ECDSA P-256)
 ///
@@ -20,11 +22,18 @@ pub(crate) struct Arguments {
     /// Output directory; created if it does not exist
     dir: PathBuf,
     /// Names of the server: host names and IP addresses
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "localhost,127.0.0.1,::1")]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "localhost,127.0.0.1,::1", value_parser = name)]
     names: Vec<String>,
     /// Overwrite existing files
     #[arg(long)]
     force: bool,
+}
+
+/// A name that a certificate can have: a host name, perhaps with `*` as its first label, or an IP address.
+fn name(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("*.").filter(|domain| domain.parse::<IpAddr>().is_err()).unwrap_or(text);
+    let expected = "expected a host name such as kelvin.example or *.kelvin.example, or an IP address";
+    ServerName::try_from(host).map(|_| text.to_owned()).map_err(|_| expected.to_owned())
 }
 
 pub(crate) fn run(Arguments { dir, names, force }: &Arguments) -> Result<(), BoxError> {
@@ -42,12 +51,14 @@ pub(crate) fn run(Arguments { dir, names, force }: &Arguments) -> Result<(), Box
         .mode(0o700)
         .create(dir)
         .map_err(|error| format!("{}: {error}", dir.display()))?;
-    let there: Vec<_> = pairs
-        .iter()
-        .flat_map(|(name, _)| [path(name, "crt"), path(name, "key")])
-        .filter(|file| fs::symlink_metadata(file).is_ok())
-        .map(|file| file.display().to_string())
-        .collect();
+    let mut there = Vec::new();
+    for file in pairs.iter().flat_map(|(name, _)| [path(name, "crt"), path(name, "key")]) {
+        let Ok(metadata) = fs::symlink_metadata(&file) else { continue };
+        if metadata.is_dir() {
+            return Err(format!("{} is a directory", file.display()).into());
+        }
+        there.push(file.display().to_string());
+    }
     if !there.is_empty() && !force {
         return Err(format!("files already exist: {} (--force overwrites them)", there.join(", ")).into());
     }
@@ -65,7 +76,9 @@ pub(crate) fn run(Arguments { dir, names, force }: &Arguments) -> Result<(), Box
     let mut list = String::new();
     for (name, _) in pairs {
         for extension in ["key", "crt"] {
-            fs::rename(staged(name, extension), path(name, extension))?;
+            let file = path(name, extension);
+            fs::rename(staged(name, extension), &file)
+                .map_err(|error| format!("{}: {error}", file.display()))?;
         }
         let _ = writeln!(list, "{} and {}", path(name, "crt").display(), path(name, "key").display());
     }
@@ -115,5 +128,22 @@ mod tests {
         arguments.force = true;
         run(&arguments).unwrap();
         assert_ne!(fs::read(dir.join("server.crt")).unwrap(), before);
+
+        let before = fs::read(dir.join("server.crt")).unwrap();
+        fs::remove_file(dir.join("ca.crt")).unwrap();
+        fs::create_dir(dir.join("ca.crt")).unwrap();
+        let error = run(&arguments).unwrap_err().to_string();
+        assert!(error.contains("ca.crt is a directory"), "{error}");
+        assert_eq!(fs::read(dir.join("server.crt")).unwrap(), before, "all files or none");
+    }
+
+    #[test]
+    fn names_are_hosts_and_addresses() {
+        for valid in ["localhost", "*.kelvin.example", "kelvin_1", "127.0.0.1", "::1"] {
+            assert_eq!(name(valid).as_deref(), Ok(valid));
+        }
+        for invalid in ["", "a b", "*", "*.", "*.127.0.0.1", "a.*.b", "[::1]", "localhost:1", "kélvin"] {
+            assert!(name(invalid).is_err(), "{invalid}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Kelvin on one machine: demo, certificates, load.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)] // they panic on closed pipes and full disks
+
 mod certs;
 mod demo;
 mod load;

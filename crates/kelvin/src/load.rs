@@ -1,6 +1,7 @@
 //! `kelvin load`: full speed against any server of the contract.
 
 use std::{
+    error::Error,
     fmt::Write as _,
     io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
@@ -9,11 +10,10 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
-use http::uri::Authority;
-use kelvin_app::{BoxError, error_chain, print};
-use kelvin_credentials::{ClientFiles, ClientTls, Tokens};
-use kelvin_load::{LoadError, Options, Progress, Target, Tls};
+use clap::{Args, builder::RangedU64ValueParser};
+use kelvin_app::{BoxError, UsageError, error_chain, host_and_port, print};
+use kelvin_credentials::{ClientFiles, ClientTls, Role, Tokens};
+use kelvin_load::{LoadError, Options, Progress, ServerName, Target, Tls};
 use kelvin_proto::CallType;
 use tonic::Code;
 
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "unary")]
     rpc: CallTypes,
     /// Host and port of the server
-    #[arg(long, default_value = "localhost:50051")]
+    #[arg(long, default_value = "localhost:50051", value_parser = address)]
     address: String,
     /// The CA bundle that the server is verified with, PEM; without it, the trusted roots of the system
     #[arg(long, value_name = "FILE", conflicts_with = "plaintext")]
@@ -38,8 +38,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
     /// Name in the server's certificate, if it is not the host of --address
-    #[arg(long, value_name = "NAME")]
-    server_name: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = server_name)]
+    server_name: Option<ServerName<'static>>,
     /// The file with the token; the first one is sent
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -47,13 +47,13 @@ pub(crate) struct Arguments {
     #[arg(long)]
     plaintext: bool,
     /// Total number of connections
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = up_to(100_000))]
     connections: usize,
     /// Calls at a time on each connection
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = up_to(100_000))]
     streams: usize,
     /// Threads; one for each core, unless there are fewer connections
-    #[arg(long)]
+    #[arg(long, value_parser = up_to(1024))]
     threads: Option<usize>,
     /// How long to measure
     #[arg(long, default_value = "10s", value_parser = duration)]
@@ -62,13 +62,13 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "1s", value_parser = duration)]
     warm_up: Duration,
     /// Number of sensors that the readings belong to
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = up_to(1_000_000))]
     sensors: usize,
     /// Readings sent or asked for in one call that streams
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     messages: u64,
     /// Unacknowledged readings allowed on each bidirectional stream
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     in_flight: u64,
     /// One reading a DATA frame, as most clients send them, instead of as many as fit
     #[arg(long)]
@@ -131,31 +131,57 @@ impl Arguments {
     }
 
     fn target(&self) -> Result<Target, BoxError> {
-        let authority: Authority = self.address.parse().map_err(|_| self.invalid_address())?;
-        if authority.port_u16().is_none_or(|port| port == 0) || self.address.contains('@') {
-            return Err(self.invalid_address());
-        }
         let tls = if self.plaintext {
             None
         } else {
             let files = ClientFiles { ca: self.ca.clone(), cert: self.cert.clone(), key: self.key.clone() };
-            let host = authority.host().trim_matches(['[', ']']);
-            let name = self.server_name.as_deref().unwrap_or(host).to_owned();
-            let invalid = format!("{name:?} is not a host name");
-            let name = name.try_into().map_err(|_| invalid)?;
-            Some(Tls { config: ClientTls::load(files)?.config(), name })
+            let tls = ClientTls::load(files).map_err(|error| invalid(option(error.role()), &error))?;
+            let host = self.address.rsplit_once(':').map_or("", |(host, _)| host);
+            let name = match &self.server_name {
+                Some(name) => name.clone(),
+                None => server_name(host).map_err(|error| UsageError(format!("--address: {error}")))?,
+            };
+            Some(Tls { config: tls.config(), name })
         };
         let token = match &self.token_file {
             None => None,
-            Some(file) => Some(Tokens::load(file)?.first().parse()?),
+            Some(file) => {
+                let tokens = Tokens::load(file).map_err(|error| invalid("--token-file", &error))?;
+                Some(tokens.first().parse()?)
+            }
         };
         Ok(Target { address: self.address.clone(), tls, token })
     }
+}
 
-    fn invalid_address(&self) -> BoxError {
-        let address = &self.address;
-        format!("--address {address:?} is not host:port, such as localhost:50051 or [::1]:50051").into()
+fn invalid(option: &str, error: &(dyn Error + 'static)) -> UsageError {
+    UsageError(format!("{option}: {}", error_chain(error)))
+}
+
+/// The option that names the file of this role.
+fn option(role: Role) -> &'static str {
+    match role {
+        Role::Ca => "--ca",
+        Role::Key => "--key",
+        _ => "--cert",
     }
+}
+
+/// Whole numbers from 1 to `most`; far more would only use up memory.
+fn up_to(most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=most)
+}
+
+fn address(text: &str) -> Result<String, String> {
+    match host_and_port(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("it is not host:port, such as localhost:50051 or [::1]:50051".into()),
+    }
+}
+
+fn server_name(host: &str) -> Result<ServerName<'static>, String> {
+    let host = host.trim_matches(['[', ']']).to_owned();
+    ServerName::try_from(host).map_err(|_| "expected a host name or an IP address".into())
 }
 
 /// What to do about a load that cannot start.
@@ -174,7 +200,8 @@ fn hint(error: &LoadError) -> BoxError {
             }
             _ => "",
         },
-        LoadError::Options(_) | LoadError::Start(_) => "",
+        LoadError::Options(text) => return UsageError((*text).into()).into(),
+        LoadError::Start(_) => "",
     };
     let text = error_chain(error);
     if advice.is_empty() { text.into() } else { format!("{text} ({advice})").into() }

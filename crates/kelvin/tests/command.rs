@@ -20,10 +20,34 @@ fn help_names_what_there_is() {
 
 #[test]
 fn what_there_is_not_exits_64() {
-    for wrong in [&[][..], &["dome"], &["demo", "--duration", "soon"], &["load", "--cert", "x"]] {
+    let nowhere = std::env::temp_dir().join("kelvin-certs-with-wrong-names").display().to_string();
+    for wrong in [
+        &[][..],
+        &["dome"],
+        &["demo", "--duration", "soon"],
+        &["certs", &nowhere, "--names", ""],
+        &["certs", &nowhere, "--names", "localhost,"],
+        &["certs", &nowhere, "--names", "a b"],
+        &["load", "--cert", "x"],
+        &["load", "--address", "::1:50051"],
+        &["load", "--address", "user:password@localhost:1"],
+        &["load", "--connections", "18446744073709551615"],
+        &["load", "--streams", "0"],
+        &["load", "--threads", "0"],
+        &["load", "--sensors", "1000000000000"],
+        &["load", "--sensors", "18446744073709551615"],
+        &["load", "--messages", "18446744073709551615"],
+        &["load", "--duration", "0s"],
+        &["load", "--ca", "/nowhere/ca.pem"],
+        &["load", "--plaintext", "--token-file", "/nowhere/token"],
+        &["load", "--server-name", "localhost:1"],
+    ] {
         let (code, out, error) = kelvin(wrong);
         assert_eq!((code, out.as_str()), (Some(64), ""), "{wrong:?}");
-        assert!(error.contains("--help"), "{error}");
+        assert!(error.contains("--help") && !error.contains("panicked"), "{error}");
+        if let [_, option, ..] = wrong {
+            assert!(error.contains(option.trim_start_matches("--")) || option == &nowhere, "{error}");
+        }
     }
 }
 

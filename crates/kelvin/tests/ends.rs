@@ -1,8 +1,10 @@
 //! How commands end: nothing secret stays behind, files are whole, and no panic is shown.
 
 use std::{
+    ffi::OsStr,
     fs::{self, OpenOptions},
     io::{BufRead as _, BufReader},
+    os::unix::ffi::OsStrExt as _,
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
@@ -34,7 +36,7 @@ fn assert_clean(temporary: &Path, Output { status, stderr, .. }: &Output) {
 
 #[test]
 fn demo_removes_its_keys_at_every_signal() {
-    for signal in ["HUP", "QUIT", "TERM", "INT"] {
+    for signal in ["HUP", "QUIT", "TERM", "INT", "USR1", "XCPU"] {
         let temporary = tempfile::tempdir().unwrap();
         let (demo, lines) = demo(temporary.path());
         // A closed terminal takes the reader away too.
@@ -84,6 +86,30 @@ fn demo_whose_disk_is_full_removes_its_keys_and_fails() {
         assert_clean(temporary.path(), &output);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
     }
+}
+
+#[test]
+fn certs_at_the_limit_of_file_sizes_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut certs = Command::new("sh");
+    certs.args(["-c", "ulimit -f 0; exec \"$0\" certs \"$1\"", env!("CARGO_BIN_EXE_kelvin")]);
+    let output = certs.arg(dir.path()).output().unwrap();
+    assert_clean(dir.path(), &output);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn environment_that_is_not_utf8_and_a_wrong_log_level_do_not_end_the_demo() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut demo = kelvin(temporary.path());
+    demo.args(["demo", "--plain", "--port", "0", "--duration", "1s"]);
+    demo.env("FOO", OsStr::from_bytes(b"\xff")).env("RUST_LOG", "=[[[");
+    let mut demo = demo.spawn().unwrap();
+    // Nobody reads that the level is wrong.
+    drop(demo.stderr.take());
+    let output = demo.wait_with_output().unwrap();
+    assert_clean(temporary.path(), &output);
+    assert_eq!(output.status.code(), Some(0));
 }
 
 #[test]

@@ -116,8 +116,12 @@ fn json(output: &Output) -> Value {
 
 /// What a load that cannot work says.
 fn refusal(command: &mut Command) -> String {
+    refusal_with(1, command)
+}
+
+fn refusal_with(code: i32, command: &mut Command) -> String {
     let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(code));
     assert!(output.stdout.is_empty());
     String::from_utf8(output.stderr).unwrap()
 }
@@ -207,7 +211,7 @@ fn start_failure_is_reported_with_what_to_do() {
 
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for address in ["::1:50051", "localhost", "localhost:0", "localhost:99999", "a b:1"] {
-        let invalid = refusal(&mut load(address, &["--plaintext"]));
+        let invalid = refusal_with(64, &mut load(address, &["--plaintext"]));
         assert!(invalid.contains("is not host:port"), "{address}: {invalid}");
     }
     let unreachable = refusal(&mut load(&nobody, &["--plaintext"]));

@@ -4,6 +4,8 @@
 //! to a frame, and of the answers only what must be known is read: where messages begin, whether a reading was
 //! stored, and the status. Works against any server of the contract.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)] // they panic on closed pipes and full disks
+
 mod call;
 mod messages;
 mod options;
@@ -27,6 +29,7 @@ use tonic::Status;
 pub use options::Options;
 pub use report::{Failures, Figures, Progress, Report};
 pub use target::{Target, Tls};
+pub use tokio_rustls::rustls::pki_types::ServerName;
 
 use tally::Tally;
 use worker::{Shared, Worker};

@@ -54,10 +54,13 @@ impl Options {
         let positive = [self.connections, self.streams, self.threads, self.sensors, self.call_types.len()];
         if positive.contains(&0) || self.messages == 0 || self.in_flight == 0 || self.duration.is_zero() {
             return Err(LoadError::Options(
-                "connections, streams, sensors, messages and duration must not be 0",
+                "connections, streams, threads, sensors, messages, readings in flight and duration must not be 0",
             ));
         }
-        if self.connections * self.streams < self.call_types.len() {
+        let Some(calls) = self.connections.checked_mul(self.streams) else {
+            return Err(LoadError::Options("too many connections and streams"));
+        };
+        if calls < self.call_types.len() {
             return Err(LoadError::Options("fewer streams than types of call: raise the number of streams"));
         }
         Ok(())

@@ -6,8 +6,10 @@ use std::{
     time::Duration,
 };
 
-use kelvin_app::{Bytes, SettingsError};
+use kelvin_app::{Bytes, SettingsError, host_and_port, settings::Reader};
 use kelvin_store::{Acknowledge, AlertSettings, Limits};
+
+use crate::validate::TEMPERATURES;
 
 /// The SDK keeps 2000 series per instrument and merges all further ones into one.
 const MAX_SENSOR_METRICS: usize = 1900;
@@ -41,7 +43,7 @@ kelvin_app::settings! {
         pub listen: SocketAddr = "[::]:50051",
         /// Address that serves `/livez` and `/readyz` over plain HTTP; empty to disable.
         pub health_listen: Option<SocketAddr> = "[::]:8081",
-        /// Records `rpc.server.call.duration` of OpenTelemetry's conventions in addition to `grpc.server.call.duration`.
+        /// Records `rpc.server.call.duration` of OpenTelemetry's semantic conventions in addition to `grpc.server.call.duration`.
         pub rpc_metrics: bool = "false",
         /// Serves all metrics at `/metrics` of `KELVIN_HEALTH_LISTEN`, in the text format that Prometheus scrapes.
         pub prometheus: bool = "false",
@@ -81,7 +83,7 @@ kelvin_app::settings! {
         pub store_memory_limit: Bytes = "1GiB",
         /// How long a sensor may be idle before it expires.
         pub sensor_idle_timeout: Duration = "24h",
-        /// Number of a sensor's newest readings that its recent mean covers.
+        /// Number of a sensor's newest readings that its recent mean covers, at most 10000.
         pub recent_window: NonZeroUsize = "60",
         /// Alert at or below this temperature in °C; empty to disable.
         pub alert_low: Option<f64> = "",
@@ -100,13 +102,15 @@ kelvin_app::settings! {
         pub max_header_size: Bytes = "16KiB",
         /// Maximum number of concurrent calls per connection; further ones wait in the client.
         pub max_concurrent_streams: NonZeroU32 = "128",
-        /// Maximum number of connections; at the limit an unauthenticated one is closed, or the new one if there is none.
+        /// Maximum number of connections; at the limit, an unauthenticated one is closed to admit the new one. If all are
+        /// authenticated, the new one is closed.
         pub max_connections: NonZeroUsize = "10000",
         /// Maximum number of connections without an authenticated call; at the limit the one that has been idle longest is closed.
         pub max_unauthenticated_connections: NonZeroUsize = "1000",
-        /// How long a connection without an authenticated call may stay open without an open call.
+        /// How long a connection that has had no authenticated call may be idle, that is, without an open call.
         pub unauthenticated_idle_timeout: Duration = "2m",
-        /// Memory for request bytes not yet read and response bytes not yet sent, of all connections; beyond it the connections that hold the most are closed.
+        /// Memory limit for unread request bytes and unsent response bytes of all connections together; above it, the
+        /// connections that buffer the most are closed.
         pub connection_memory_limit: Bytes = "128MiB",
         /// The part of `KELVIN_CONNECTION_MEMORY_LIMIT` for connections without an authenticated call.
         pub unauthenticated_memory_limit: Bytes = "32MiB",
@@ -123,7 +127,7 @@ kelvin_app::settings! {
         /// After that: time limit for open calls to end.
         pub drain_timeout: Duration = "20s",
 
-        /// Addresses of Valkey, `host:port`, separated by commas; several for a cluster.
+        /// Address of Valkey, `host:port`; with `KELVIN_VALKEY_CLUSTER=true` those of several nodes, separated by commas.
         pub valkey_address: Vec<String> = "",
         /// The addresses are nodes of a cluster.
         pub valkey_cluster: bool = "false",
@@ -169,16 +173,28 @@ impl Config {
 
 /// Linux refuses more than 32767 seconds.
 const MAX_KEEPALIVE: Duration = Duration::from_hours(9);
+/// Each request for a sensor's statistics reads so many readings.
+const MAX_RECENT_WINDOW: usize = 10_000;
 /// A few calls have to fit.
 const MIN_CONNECTION_MEMORY: usize = 1 << 20;
 /// More than any store has, and far from an overflow.
 const MAX_COUNT: usize = 1_000_000_000_000;
 
-fn check(config: &Config, error: &mut SettingsError) {
+fn check(config: &Config, reader: &mut Reader) {
+    let error = reader.error();
     check_listeners(config, error);
     check_tls(config, error);
     check_limits(config, error);
+    check_alerts(config, error);
     check_valkey(config, error);
+    match config.store {
+        StoreKind::Memory => check_valkey_unset(config, reader),
+        StoreKind::Valkey if reader.is_set("KELVIN_STORE_MEMORY_LIMIT") => reader.warn(
+            "KELVIN_STORE_MEMORY_LIMIT",
+            "has no effect with KELVIN_STORE=valkey: limit Valkey's memory with its maxmemory",
+        ),
+        StoreKind::Valkey => {}
+    }
 }
 
 fn check_listeners(config: &Config, error: &mut SettingsError) {
@@ -269,12 +285,14 @@ fn check_limits(config: &Config, error: &mut SettingsError) {
         ("KELVIN_MAX_READINGS_PER_SENSOR", config.max_readings_per_sensor),
         ("KELVIN_MAX_SENSORS", config.max_sensors),
         ("KELVIN_MAX_READINGS", config.max_readings),
-        ("KELVIN_RECENT_WINDOW", config.recent_window),
         ("KELVIN_MAX_CONNECTIONS", config.max_connections),
     ] {
         if count.get() > MAX_COUNT {
             error.push(variable, "must be at most 1000000000000");
         }
+    }
+    if config.recent_window.get() > MAX_RECENT_WINDOW {
+        error.push("KELVIN_RECENT_WINDOW", format_args!("must be at most {MAX_RECENT_WINDOW}"));
     }
     for (variable, size) in [
         ("KELVIN_MAX_MESSAGE_SIZE", config.max_message_size),
@@ -293,6 +311,20 @@ fn check_limits(config: &Config, error: &mut SettingsError) {
     } else if config.unauthenticated_memory_limit.0 < MIN_CONNECTION_MEMORY {
         error.push("KELVIN_UNAUTHENTICATED_MEMORY_LIMIT", "must be at least 1MiB");
     }
+}
+
+fn check_alerts(config: &Config, error: &mut SettingsError) {
+    for (variable, limit) in
+        [("KELVIN_ALERT_LOW", config.alert_low), ("KELVIN_ALERT_HIGH", config.alert_high)]
+    {
+        if limit.is_some_and(|limit| !TEMPERATURES.contains(&limit)) {
+            let (lowest, highest) = TEMPERATURES.into_inner();
+            error.push(
+                variable,
+                format_args!("must be from {lowest} to {highest}, the temperatures that are accepted"),
+            );
+        }
+    }
     if let (Some(low), Some(high)) = (config.alert_low, config.alert_high)
         && low >= high
     {
@@ -309,10 +341,24 @@ fn check_valkey(config: &Config, error: &mut SettingsError) {
         error.push("KELVIN_VALKEY_ADDRESS", "must be set with KELVIN_STORE=valkey");
     }
     for address in &config.valkey_address {
-        let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-        if port.is_none_or(|port| port == 0) {
-            error.push("KELVIN_VALKEY_ADDRESS", format_args!("{address:?} has no port, such as :6379"));
+        if address.contains('@') {
+            // What stands before it may be a password.
+            error.push(
+                "KELVIN_VALKEY_ADDRESS",
+                "must be host:port; the user and its password belong into KELVIN_VALKEY_USERNAME and KELVIN_VALKEY_PASSWORD_FILE",
+            );
+        } else if host_and_port(address).is_none() {
+            error.push(
+                "KELVIN_VALKEY_ADDRESS",
+                format_args!("{address:?} is not host:port, such as localhost:6379 or [::1]:6379"),
+            );
         }
+    }
+    if config.valkey_address.len() > 1 && !config.valkey_cluster {
+        error.push(
+            "KELVIN_VALKEY_ADDRESS",
+            "several addresses need KELVIN_VALKEY_CLUSTER=true: only the first would be used",
+        );
     }
     let pair = [
         ("KELVIN_VALKEY_TLS_CERT", config.valkey_tls_cert.is_some()),
@@ -331,13 +377,10 @@ fn check_valkey(config: &Config, error: &mut SettingsError) {
             "needs KELVIN_VALKEY_PASSWORD_FILE: the user is sent with its password",
         );
     }
-    if config.store != StoreKind::Valkey {
-        check_valkey_unset(config, error);
-    }
 }
 
 /// A setting of the Valkey store beside another store: readings would not be where the setting says.
-fn check_valkey_unset(config: &Config, error: &mut SettingsError) {
+fn check_valkey_unset(config: &Config, reader: &mut Reader) {
     for (variable, is_set) in [
         ("KELVIN_VALKEY_ADDRESS", !config.valkey_address.is_empty()),
         ("KELVIN_VALKEY_CLUSTER", config.valkey_cluster),
@@ -347,15 +390,18 @@ fn check_valkey_unset(config: &Config, error: &mut SettingsError) {
         ("KELVIN_VALKEY_TLS_CERT", config.valkey_tls_cert.is_some()),
         ("KELVIN_VALKEY_TLS_KEY", config.valkey_tls_key.is_some()),
         ("KELVIN_VALKEY_ACKNOWLEDGE", config.valkey_acknowledge != Acknowledge::Primary),
+        ("KELVIN_VALKEY_TIMEOUT", reader.is_set("KELVIN_VALKEY_TIMEOUT")),
     ] {
         if is_set {
-            error.push(variable, "needs KELVIN_STORE=valkey: readings are kept in memory");
+            reader.error().push(variable, "needs KELVIN_STORE=valkey: readings are kept in memory");
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use kelvin_app::Settings as _;
+
     use super::*;
 
     #[test]
@@ -385,6 +431,7 @@ mod tests {
             ("KELVIN_VALKEY_PASSWORD_FILE", "password"),
             ("KELVIN_VALKEY_TLS_CA", "ca.pem"),
             ("KELVIN_VALKEY_ACKNOWLEDGE", "fsync"),
+            ("KELVIN_VALKEY_TIMEOUT", "1s"),
         ] {
             assert_eq!(faults(&[(variable, value)]), [variable]);
         }
@@ -405,7 +452,36 @@ mod tests {
         assert_eq!(with(&[(cert, "c"), (key, "k")]), [cert, key], "plain TCP although TLS files are set");
         assert!(with(&[(cert, "c"), (key, "k"), ("KELVIN_VALKEY_TLS_CA", "ca")]).is_empty());
         assert_eq!(with(&[("KELVIN_VALKEY_USERNAME", "kelvin")]), ["KELVIN_VALKEY_USERNAME"]);
-        assert_eq!(with(&[("KELVIN_VALKEY_ADDRESS", "localhost")]), ["KELVIN_VALKEY_ADDRESS"]);
+        let cluster = ("KELVIN_VALKEY_CLUSTER", "true");
+        assert!(with(&[("KELVIN_VALKEY_ADDRESS", "a:1,[::1]:2"), cluster]).is_empty());
+        for address in
+            ["localhost", "a:1,b:2", "redis://a:1", "user:s3cret@a:1", "a:1,", "u:s3cret@a:1,", "a b:1"]
+        {
+            assert_eq!(with(&[("KELVIN_VALKEY_ADDRESS", address)]), ["KELVIN_VALKEY_ADDRESS"], "{address}");
+            let pairs = [("KELVIN_STORE", "valkey"), ("KELVIN_VALKEY_ADDRESS", address)];
+            let error = Config::from_pairs(pairs).unwrap_err().to_string();
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn name_in_another_case_does_not_switch_tls_off() {
+        let pairs = [("KELVIN_TLS_CERT", ""), ("KELVIN_TLS_KEY", ""), ("KELVIN_plaintext", "true")];
+        assert_eq!(faults(&pairs), ["KELVIN_TLS_CERT", "KELVIN_TLS_KEY"]);
+    }
+
+    #[test]
+    fn setting_without_effect_is_warned_of() {
+        let warned = |pairs: &[(&str, &str)]| {
+            let least = [("KELVIN_PLAINTEXT", "true"), ("KELVIN_TOKEN_FILE", "tokens")];
+            let (_, warnings) = Config::read(least.iter().chain(pairs).copied()).unwrap();
+            warnings.into_iter().map(|warning| warning.variable).collect::<Vec<_>>()
+        };
+        let memory = ("KELVIN_STORE_MEMORY_LIMIT", "1GiB");
+        assert!(warned(&[]).is_empty() && warned(&[memory]).is_empty());
+        let valkey = [("KELVIN_STORE", "valkey"), ("KELVIN_VALKEY_ADDRESS", "localhost:6379")];
+        assert!(warned(&valkey).is_empty());
+        assert_eq!(warned(&[&valkey[..], &[memory]].concat()), ["KELVIN_STORE_MEMORY_LIMIT"]);
     }
 
     #[test]
@@ -415,6 +491,9 @@ mod tests {
             ("KELVIN_KEEPALIVE_INTERVAL", "10h"),
             ("KELVIN_MAX_STREAM_AGE", "18446744073709551615s"),
             ("KELVIN_HEALTH_LISTEN", "127.0.0.1:50051"),
+            ("KELVIN_RECENT_WINDOW", "10001"),
+            ("KELVIN_ALERT_LOW", "-273.16"),
+            ("KELVIN_ALERT_HIGH", "1000001"),
         ] {
             assert_eq!(faults(&[(variable, value)]), [variable]);
         }

@@ -2,16 +2,25 @@ use std::sync::Arc;
 
 use kelvin_app::SettingsError;
 use kelvin_credentials::{ClientAuth, Role, ServerFiles, ServerTls, TlsError, Tokens};
+use kelvin_store::StoreConfig;
 
-use crate::config::{Config, Mtls};
+use crate::{
+    config::{Config, Mtls},
+    valkey,
+};
 
-/// TLS, unless it is switched off, and the tokens, if there are any.
-pub(crate) type Files = (Option<Arc<ServerTls>>, Option<Arc<Tokens>>);
+/// TLS, unless it is switched off, the tokens, if there are any, and the store with its files.
+pub(crate) type Files = (Option<Arc<ServerTls>>, Option<Arc<Tokens>>, (StoreConfig, Option<valkey::Reload>));
 
-/// Reads the files that the settings name. A file that cannot be used is a configuration error.
+/// Reads the files that the settings name. A file that cannot be used is a configuration error, which names all such
+/// files.
 pub(crate) fn load(config: &Config) -> Result<Files, SettingsError> {
     let mut error = SettingsError::default();
-    let mut note = |variable: &str, cause: TlsError| error.push(variable, kelvin_app::error_chain(&cause));
+    let mut note = |cause: TlsError| {
+        for cause in cause.each() {
+            error.push(variable(cause.role()), kelvin_app::error_chain(&cause));
+        }
+    };
     let tls = match (&config.tls_cert, &config.tls_key) {
         (Some(cert), Some(key)) if !config.plaintext => {
             let client_auth = match config.mtls {
@@ -22,18 +31,18 @@ pub(crate) fn load(config: &Config) -> Result<Files, SettingsError> {
             let client_ca = config.tls_client_ca.clone();
             let external = config.tls_external_cert.clone().zip(config.tls_external_key.clone());
             let files = ServerFiles { cert: cert.clone(), key: key.clone(), external, client_ca };
-            ServerTls::load(files, client_auth).map_err(|cause| note(variable(cause.role()), cause)).ok()
+            ServerTls::load(files, client_auth).map_err(&mut note).ok()
         }
         _ => {
             tracing::warn!("serving without TLS: tokens and readings can be read on the network");
             None
         }
     };
-    let tokens = config
-        .token_file
-        .as_ref()
-        .and_then(|path| Tokens::load(path).map_err(|cause| note(variable(cause.role()), cause)).ok());
-    if error.is_empty() { Ok((tls, tokens)) } else { Err(error) }
+    let tokens = config.token_file.as_ref().and_then(|path| Tokens::load(path).map_err(&mut note).ok());
+    match valkey::kind(config).map_err(|cause| error.append(cause)) {
+        Ok(store) if error.is_empty() => Ok((tls, tokens, store)),
+        _ => Err(error),
+    }
 }
 
 /// The setting that names the file of this role.

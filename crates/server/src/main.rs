@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use kelvin_app::{BoxError, Command, Program, signal};
+use kelvin_app::{BoxError, Command, Program, raise_open_file_limit, signal};
 use kelvin_credentials::OtlpTls;
 use kelvin_server::{Config, Server, healthcheck};
 use kelvin_telemetry::Telemetry;
@@ -21,6 +21,9 @@ const PROGRAM: Program = Program {
     }],
 };
 
+/// Files that are open besides connections: listeners, the health port's connections, exporters, files that are read.
+const OTHER_FILES: u64 = 100;
+
 /// How long the last telemetry may take to leave.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
@@ -29,6 +32,32 @@ fn main() -> ExitCode {
         Some("healthcheck") => Ok(healthcheck::check(&config).await?),
         _ => serve(config).await,
     })
+}
+
+fn raise_file_limit(config: &Config) {
+    let needed = config.max_connections.get() as u64 + OTHER_FILES;
+    if let Some(limit) = raise_open_file_limit().filter(|limit| *limit < needed) {
+        tracing::warn!(
+            limit,
+            needed,
+            "limit on open files too low for KELVIN_MAX_CONNECTIONS={}; raise it (ulimit -n, LimitNOFILE)",
+            config.max_connections
+        );
+    }
+}
+
+/// Warns of settings about metrics where nothing exports them.
+fn warn_without_export(config: &Config, telemetry: &Telemetry) {
+    for (variable, is_set) in
+        [("KELVIN_RPC_METRICS", config.rpc_metrics), ("KELVIN_SENSOR_METRICS", config.sensor_metrics > 0)]
+    {
+        if is_set && !telemetry.exports_metrics() {
+            tracing::warn!(variable, "has no effect: no metrics are exported");
+        }
+    }
+    if config.prometheus && telemetry.prometheus().is_none() {
+        tracing::warn!(variable = "KELVIN_PROMETHEUS", "has no effect with OTEL_SDK_DISABLED=true");
+    }
 }
 
 async fn serve(config: Config) -> Result<(), BoxError> {
@@ -41,7 +70,9 @@ async fn serve(config: Config) -> Result<(), BoxError> {
         .init_logs()
         .build()?;
     tokio::spawn(tls.watch(interval, &telemetry.meter_provider().meter("kelvin")));
-    Config::warn_unknown();
+    Config::log_warnings();
+    warn_without_export(&config, &telemetry);
+    raise_file_limit(&config);
     let served = match Server::build(config, &telemetry) {
         Ok(server) => {
             telemetry.export_first_metrics();

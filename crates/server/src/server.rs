@@ -49,9 +49,8 @@ impl Server {
     /// Reads all files, then binds. Port 0 takes any free port.
     pub fn build(config: Config, telemetry: &Telemetry) -> Result<Self, ServerError> {
         let meter = telemetry.meter_provider().meter("kelvin");
-        let metrics = Arc::new(Metrics::new(&meter));
-        let (tls, tokens) = files::load(&config)?;
-        let (kind, valkey_files) = valkey::kind(&config)?;
+        let metrics = Arc::new(Metrics::new(&meter, config.max_connections.get()));
+        let (tls, tokens, (kind, valkey_files)) = files::load(&config)?;
         let mut factory = StoreFactory::new(kind, config.limits(), config.alerts(), &meter)?;
         if let Some(provider) = telemetry.tracer_provider() {
             factory = factory.traced(provider.tracer("kelvin-store"));

@@ -1,15 +1,25 @@
 //! The status of a call that fails.
 
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use kelvin_store::{RejectReason, StoreError};
+use opentelemetry::{Context, trace::TraceContextExt as _};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{end_reason::EndReason, validate::Invalid};
+use crate::{end_reason::EndReason, log_rate_limiter::LogRateLimiter, validate::Invalid};
 
 /// When to try again where the store cannot be reached.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The message of a call that fails by our fault.
+const INTERNAL: &str = "internal error; see the server log";
+
+static PANIC_LOG: LogRateLimiter = LogRateLimiter::new();
 
 /// The domain of our `google.rpc.ErrorInfo` details.
 const DOMAIN: &str = "kelvin";
@@ -71,14 +81,16 @@ pub(crate) fn reject_text(reason: RejectReason) -> &'static str {
 pub(crate) fn store_error(error: &StoreError, stored: Option<u64>) -> Status {
     match error {
         StoreError::Unavailable(_) => {
+            // Hosts, users and what Valkey answered are not for callers. The store logs them.
+            Context::current().span().record_error(error);
             let mut details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
             if let Some(stored) = stored {
                 details.set_error_info("STORE_UNAVAILABLE", DOMAIN, stored_metadata(stored));
             }
-            let text = match stored {
-                Some(stored) => format!("{error}; {}", stored_summary(stored)),
-                None => error.to_string(),
-            };
+            let mut text = "the store is unavailable".to_owned();
+            if let Some(stored) = stored {
+                let _ = write!(text, "; {}", stored_summary(stored));
+            }
             Status::with_error_details(Code::Unavailable, text, details)
         }
         StoreError::PageToken => {
@@ -89,7 +101,7 @@ pub(crate) fn store_error(error: &StoreError, stored: Option<u64>) -> Status {
             let details = ErrorDetails::with_bad_request_violation("step", error.to_string());
             Status::with_error_details(Code::InvalidArgument, error.to_string(), details)
         }
-        StoreError::Settings(_) => Status::internal(error.to_string()),
+        StoreError::Settings(_) => Status::internal(INTERNAL), // of a store that is opened, not of a call
     }
 }
 
@@ -119,8 +131,10 @@ pub(crate) fn ended(reason: EndReason, stored: Option<u64>) -> Status {
 /// Returns the status of a call whose handler panicked.
 pub(crate) fn panicked() -> Status {
     // The panic itself is in the log already.
-    tracing::error!("handler panicked; the call fails with INTERNAL");
-    Status::internal("internal error; see the server log")
+    if let Some(calls) = PANIC_LOG.record() {
+        tracing::error!(calls, "handler panicked; its call fails with INTERNAL");
+    }
+    Status::internal(INTERNAL)
 }
 
 /// How many readings of a call are stored, for programs: the rest can be sent again.

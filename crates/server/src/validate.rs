@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use kelvin_app::unix_now;
 use kelvin_store::Reading;
@@ -12,6 +12,9 @@ const ABSOLUTE_ZERO: f64 = -273.15;
 /// Degrees Celsius that no sensor reaches: pyrometers and thermocouples end near 3,500 °C, the Sun's surface is 5,500 °C.
 /// The bound keeps sums, and sums of squares of 2^63 readings, far below the largest `f64`.
 pub(crate) const MAX_TEMPERATURE: f64 = 1e6;
+
+/// The temperatures that are accepted, in degrees Celsius.
+pub(crate) const TEMPERATURES: RangeInclusive<f64> = ABSOLUTE_ZERO..=MAX_TEMPERATURE;
 
 /// What is wrong with a reading or a request.
 #[derive(Debug, Clone, Copy, PartialEq)]

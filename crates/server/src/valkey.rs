@@ -23,7 +23,9 @@ pub(crate) fn kind(config: &Config) -> Result<(StoreConfig, Option<Reload>), Set
     });
     let secrets = secrets.map_err(|cause| {
         let mut error = SettingsError::default();
-        error.push(variable(cause.role()), kelvin_app::error_chain(&cause));
+        for cause in cause.each() {
+            error.push(variable(cause.role()), kelvin_app::error_chain(&cause));
+        }
         error
     })?;
     if config.valkey_password_file.is_some() && config.valkey_tls_ca.is_none() {

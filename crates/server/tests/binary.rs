@@ -7,6 +7,7 @@ use std::{
     io::{BufRead as _, BufReader, Lines},
     net::TcpListener,
     process::{Child, ChildStdout, Command, Output, Stdio},
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -59,10 +60,26 @@ fn wrong_settings_are_all_named_and_nothing_is_bound() {
 fn files_that_cannot_be_used_are_wrong_settings() {
     let files = Files::new();
     let nowhere = files.path("nowhere").display().to_string();
-    let wrong = [("KELVIN_TLS_CERT", nowhere.as_str()), ("KELVIN_TOKEN_FILE", nowhere.as_str())];
-    let (code, output) = run(with(&files, &wrong), &[]);
+    let valkey = [("KELVIN_STORE", "valkey"), ("KELVIN_VALKEY_ADDRESS", "127.0.0.1:1")];
+    let wrong = [
+        "KELVIN_TLS_CERT",
+        "KELVIN_TLS_KEY",
+        "KELVIN_TLS_CLIENT_CA",
+        "KELVIN_TLS_EXTERNAL_CERT",
+        "KELVIN_TLS_EXTERNAL_KEY",
+        "KELVIN_TOKEN_FILE",
+        "KELVIN_VALKEY_PASSWORD_FILE",
+        "KELVIN_VALKEY_TLS_CA",
+        "KELVIN_VALKEY_TLS_CERT",
+        "KELVIN_VALKEY_TLS_KEY",
+    ];
+    let settings = wrong.map(|variable| (variable, nowhere.as_str()));
+    let settings = [&settings[..], &valkey, &[("KELVIN_MTLS", "required")]].concat();
+    let (code, output) = run(with(&files, &settings), &[]);
     assert_eq!(code, Some(64), "{output}");
-    assert!(output.contains("KELVIN_TLS_CERT") && output.contains("KELVIN_TOKEN_FILE"), "{output}");
+    for variable in wrong {
+        assert!(output.contains(&format!("{variable}: {nowhere}: cannot be read")), "{variable}: {output}");
+    }
 }
 
 #[test]
@@ -112,7 +129,11 @@ struct Running {
 
 impl Running {
     fn start(settings: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut process = program(settings).stderr(Stdio::inherit()).spawn().unwrap();
+        Self::of(&mut program(settings))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let log = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut running = Self { process, log, address: String::new(), begun: String::new() };
         running.begun = running.until("\"serving\"");
@@ -177,6 +198,7 @@ fn a_second_sigterm_ends_it_in_the_middle_of_the_drain() {
     let mut server = Running::start(with(&files, &[("KELVIN_DRAIN_DELAY", "1h")]));
     server.terminate();
     server.until("\"draining\"");
+    thread::sleep(Duration::from_millis(600));
     server.terminate();
     assert_eq!(server.exit_code(), Some(143));
 }
@@ -187,6 +209,45 @@ fn unknown_setting_is_logged() {
     let server = Running::start(with(&files, &[("KELVIN_LISTENN", "x")]));
     assert!(server.begun.contains("unknown setting"), "{}", server.begun);
     assert!(server.begun.contains("KELVIN_LISTENN"), "{}", server.begun);
+}
+
+#[test]
+fn setting_without_effect_is_logged() {
+    let settings =
+        [("KELVIN_RPC_METRICS", "true"), ("KELVIN_SENSOR_METRICS", "1"), ("KELVIN_PROMETHEUS", "true")];
+    let log = |settings: &[(&str, &str)]| Running::start(with(&Files::new(), settings)).begun.clone();
+    let warned = |log: &str, variable| {
+        log.split('}').any(|line| line.contains("has no effect") && line.contains(variable))
+    };
+    let begun = log(&[&settings[..], &[("OTEL_SDK_DISABLED", "true")]].concat());
+    for (variable, _) in settings {
+        assert!(warned(&begun, variable), "{begun}");
+    }
+    let begun = log(&settings);
+    assert!(!begun.contains("has no effect"), "they are scraped: {begun}");
+    for one in &settings[..2] {
+        let begun = log(&[*one]);
+        assert!(warned(&begun, one.0), "{begun}");
+    }
+}
+
+#[test]
+fn limit_on_open_files_is_raised_and_warned_of() {
+    let start = |limits: &str, connections| {
+        let settings = with(&Files::new(), &[("KELVIN_MAX_CONNECTIONS", connections)]);
+        let script = format!("ulimit {limits}; exec \"$0\"");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_kelvin-server")]).env_clear().envs(settings);
+        Running::of(&mut shell)
+    };
+    let warning = "limit on open files too low for KELVIN_MAX_CONNECTIONS=201";
+    let server = start("-Hn 300; ulimit -Sn 64", "200");
+    assert!(!server.begun.contains("too low"), "{}", server.begun);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.process.id())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().nth(3), Some("300"), "{files}");
+    let server = start("-n 300", "201");
+    assert!(server.begun.contains(warning), "{}", server.begun);
 }
 
 #[tokio::test]
@@ -244,14 +305,18 @@ async fn counters_are_exported_at_zero_before_the_first_interval() {
         ("OTEL_LOGS_EXPORTER", "none"),
     ];
     let _running = Running::start(with(&Files::new(), &settings));
-    eventually("the counters arrive", || async {
-        receiver.look(|received| {
-            let (_, metric) =
-                received.metrics().find(|(_, metric)| metric.name == "kelvin.calls.unauthenticated")?;
-            let Some(Data::Sum(sum)) = &metric.data else { panic!("{metric:?}") };
-            assert!(sum.data_points.iter().all(|point| point.value == Some(Value::AsInt(0))), "{metric:?}");
-            Some(())
+    for name in ["kelvin.calls.unauthenticated", "kelvin.readings.accepted"] {
+        eventually("the counters arrive", || async {
+            receiver.look(|received| {
+                let (_, metric) = received.metrics().find(|(_, metric)| metric.name == name)?;
+                let Some(Data::Sum(sum)) = &metric.data else { panic!("{metric:?}") };
+                assert!(
+                    sum.data_points.iter().all(|point| point.value == Some(Value::AsInt(0))),
+                    "{metric:?}"
+                );
+                Some(())
+            })
         })
-    })
-    .await;
+        .await;
+    }
 }

@@ -40,6 +40,9 @@ impl SettingsError {
     pub(super) fn push_value(&mut self, variable: &str, value: &str, expected: &str) {
         if value.trim().is_empty() {
             self.push(variable, "must not be empty");
+        } else if value.contains('@') {
+            // What stands before it may be a password.
+            self.push(variable, format_args!("the value is not {expected}"));
         } else {
             self.push(variable, format_args!("{value:?} is not {expected}"));
         }

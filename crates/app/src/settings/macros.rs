@@ -4,12 +4,12 @@
 ///
 /// The doc comment of a field is its help text. The default is text in the same form as the variable's
 /// value and must be readable (`from_pairs` panics otherwise, so a test that reads no pairs finds it).
-/// `check` names a function that looks at the whole and pushes what does not go together. `renamed` lists former
-/// names: each still works, with one warning, but not beside its successor.
+/// `check` names a function that looks at the whole and notes what does not go together, as an error or as a warning.
+/// `renamed` lists former names: each still works, with one warning, but not beside its successor.
 ///
 /// ```
 /// use std::{net::SocketAddr, path::PathBuf, time::Duration};
-/// use kelvin_app::SettingsError;
+/// use kelvin_app::settings::Reader;
 ///
 /// kelvin_app::settings! {
 ///     /// The settings of this program.
@@ -25,9 +25,9 @@
 ///     renamed = { "KELVIN_IDLE" => "KELVIN_IDLE_TIMEOUT" };
 /// }
 ///
-/// fn check(config: &Config, error: &mut SettingsError) {
+/// fn check(config: &Config, reader: &mut Reader) {
 ///     if config.idle_timeout.is_zero() {
-///         error.push("KELVIN_IDLE_TIMEOUT", "must be greater than zero");
+///         reader.error().push("KELVIN_IDLE_TIMEOUT", "must be greater than zero");
 ///     }
 /// }
 ///
@@ -66,13 +66,13 @@ macro_rules! settings {
 
             const RENAMED: &'static [(&'static str, &'static str)] = &[$( $( ($old, $new) ),* )?];
 
-            fn from_pairs<K: Into<String>, V: Into<String>>(
+            fn read<K: Into<String>, V: Into<String>>(
                 pairs: impl IntoIterator<Item = (K, V)>,
-            ) -> Result<Self, $crate::SettingsError> {
+            ) -> Result<(Self, Vec<$crate::settings::Warning>), $crate::SettingsError> {
                 let mut reader = $crate::settings::Reader::new(Self::SETTINGS, <Self as $crate::Settings>::RENAMED, pairs);
                 // The fields of a struct expression are evaluated in the order written.
                 let settings = Self { $( $field: reader.read(), )* };
-                $( $check(&settings, reader.error()); )?
+                $( $check(&settings, &mut reader); )?
                 reader.finish(settings)
             }
         }
@@ -106,10 +106,10 @@ macro_rules! settings {
                 $crate::settings::markdown(Self::SETTINGS)
             }
 
-            /// Logs a warning for each `KELVIN_` variable in the environment that is none of these, or has been
-            /// renamed.
-            pub fn warn_unknown() {
-                $crate::settings::warn_unknown::<Self>();
+            /// Logs a warning for each `KELVIN_` variable in the environment that is none of these, has been renamed, or
+            /// has no effect.
+            pub fn log_warnings() {
+                $crate::settings::log_warnings::<Self>();
             }
         }
     };

@@ -6,11 +6,13 @@ mod macros;
 mod parse;
 mod reader;
 mod table;
+mod warning;
 
 pub use error::SettingsError;
 pub use parse::{Bytes, Parse};
 pub use reader::{Reader, upper};
 pub use table::{help, markdown};
+pub use warning::Warning;
 
 /// What the name of every variable starts with.
 pub const PREFIX: &str = "KELVIN_";
@@ -34,43 +36,35 @@ pub trait Settings: Sized {
     /// Former names of variables, with their successors.
     const RENAMED: &'static [(&'static str, &'static str)] = &[];
 
+    /// Reads the settings from pairs of whole variable names and values, and returns with them what to warn of.
+    fn read<K: Into<String>, V: Into<String>>(
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<(Self, Vec<Warning>), SettingsError>;
+
     /// Reads the settings from pairs of whole variable names and values.
     fn from_pairs<K: Into<String>, V: Into<String>>(
         pairs: impl IntoIterator<Item = (K, V)>,
-    ) -> Result<Self, SettingsError>;
+    ) -> Result<Self, SettingsError> {
+        Self::read(pairs).map(|(settings, _)| settings)
+    }
 
     /// Reads the settings from the environment of this process.
     fn from_env() -> Result<Self, SettingsError> {
-        Self::from_pairs(environment()).map_err(|mut error| {
-            // One of them may be the name, mistyped, of what is missing.
-            unknown::<Self>().for_each(|variable| error.push(&variable, "unknown setting, ignored"));
-            error
-        })
+        Self::from_pairs(environment())
     }
 }
 
-/// Warns of variables that look like settings and are none, most likely typing mistakes, and of former names.
-pub fn warn_unknown<S: Settings>() {
-    for (old, new) in S::RENAMED {
-        if std::env::var_os(old).is_some() {
-            tracing::warn!(variable = old, "setting renamed; use {new}");
-        }
+/// Warns of the variables of this process that are no settings, have been renamed, or have no effect. Logs are set up
+/// after the settings are read, so this reads them again.
+pub fn log_warnings<S: Settings>() {
+    let warnings = S::read(environment()).map(|(_, warnings)| warnings);
+    for Warning { variable, message } in warnings.unwrap_or_default() {
+        tracing::warn!(%variable, "{message}");
     }
-    for variable in unknown::<S>() {
-        tracing::warn!(%variable, "unknown setting, ignored; --help lists all settings");
-    }
-}
-
-fn unknown<S: Settings>() -> impl Iterator<Item = String> {
-    let known = |name: &String| {
-        S::SETTINGS.iter().any(|setting| setting.variable == name)
-            || S::RENAMED.iter().any(|(old, _)| old == name)
-    };
-    environment().map(|(name, _)| name).filter(move |name| !known(name))
 }
 
 /// Our variables of this process. Values that are not UTF-8 are read lossily rather than refused.
-fn environment() -> impl Iterator<Item = (String, String)> {
+pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
         .filter(|(name, _)| name.starts_with(PREFIX))

@@ -54,7 +54,11 @@ fn tls(config: &Config, error: &mut SettingsError) -> Tls {
         .map_err(|_| error.push("KELVIN_TLS_SERVER_NAME", "must be a DNS name or an IP address"));
     let files =
         ClientFiles { ca: config.tls_ca.clone(), cert: config.tls_cert.clone(), key: config.tls_key.clone() };
-    let tls = ClientTls::load(files).map_err(|cause| error.push(variable(cause.role()), error_chain(&cause)));
+    let tls = ClientTls::load(files).map_err(|cause| {
+        for cause in cause.each() {
+            error.push(variable(cause.role()), error_chain(&cause));
+        }
+    });
     Some((tls.ok()?, name.ok()?))
 }
 

@@ -1,6 +1,7 @@
 //! The program, as it is run by hand and in a pod.
 
 use std::{
+    io::{BufRead as _, BufReader},
     net::TcpListener,
     process::{Child, Command, Output, Stdio},
 };
@@ -33,7 +34,12 @@ fn all_invalid_settings_are_reported() {
 
 #[test]
 fn files_that_cannot_be_used_are_wrong_settings() {
-    let nowhere = [("KELVIN_TLS_CA", "/nowhere/ca.pem"), ("KELVIN_TOKEN_FILE", "/nowhere/token")];
+    let nowhere = [
+        ("KELVIN_TLS_CA", "/nowhere/ca.pem"),
+        ("KELVIN_TLS_CERT", "/nowhere/cert.pem"),
+        ("KELVIN_TLS_KEY", "/nowhere/key.pem"),
+        ("KELVIN_TOKEN_FILE", "/nowhere/token"),
+    ];
     let Output { status, stderr, .. } = program().envs(nowhere).output().unwrap();
     let stderr = text(&stderr);
     assert_eq!(status.code(), Some(64), "{stderr}");
@@ -85,10 +91,45 @@ async fn check_makes_all_calls_and_one_that_must_be_refused() {
     let lines = text(&stdout).lines().filter(|line| line.starts_with("ok  ")).count();
     assert_eq!((status.code(), lines), (Some(0), 4), "{}{}", text(&stdout), text(&stderr));
 
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for (stdout, code) in [(Stdio::from(full), 1), (Stdio::piped(), 0)] {
+        let mut check = program();
+        check.arg("check").envs(setup.variables("unary", server.address, &[]));
+        let mut check = check.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+        drop(check.stdout.take());
+        let ended = tokio::task::spawn_blocking(move || check.wait_with_output().unwrap());
+        let Output { status, stderr, .. } = ended.await.unwrap();
+        assert_eq!(status.code(), Some(code), "{}", text(&stderr));
+        assert!(!text(&stderr).contains("panicked"), "{}", text(&stderr));
+    }
+
     let Output { status, stdout, .. } = check("another-token").await.unwrap();
     let failed = text(&stdout).lines().filter(|line| line.starts_with("FAILED  ")).count();
     assert_eq!((status.code(), failed), (Some(1), 3), "{}", text(&stdout));
     server.stop().await;
+}
+
+#[test]
+fn check_ends_at_a_signal() {
+    // Accepts connections and answers nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("http://{}", silent.local_addr().unwrap());
+    let mut check = program();
+    check.arg("check").envs([("KELVIN_SERVER", server.as_str()), ("KELVIN_DEADLINE", "1h")]);
+    let mut check = check.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(check.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("in the clear"), "{line}");
+    assert!(Command::new("kill").arg(check.id().to_string()).status().unwrap().success());
+    let Output { status, stderr, .. } = check.wait_with_output().unwrap();
+    assert_eq!((status.code(), text(&stderr).as_str()), (Some(1), "kelvin-client: interrupted\n"));
+}
+
+#[test]
+fn healthcheck_without_a_health_port_is_a_wrong_setting() {
+    let Output { status, stderr, .. } = program().arg("healthcheck").output().unwrap();
+    assert_eq!(status.code(), Some(64), "{}", text(&stderr));
+    assert!(text(&stderr).contains("KELVIN_HEALTH_LISTEN"), "{}", text(&stderr));
 }
 
 struct Running(Child);

@@ -52,6 +52,20 @@ async fn wrong_ca_is_logged_with_its_cause() {
 }
 
 #[tokio::test]
+async fn certificate_for_servers_only_is_logged() {
+    let (logs, _guard) = Logs::collect();
+    let setup = Setup::new();
+    let server = setup.server(&[]);
+    let [cert, key] = ["server.pem", "server-key.pem"].map(|name| setup.path(name).display().to_string());
+    let mut client =
+        setup.client("unary", server.address, &[("KELVIN_TLS_CERT", &cert), ("KELVIN_TLS_KEY", &key)]);
+    until("the server does not ask for it", || client.health.is_ready()).await;
+    client.stop().await;
+    assert_eq!(logs.lines(Level::WARN, "without clientAuth").len(), 1);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn certificates_cas_and_tokens_change_without_a_failed_call() {
     let (logs, _guard) = Logs::collect();
     let setup = Setup::new();

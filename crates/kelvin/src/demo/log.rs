@@ -3,6 +3,7 @@ use std::{
     sync::Arc,
 };
 
+use kelvin_app::report;
 use parking_lot::Mutex;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
@@ -24,7 +25,12 @@ impl Log {
     /// Becomes the process's subscriber.
     pub(super) fn start(keep: bool) -> Self {
         let log = Self { kept: keep.then(Arc::default) };
-        let levels = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
+        let levels = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
+        // The lossy parser panics where standard error is closed.
+        let levels = levels.from_env().unwrap_or_else(|error| {
+            report(&format!("kelvin: RUST_LOG ignored: {error}"));
+            levels.parse_lossy("")
+        });
         // Where nobody collects metrics the SDK takes every instrument for an error.
         let filter = levels.and(filter_fn(|metadata| metadata.name() != "InstrumentCreationFailed"));
         let lines = tracing_subscriber::fmt::layer().with_writer(log.clone());

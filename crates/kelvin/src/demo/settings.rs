@@ -1,9 +1,12 @@
 //! The settings of the demo's server and clients.
 
-use std::{env, net::SocketAddr};
+use std::net::SocketAddr;
 
 use clap::ValueEnum as _;
-use kelvin_app::{SettingsError, settings::PREFIX};
+use kelvin_app::{
+    SettingsError,
+    settings::{PREFIX, environment},
+};
 use kelvin_proto::CallType;
 
 use super::{Arguments, Store, folder::Folder};
@@ -26,7 +29,7 @@ pub(super) fn server(folder: &Folder, arguments: &Arguments) -> Result<kelvin_se
         ("DRAIN_DELAY", "0s".into()),
         ("DRAIN_TIMEOUT", "2s".into()),
     ];
-    let of_valkey = env::vars()
+    let of_valkey = environment()
         .filter(|(name, _)| matches!(arguments.store, Store::Valkey) && name.starts_with("KELVIN_VALKEY_"));
     kelvin_server::Config::from_pairs(own.map(whole).into_iter().chain(of_valkey))
 }
