@@ -136,9 +136,10 @@ impl Shard {
 }
 
 impl Shared {
-    /// Takes a place for a new sensor, if there is room for it and at least one reading.
+    /// Takes a place for a new sensor, if there is room for it and at least one reading. That one is reserved at once: if
+    /// another shard took it before the sensor is stored, the sensor would hold no reading.
     fn admit(&self, room: &mut Reservation<'_>) -> Result<(), RejectReason> {
-        if !self.memory.fits(NEW_SENSOR) || room.is_exhausted() {
+        if !self.memory.fits(NEW_SENSOR) || !room.hold_one() {
             Err(RejectReason::Full)
         } else if self.sensors.take(1) == 0 {
             Err(RejectReason::TooManySensors)
@@ -162,7 +163,7 @@ impl Slot {
             let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
             memory.replace(self.bytes as usize, bytes as usize);
             self.bytes = bytes;
-            if !memory.is_exceeded() || self.sensor.history.len() == 1 {
+            if !memory.is_exceeded() || self.sensor.history.len() <= 1 {
                 return evicted;
             }
             evicted += self.sensor.history.evict_oldest_block();
@@ -192,5 +193,36 @@ impl Counts {
         self.evicted += other.evicted;
         self.expired += other.expired;
         self.expired_sensors += other.expired_sensors;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::AlertSettings;
+
+    #[test]
+    fn last_reading_admits_one_sensor_in_two_shards() {
+        let limits = Limits {
+            readings_per_sensor: 10,
+            sensors: 10,
+            readings: 1,
+            memory: usize::MAX,
+            idle: Duration::from_secs(1),
+            recent_window: 1,
+        };
+        let shared = Shared {
+            rules: Rules::from(&AlertSettings { low: None, high: None, z_score: None }),
+            idle: 1000,
+            sensors: Quota::new(limits.sensors),
+            readings: Quota::new(limits.readings),
+            memory: MemoryUse::new(limits.memory),
+            limits,
+        };
+        let (mut one, mut other) =
+            (Reservation::new(&shared.readings), Reservation::one_by_one(&shared.readings));
+        assert_eq!(shared.admit(&mut one), Ok(()));
+        assert_eq!(shared.admit(&mut other), Err(RejectReason::Full), "the first sensor needs the reading");
+        assert_eq!(one.take(3), 1);
     }
 }
