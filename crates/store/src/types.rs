@@ -137,7 +137,7 @@ pub struct Aggregate {
 /// The readings whose timestamps lie in one window. Temperatures are in degrees Celsius.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Window {
-    /// Unix seconds, a multiple of the step.
+    /// Unix seconds, a multiple of the step; `i64::MIN` for the window that begins before it.
     pub start: i64,
     /// How many readings there are, at least one.
     pub count: u64,
