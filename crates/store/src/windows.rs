@@ -9,12 +9,13 @@ pub(crate) struct Windows {
     step: i64,
     current: (i64, Summary),
     others: BTreeMap<i64, Summary>,
+    changes: usize,
 }
 
 impl Windows {
     pub(crate) fn new(step: NonZeroU64) -> Self {
         let step = i64::try_from(step.get()).unwrap_or(i64::MAX);
-        Self { step, current: (0, Summary::default()), others: BTreeMap::new() }
+        Self { step, current: (0, Summary::default()), others: BTreeMap::new(), changes: 0 }
     }
 
     pub(crate) fn add(&mut self, mut readings: &[Reading]) {
@@ -41,6 +42,11 @@ impl Windows {
         fits
     }
 
+    /// How often a reading was not in the window of the one before it, which costs a look into the map.
+    pub(crate) fn changes(&self) -> usize {
+        self.changes
+    }
+
     /// An error as soon as there are too many, so that a request costs no more than the largest answer.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         if self.others.len() > MAX_WINDOWS { Err(StoreError::TooManyWindows) } else { Ok(()) }
@@ -54,6 +60,7 @@ impl Windows {
 
     fn merge(&mut self, start: i64, summary: &Summary) {
         if self.current.0 != start {
+            self.changes += 1;
             self.put_back();
             self.current = (start, self.others.remove(&start).unwrap_or_default());
         }

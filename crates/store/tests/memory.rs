@@ -158,3 +158,20 @@ async fn long_searches_let_others_run() {
     assert!(!found.await.expect("memory is there"), "no reading is so late");
     assert!(polls > 10, "searched in {polls} polls");
 }
+
+/// Each reading lies in another window than the one before it, which costs more than decompressing it.
+#[tokio::test]
+async fn aggregates_of_alternating_windows_let_others_run() {
+    const COUNT: i64 = 40_000;
+    let store = open(limits(), quiet());
+    append(&store, (0..COUNT).map(|at| ("a".to_owned(), 20.0, at % 2 * 100)));
+    let query = AggregateQuery { since: None, until: None, step: NonZeroU64::new(100).unwrap() };
+    let mut aggregate = std::pin::pin!(store.aggregate("a", &query));
+    let mut polls = 0;
+    let found = std::future::poll_fn(|context| {
+        polls += 1;
+        aggregate.as_mut().poll(context)
+    });
+    assert_eq!(found.await.expect("memory is there").windows.len(), 2);
+    assert!(polls > COUNT / 1000, "aggregated in {polls} polls");
+}

@@ -15,6 +15,8 @@ const CHUNK: usize = 1024;
 const WORK: usize = 4 * 1024;
 /// What it costs to skip a block, in readings.
 const SKIP: usize = 16;
+/// What it costs to go on with another window of an aggregate, in readings.
+const CHANGE: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct MemoryReader {
@@ -49,6 +51,8 @@ trait Sink {
     fn take(&mut self, readings: &[Reading]);
     /// How many it took, and wants no more than about [`CHUNK`] of them at once.
     fn taken(&self) -> usize;
+    /// The work that taking them was so far, in readings decompressed.
+    fn work(&self) -> usize;
 }
 
 enum Step {
@@ -213,9 +217,12 @@ impl MemoryReader {
         };
         self.evicted_unread += position.skip_evicted(sensor.first());
         let end = position.end.min(sensor.summary.count);
-        let before = out.taken();
+        let (before, work_before) = (out.taken(), out.work());
         let mut work = 0;
-        while position.next < end && work < WORK && out.taken() - before < CHUNK {
+        while position.next < end
+            && work + out.work() - work_before < WORK
+            && out.taken() - before < CHUNK
+        {
             work += self.read_part(sensor, &mut position, end, out);
         }
         self.position = Some(position);
@@ -228,7 +235,7 @@ impl MemoryReader {
         }
     }
 
-    /// Reads up to `end` what lies together, and returns the work that it was.
+    /// Reads up to `end` what lies together, and returns the work that it was besides the sink's.
     fn read_part(&self, sensor: &Sensor, position: &mut Position, end: u64, out: &mut impl Sink) -> usize {
         let part = sensor.history.part(place(position.next, sensor.first()));
         let count = part.len().min(usize::try_from(end - position.next).unwrap_or(usize::MAX));
@@ -272,6 +279,10 @@ impl Sink for Vec<Reading> {
     fn taken(&self) -> usize {
         self.len()
     }
+
+    fn work(&self) -> usize {
+        0
+    }
 }
 
 impl Sink for Windows {
@@ -286,6 +297,10 @@ impl Sink for Windows {
     /// Nothing has to be handed on before the end.
     fn taken(&self) -> usize {
         0
+    }
+
+    fn work(&self) -> usize {
+        CHANGE * self.changes()
     }
 }
 
