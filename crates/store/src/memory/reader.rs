@@ -219,10 +219,7 @@ impl MemoryReader {
         let end = position.end.min(sensor.summary.count);
         let (before, work_before) = (out.taken(), out.work());
         let mut work = 0;
-        while position.next < end
-            && work + out.work() - work_before < WORK
-            && out.taken() - before < CHUNK
-        {
+        while position.next < end && work + out.work() - work_before < WORK && out.taken() - before < CHUNK {
             work += self.read_part(sensor, &mut position, end, out);
         }
         self.position = Some(position);
@@ -335,7 +332,10 @@ impl Drop for MemoryReader {
         let Some(follow) = self.follow.take() else { return };
         let mut shard = self.memory.lock(shard_of(self.hash));
         // The map's own and this one: nobody else follows.
-        if Arc::strong_count(&follow) == 2 {
+        let last = Arc::strong_count(&follow) == 2;
+        // Under the lock, or two readers that are dropped at once would count each other.
+        drop(follow);
+        if last {
             shard.followers.remove(&self.id);
             if let Some(slot) = shard.sensors.find_mut(self.hash, |slot| slot.sensor.id == self.id) {
                 slot.sensor.followed = false;
@@ -347,4 +347,51 @@ impl Drop for MemoryReader {
 /// The place of a sequence number among the readings that are held.
 fn place(sequence: u64, first: u64) -> usize {
     usize::try_from(sequence - first).expect("held readings fit into memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Barrier, thread};
+
+    use futures_util::FutureExt as _;
+    use opentelemetry::metrics::{MeterProvider as _, noop::NoopMeterProvider};
+
+    use super::*;
+    use crate::{AlertSettings, Limits};
+
+    #[test]
+    fn followers_dropped_at_once_leave_no_entry() {
+        let limits = Limits {
+            readings_per_sensor: 10,
+            sensors: 10,
+            readings: 10,
+            memory: usize::MAX,
+            idle: std::time::Duration::from_mins(1),
+            recent_window: 1,
+        };
+        let alerts = AlertSettings { low: None, high: None, z_score: None };
+        let memory = Memory::new(limits, &alerts, &NoopMeterProvider::new().meter("test"));
+        let barrier = Barrier::new(2);
+        let follow = || {
+            let query = Query { follow: true, ..Query::default() };
+            MemoryReader::new(&memory, "a", &query).now_or_never().expect("nothing waits")
+        };
+        let rounds = || {
+            let mut left = 0;
+            for _ in 0..2000 {
+                let reader = follow();
+                barrier.wait();
+                drop(reader);
+                barrier.wait();
+                left += memory.lock(shard_of(memory.hash("a"))).followers.len();
+                barrier.wait();
+            }
+            left
+        };
+        let left = thread::scope(|scope| {
+            let other = scope.spawn(rounds);
+            rounds() + other.join().expect("it does not panic")
+        });
+        assert_eq!(left, 0, "entries without a follower");
+    }
 }
