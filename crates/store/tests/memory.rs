@@ -175,3 +175,20 @@ async fn aggregates_of_alternating_windows_let_others_run() {
     assert_eq!(found.await.expect("memory is there").windows.len(), 2);
     assert!(polls > COUNT / 1000, "aggregated in {polls} polls");
 }
+
+/// The new sensors are in other shards than the idle one, all but perhaps one of them.
+#[test]
+fn idle_sensor_makes_room_at_each_limit() {
+    let idle = Duration::from_millis(200);
+    for limits in [
+        Limits { sensors: 1, idle, ..limits() },
+        Limits { readings: 10, idle, ..limits() },
+        Limits { memory: 900, idle, ..limits() },
+    ] {
+        let store = open(limits, quiet());
+        assert_eq!(append(&store, (0..10).map(|at| ("idle".to_owned(), 20.0, at))).stored, 10);
+        assert_eq!(append(&store, [("too early".to_owned(), 20.0, 0)]).stored, 0);
+        thread::sleep(idle);
+        assert_eq!(append(&store, [("new".to_owned(), 20.0, 0)]).stored, 1);
+    }
+}

@@ -128,10 +128,11 @@ impl Memory {
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Idle sensors of shards that get no readings must not keep new sensors out.
+    /// Idle sensors of shards that get no readings must not keep new sensors out. At most once in [`SWEEP_WHEN_FULL`]: a
+    /// store that holds as many readings as it may stays full.
     fn sweep_when_full(&self, now: u64) {
         let swept = self.swept.load(Relaxed);
-        if self.shared.sensors.is_exhausted()
+        if self.shared.is_full()
             && now.saturating_sub(swept) >= SWEEP_WHEN_FULL.min(self.shared.idle)
             && self.swept.compare_exchange(swept, now, Relaxed, Relaxed).is_ok()
         {

@@ -136,6 +136,11 @@ impl Shard {
 }
 
 impl Shared {
+    /// Whether a new sensor would be rejected.
+    pub(super) fn is_full(&self) -> bool {
+        self.sensors.is_exhausted() || self.readings.is_exhausted() || !self.memory.fits(NEW_SENSOR)
+    }
+
     /// Takes a place for a new sensor, if there is room for it and at least one reading. That one is reserved at once: if
     /// another shard took it before the sensor is stored, the sensor would hold no reading.
     fn admit(&self, room: &mut Reservation<'_>) -> Result<(), RejectReason> {
