@@ -22,7 +22,7 @@ pub(super) struct History {
     tail: Vec<Reading>,
     skipped: u32,
     /// Bytes of the full blocks' streams.
-    full_bytes: u32,
+    full_bytes: usize,
     /// Frames compressed since the growing block was last dropped.
     frames: u32,
     checkpoint: Checkpoint,
@@ -55,7 +55,7 @@ impl History {
 
     /// The bytes that are allocated for it.
     pub(super) fn bytes(&self) -> usize {
-        self.full_bytes as usize
+        self.full_bytes
             + self.full.capacity() * size_of::<Block>()
             + self.growing.bytes()
             + self.tail.capacity() * size_of::<Reading>()
@@ -190,14 +190,14 @@ impl History {
             if self.full.len() == self.full.capacity() {
                 self.full.reserve_exact(self.full.len() / 8 + 1);
             }
-            self.full_bytes += u32::try_from(block.bytes()).expect("a block is small");
+            self.full_bytes += block.bytes();
             self.full.push_back(block);
         }
     }
 
     fn drop_full(&mut self) {
         if let Some(block) = self.full.pop_front() {
-            self.full_bytes -= u32::try_from(block.bytes()).expect("a block is small");
+            self.full_bytes -= block.bytes();
         }
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Slot {
     /// Milliseconds since the store was opened.
     pub(super) last_seen: u64,
     /// What the sensor is counted with in the memory in use.
-    bytes: u32,
+    bytes: usize,
     pub(super) sensor: Box<Sensor>,
 }
 
@@ -165,8 +165,7 @@ impl Slot {
         let mut evicted = 0;
         loop {
             let bytes = SLOT + self.sensor.bytes();
-            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-            memory.replace(self.bytes as usize, bytes as usize);
+            memory.replace(self.bytes, bytes);
             self.bytes = bytes;
             if !memory.is_exceeded() || self.sensor.history.len() <= 1 {
                 return evicted;
@@ -185,7 +184,7 @@ impl Counts {
         let held = slot.sensor.history.len();
         shared.readings.release(held);
         shared.sensors.release(1);
-        shared.memory.replace(slot.bytes as usize, 0);
+        shared.memory.replace(slot.bytes, 0);
         self.sensors -= 1;
         self.readings -= held as u64;
         self.expired += held as u64;
