@@ -199,6 +199,9 @@ impl History {
         if let Some(block) = self.full.pop_front() {
             self.full_bytes -= block.bytes();
         }
+        if self.full.len() < self.full.capacity() / 4 {
+            self.full.shrink_to(self.full.len() + 8);
+        }
     }
 }
 
@@ -329,6 +332,16 @@ mod tests {
             assert!(history.bytes() < bytes, "{bytes} bytes stay allocated");
             assert_eq!(all(&history), readings(10 * BLOCK - history.len(), history.len()));
         }
+    }
+
+    #[test]
+    fn evicted_blocks_leave_no_room_reserved() {
+        let mut history = History::default();
+        history.append(&readings(0, 200 * BLOCK));
+        let reserved = history.full.capacity();
+        history.evict(197 * BLOCK);
+        assert_eq!(all(&history), readings(197 * BLOCK, 3 * BLOCK));
+        assert!(reserved >= 199 && history.full.capacity() <= 48, "{} reserved", history.full.capacity());
     }
 
     #[test]
