@@ -198,9 +198,9 @@ pub enum StoreError {
     /// The page token is not one of ours.
     #[error("the page token is not valid")]
     PageToken,
-    /// There are more than [`MAX_WINDOWS`] windows to answer with.
+    /// There are more than [`MAX_WINDOWS`] windows in the range, or to answer with.
     #[error(
-        "there are readings in more than {MAX_WINDOWS} windows; ask for a longer step or a shorter range"
+        "the range, or the readings in it, need more than {MAX_WINDOWS} windows; ask for a longer step or a shorter range"
     )]
     TooManyWindows,
     /// The settings cannot work; the text says which and what to do.
