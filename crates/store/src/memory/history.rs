@@ -375,4 +375,18 @@ mod tests {
         println!("random walk {random_walk:.2} B, uniform {uniform:.2} B, noise {noise:.2} B a reading");
         assert!(random_walk < 1.0 && uniform < 2.0 && noise < 9.0);
     }
+
+    /// What docs/configuration.md says of the worst.
+    #[test]
+    fn random_timestamps_take_up_to_19_bytes() {
+        let mut random = fastrand::Rng::with_seed(20);
+        let mut history = History::default();
+        for _ in 0..10_000 {
+            let temperature = f64::from_bits(random.u64(..) & !(1 << 62));
+            history.append(&[Reading { temperature, timestamp: random.i64(..) }]);
+        }
+        let bytes = history.bytes() as f64 / 10_000.0;
+        println!("{bytes:.2} B a reading");
+        assert!(bytes < 19.0);
+    }
 }
