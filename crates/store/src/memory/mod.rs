@@ -111,7 +111,7 @@ impl Memory {
         let mut shard = self.lock(shard_of(hash));
         shard.sweep(&self.shared, now, u64::MAX);
         let run = Run { readings: &[reading], places: &[0] };
-        shard.append(&self.shared, (hash, sensor_id), now, run, &mut room, report);
+        shard.append(&self.shared, (hash, sensor_id.into()), now, run, &mut room, report);
         drop(shard);
         timing.stop("append");
     }

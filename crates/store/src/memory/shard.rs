@@ -8,7 +8,7 @@ use super::{
     quota::{MemoryUse, Quota, Reservation},
     sensor::{Run, Sensor},
 };
-use crate::{Limits, Reading, RejectReason, Report, Stats, detector::Rules};
+use crate::{Limits, Reading, RejectReason, Report, SensorId, Stats, detector::Rules};
 
 /// A place in the table: tables are half to seven eighths full, and a place has a control byte.
 const SLOT: usize = (size_of::<Slot>() + 1) * 3 / 2;
@@ -77,14 +77,15 @@ impl Shard {
     pub(super) fn append(
         &mut self,
         shared: &Shared,
-        key: (u64, &str),
+        key: (u64, SensorId<'_>),
         now: u64,
         run: Run<'_>,
         room: &mut Reservation<'_>,
         report: &mut Report,
     ) {
         let (hash, id) = key;
-        let entry = match self.sensors.entry(hash, |slot| slot.sensor.id == id, |slot| slot.hash) {
+        let is_it = |slot: &Slot| slot.sensor.id.as_bytes() == id.as_bytes();
+        let entry = match self.sensors.entry(hash, is_it, |slot| slot.hash) {
             Entry::Occupied(slot) if slot.get().is_idle(now, shared.idle) => {
                 let (slot, vacant) = slot.remove();
                 self.counts.expire(&slot, shared);
@@ -101,6 +102,7 @@ impl Shard {
                 }
                 self.generations = self.generations.wrapping_add(1);
                 self.counts.sensors += 1;
+                let id = id.as_str();
                 let sensor = Box::new(Sensor::new(id, self.generations, self.followers.contains_key(id)));
                 vacant.insert(Slot { hash, last_seen: now, bytes: 0, sensor })
             }
@@ -117,7 +119,7 @@ impl Shard {
         report.evicted += evicted;
         report.stored += run.readings.len();
         if slot.sensor.followed
-            && let Some(followers) = self.followers.get(id)
+            && let Some(followers) = self.followers.get(&slot.sensor.id)
         {
             followers.notify_waiters();
         }

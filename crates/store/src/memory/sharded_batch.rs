@@ -16,7 +16,7 @@
 use hashbrown::DefaultHashBuilder;
 
 use super::{SHARDS, hash_of, sensor::Run, shard_of};
-use crate::{Batch, Reading};
+use crate::{Batch, Reading, SensorId};
 
 const NONE: u32 = u32::MAX;
 
@@ -56,7 +56,7 @@ impl ShardedBatch {
         self.links.resize(batch.len(), Link { hash: 0, next: NONE });
         let mut last = (&b""[..], hash_of(hasher, b""));
         for index in (0..batch.len()).rev() {
-            let id = batch.sensor_bytes(index);
+            let id = batch.sensor(index).as_bytes();
             if id != last.0 {
                 last = (id, hash_of(hasher, id));
             }
@@ -81,7 +81,7 @@ impl ShardedBatch {
         &mut self,
         batch: &'a Batch,
         cursor: &mut Cursor,
-    ) -> Option<(u64, &'a str, Run<'_>)> {
+    ) -> Option<(u64, SensorId<'a>, Run<'_>)> {
         if cursor.0 == NONE {
             return None;
         }
@@ -94,8 +94,7 @@ impl ShardedBatch {
             self.places.push(cursor.0);
             cursor.0 = self.links[place].next;
             let next = cursor.0 as usize;
-            if cursor.0 == NONE || self.links[next].hash != hash || batch.sensor_bytes(next) != id.as_bytes()
-            {
+            if cursor.0 == NONE || self.links[next].hash != hash || batch.sensor(next) != id {
                 break;
             }
         }
