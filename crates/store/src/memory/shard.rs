@@ -1,7 +1,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use compact_str::CompactString;
-use hashbrown::{HashTable, hash_table::Entry};
+use hashbrown::HashTable;
 use tokio::sync::Notify;
 
 use super::{
@@ -84,35 +84,24 @@ impl Shard {
         report: &mut Report,
     ) {
         let (hash, id) = key;
-        let is_it = |slot: &Slot| slot.sensor.id.as_bytes() == id.as_bytes();
-        let entry = match self.sensors.entry(hash, is_it, |slot| slot.hash) {
-            Entry::Occupied(slot) if slot.get().is_idle(now, shared.idle) => {
-                let (slot, vacant) = slot.remove();
-                self.counts.expire(&slot, shared);
-                Entry::Vacant(vacant)
-            }
-            entry => entry,
-        };
-        let mut slot = match entry {
-            Entry::Occupied(slot) => slot,
-            Entry::Vacant(vacant) => {
-                if let Err(reason) = shared.admit(room) {
+        let slot = match self.sensors.find_mut(hash, |slot| slot.has(id)) {
+            Some(slot) if !slot.is_idle(now, shared.idle) => slot,
+            _ => match self.admit(shared, key, now, room) {
+                Ok(slot) => self.sensors.insert_unique(hash, slot, |slot| slot.hash).into_mut(),
+                Err(reason) => {
                     report.rejected.extend(run.places.iter().map(|&place| (place as usize, reason)));
                     return;
                 }
-                self.generations = self.generations.wrapping_add(1);
-                self.counts.sensors += 1;
-                let id = id.as_str();
-                let sensor = Box::new(Sensor::new(id, self.generations, self.followers.contains_key(id)));
-                vacant.insert(Slot { hash, last_seen: now, bytes: 0, sensor })
-            }
+            },
         };
-        let slot = slot.get_mut();
         slot.last_seen = now;
         let mut evicted = slot.sensor.append(run, &shared.rules, &shared.limits, room, report);
-        let freed = slot.account(&shared.memory);
-        shared.readings.release(freed);
-        evicted += freed;
+        if slot.sensor.history.take_resized() {
+            let freed = slot.account(&shared.memory);
+            shared.readings.release(freed);
+            evicted += freed;
+        }
+        debug_assert_eq!(slot.bytes, slot.count_bytes());
         self.counts.evicted += evicted as u64;
         // Both go up by what was stored, so that the difference cannot be negative.
         self.counts.readings = self.counts.readings + run.readings.len() as u64 - evicted as u64;
@@ -123,6 +112,26 @@ impl Shard {
         {
             followers.notify_waiters();
         }
+    }
+
+    /// Makes a sensor that is not known, or not any more.
+    #[cold]
+    fn admit(
+        &mut self,
+        shared: &Shared,
+        (hash, id): (u64, SensorId<'_>),
+        now: u64,
+        room: &mut Reservation<'_>,
+    ) -> Result<Slot, RejectReason> {
+        if let Ok(idle) = self.sensors.find_entry(hash, |slot| slot.has(id)) {
+            self.counts.expire(&idle.remove().0, shared);
+        }
+        shared.admit(room)?;
+        self.generations = self.generations.wrapping_add(1);
+        self.counts.sensors += 1;
+        let id = id.as_str();
+        let sensor = Box::new(Sensor::new(id, self.generations, self.followers.contains_key(id)));
+        Ok(Slot { hash, last_seen: now, bytes: 0, sensor })
     }
 
     /// Expires idle sensors, at most sixteen times in the idle time and once in `at_least` milliseconds.
@@ -166,7 +175,7 @@ impl Slot {
     fn account(&mut self, memory: &MemoryUse) -> usize {
         let mut evicted = 0;
         loop {
-            let bytes = SLOT + self.sensor.bytes();
+            let bytes = self.count_bytes();
             memory.replace(self.bytes, bytes);
             self.bytes = bytes;
             if !memory.is_exceeded() || self.sensor.history.len() <= 1 {
@@ -174,6 +183,14 @@ impl Slot {
             }
             evicted += self.sensor.history.evict_oldest_block();
         }
+    }
+
+    fn count_bytes(&self) -> usize {
+        SLOT + self.sensor.bytes()
+    }
+
+    fn has(&self, id: SensorId<'_>) -> bool {
+        self.sensor.id.as_bytes() == id.as_bytes()
     }
 
     pub(super) fn is_idle(&self, now: u64, idle: u64) -> bool {
