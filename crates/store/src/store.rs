@@ -104,7 +104,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         match &self.0 {
             Handle::Memory(memory) => {
-                memory.append_one(sensor_id, reading, report);
+                memory.append_one(sensor_id.into(), reading, report);
                 Ok(())
             }
             Handle::Valkey(valkey) => {
