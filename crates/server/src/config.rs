@@ -79,7 +79,7 @@ kelvin_app::settings! {
         pub max_sensors: NonZeroUsize = "100000",
         /// Maximum number of readings in total.
         pub max_readings: NonZeroUsize = "10000000",
-        /// Memory for sensors and their readings with `KELVIN_STORE=memory`; a reading takes 1 to 9 bytes. At the limit, the writing sensor's oldest readings are evicted.
+        /// Memory for sensors and their readings with `KELVIN_STORE=memory`; a reading takes 1 to 9 bytes, up to 19 with random timestamps. At the limit, the writing sensor's oldest readings are evicted.
         pub store_memory_limit: Bytes = "1GiB",
         /// How long a sensor may be idle before it expires.
         pub sensor_idle_timeout: Duration = "24h",

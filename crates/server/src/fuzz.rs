@@ -38,8 +38,10 @@ pub fn deframe<'a>(frames: impl IntoIterator<Item = &'a [u8]>, gzip: bool, limit
 /// Reads one message: sensor id, the bits of the temperature, timestamp.
 #[must_use]
 pub fn parse_reading(message: &[u8]) -> Option<(String, u64, i64)> {
-    read_reading(message, |id, reading| (id.to_owned(), reading.temperature.to_bits(), reading.timestamp))
-        .ok()
+    read_reading(message, |id, reading| {
+        (id.as_str().to_owned(), reading.temperature.to_bits(), reading.timestamp)
+    })
+    .ok()
 }
 
 /// Does the arithmetic that the server does with accepted settings.

@@ -1,7 +1,7 @@
 use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use kelvin_app::unix_now;
-use kelvin_store::Reading;
+use kelvin_store::{Reading, SensorId};
 
 /// Bytes of the longest sensor id.
 pub(crate) const MAX_SENSOR_ID: usize = 128;
@@ -33,8 +33,8 @@ pub(crate) fn latest_timestamp(max_clock_skew: Duration) -> i64 {
     unix_now().saturating_add(i64::try_from(max_clock_skew.as_secs()).unwrap_or(i64::MAX))
 }
 
-pub(crate) fn check_reading(sensor_id: &str, reading: Reading, latest: i64) -> Result<(), Invalid> {
-    check_sensor_id(sensor_id)?;
+pub(crate) fn check_reading(sensor_id: SensorId<'_>, reading: Reading, latest: i64) -> Result<(), Invalid> {
+    check_length(sensor_id.as_bytes())?;
     let Reading { temperature, timestamp } = reading;
     if !temperature.is_finite() {
         Err(Invalid::NotFinite(temperature))
@@ -50,6 +50,10 @@ pub(crate) fn check_reading(sensor_id: &str, reading: Reading, latest: i64) -> R
 }
 
 pub(crate) fn check_sensor_id(sensor_id: &str) -> Result<(), Invalid> {
+    check_length(sensor_id.as_bytes())
+}
+
+fn check_length(sensor_id: &[u8]) -> Result<(), Invalid> {
     match sensor_id.len() {
         0 => Err(Invalid::EmptySensorId),
         1..=MAX_SENSOR_ID => Ok(()),
@@ -101,7 +105,7 @@ mod tests {
     #[test]
     fn the_edges_are_where_the_contract_says() {
         let check = |id: &str, temperature, timestamp| {
-            check_reading(id, Reading { temperature, timestamp }, 1000).map_err(Invalid::field)
+            check_reading(id.into(), Reading { temperature, timestamp }, 1000).map_err(Invalid::field)
         };
         assert_eq!(check("a", -273.15, 1000), Ok(()));
         assert_eq!(check(&"a".repeat(128), MAX_TEMPERATURE, i64::MIN), Ok(()));

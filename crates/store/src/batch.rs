@@ -1,9 +1,9 @@
-use crate::Reading;
+use crate::{Reading, SensorId};
 
 /// Readings of many sensors in order of arrival. Meant to be reused: [`clear`](Batch::clear) keeps the room.
 #[derive(Debug, Default, Clone)]
 pub struct Batch {
-    ids: String,
+    ids: Vec<u8>,
     items: Vec<Item>,
 }
 
@@ -15,8 +15,8 @@ struct Item {
 
 impl Batch {
     /// Adds a reading behind the others.
-    pub fn push(&mut self, sensor_id: &str, reading: Reading) {
-        self.ids.push_str(sensor_id);
+    pub fn push<'a>(&mut self, sensor_id: impl Into<SensorId<'a>>, reading: Reading) {
+        self.ids.extend_from_slice(sensor_id.into().as_bytes());
         let id_end = u32::try_from(self.ids.len()).expect("a batch holds less than 4 GiB of ids");
         self.items.push(Item { id_end, reading });
     }
@@ -40,15 +40,9 @@ impl Batch {
     }
 
     /// The sensor of the reading at `index`.
-    pub(crate) fn sensor(&self, index: usize) -> &str {
+    pub(crate) fn sensor(&self, index: usize) -> SensorId<'_> {
         let start = index.checked_sub(1).map_or(0, |before| self.items[before].id_end as usize);
-        &self.ids[start..self.items[index].id_end as usize]
-    }
-
-    /// The same in bytes: comparing them needs no look at the borders of characters.
-    pub(crate) fn sensor_bytes(&self, index: usize) -> &[u8] {
-        let start = index.checked_sub(1).map_or(0, |before| self.items[before].id_end as usize);
-        &self.ids.as_bytes()[start..self.items[index].id_end as usize]
+        SensorId::checked(&self.ids[start..self.items[index].id_end as usize])
     }
 
     /// The reading at `index`.
@@ -58,11 +52,11 @@ impl Batch {
 
     /// The readings with their sensors, in order of arrival.
     #[must_use]
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Reading)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (SensorId<'_>, Reading)> {
         let mut start = 0;
         self.items.iter().map(move |item| {
             let end = item.id_end as usize;
-            let id = &self.ids[start..end];
+            let id = SensorId::checked(&self.ids[start..end]);
             start = end;
             (id, item.reading)
         })

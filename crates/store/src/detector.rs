@@ -115,7 +115,7 @@ impl Detector {
     }
 
     /// Notes that `count` readings (at most [`until_refresh`](Self::until_refresh)) have joined the history, newest
-    /// first. Returns whether the history was looked at.
+    /// first. Returns whether a refresh was due.
     pub(crate) fn observe(
         &mut self,
         rules: &Rules,
@@ -124,8 +124,10 @@ impl Detector {
     ) -> bool {
         self.until_refresh = self.until_refresh.saturating_sub(u16::try_from(count).unwrap_or(u16::MAX));
         let due = self.until_refresh == 0;
-        if due {
+        if due && rules.need_history() {
             self.refresh(rules, history);
+        } else if due {
+            self.until_refresh = REFRESH_INTERVAL;
         }
         due
     }
@@ -224,7 +226,7 @@ impl Detector {
         self.until_refresh = REFRESH_INTERVAL;
         if count < usize::from(MIN_HISTORY) {
             self.until_refresh = MIN_HISTORY;
-        } else if rules.z_score.is_finite() {
+        } else if rules.need_history() {
             keys[..count].sort_unstable();
             let sorted = &keys.map(|key| f64::from_bits(flip(key).cast_unsigned()))[..count];
             self.median = middle(sorted);

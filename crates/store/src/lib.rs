@@ -14,6 +14,7 @@ mod detector;
 mod instruments;
 mod memory;
 mod page_token;
+mod sensor_id;
 mod store;
 mod summary;
 mod types;
@@ -21,6 +22,7 @@ mod valkey;
 mod windows;
 
 pub use batch::Batch;
+pub use sensor_id::SensorId;
 pub use store::{Reader, Store, StoreConfig, StoreFactory, Watch};
 pub use types::{
     Aggregate, AggregateQuery, Alert, AlertKind, AlertSettings, Limits, MAX_WINDOWS, Outcome, Page, Query,

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use opentelemetry::{global::ObjectSafeTracer, metrics::Meter};
+use tokio::task::yield_now;
 
 use crate::{
     Aggregate, AggregateQuery, AlertSettings, Batch, Limits, Page, Query, Reading, Report, Stats, StoreError,
@@ -9,6 +10,9 @@ use crate::{
     valkey::{Valkey, ValkeyReader, ValkeyStore},
     windows::Windows,
 };
+
+/// Readings of a shared store that are aggregated before other tasks may run: each may cost a look into a map.
+const AGGREGATED: usize = 1024;
 
 /// Which store, with the settings of its kind.
 #[derive(Debug, Clone)]
@@ -100,7 +104,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         match &self.0 {
             Handle::Memory(memory) => {
-                memory.append_one(sensor_id, reading, report);
+                memory.append_one(sensor_id.into(), reading, report);
                 Ok(())
             }
             Handle::Valkey(valkey) => {
@@ -153,8 +157,11 @@ impl Store {
                 evicted += reader.position();
                 let mut readings = Vec::new();
                 while Box::pin(reader.next(&mut readings)).await? {
-                    windows.add(&readings);
-                    windows.check()?;
+                    for part in readings.chunks(AGGREGATED) {
+                        windows.add(part);
+                        windows.check()?;
+                        yield_now().await;
+                    }
                     readings.clear();
                 }
                 evicted += reader.missed();

@@ -22,9 +22,12 @@ impl Default for Summary {
 
 impl Summary {
     pub(crate) fn of(readings: &[Reading]) -> Self {
-        if let [one] = readings {
-            let value = one.temperature;
-            return Self { count: 1, mean: value, m2: 0.0, min: value, max: value };
+        match readings {
+            [] => return Self::default(),
+            [Reading { temperature, .. }] => {
+                return Self { count: 1, mean: *temperature, m2: 0.0, min: *temperature, max: *temperature };
+            }
+            _ => {}
         }
         let (mut sum, mut min, mut max) = (0.0, f64::INFINITY, f64::NEG_INFINITY);
         for Reading { temperature, .. } in readings {
@@ -32,7 +35,7 @@ impl Summary {
             min = min.min(*temperature);
             max = max.max(*temperature);
         }
-        let mean = if readings.is_empty() { 0.0 } else { sum / readings.len() as f64 };
+        let mean = between(sum / readings.len() as f64, min, max);
         let m2 = readings.iter().map(|reading| (reading.temperature - mean).powi(2)).sum();
         Self { count: readings.len() as u64, mean, m2, min, max }
     }
@@ -44,24 +47,44 @@ impl Summary {
         }
         let delta = other.mean - self.mean;
         let share = other.count as f64 / count as f64;
-        self.mean += delta * share;
         self.m2 += other.m2 + delta * delta * share * self.count as f64;
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
+        self.mean = between(self.mean + delta * share, self.min, self.max);
         self.count = count;
     }
 
-    /// Of the population: the readings are all there is, not a sample.
+    /// Of the population: the readings are all there is, not a sample. Equal ones have none, whatever was rounded.
     pub(crate) fn standard_deviation(&self) -> f64 {
-        if self.count == 0 { 0.0 } else { (self.m2 / self.count as f64).sqrt() }
+        if self.min < self.max { (self.m2 / self.count as f64).sqrt() } else { 0.0 }
     }
+}
+
+/// The arithmetic mean of values, 0 of none.
+pub(crate) fn mean(values: &[f64]) -> f64 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    let (mut sum, mut min, mut max) = (0.0, f64::INFINITY, f64::NEG_INFINITY);
+    for value in values {
+        sum += value;
+        min = min.min(*value);
+        max = max.max(*value);
+    }
+    between(sum / values.len() as f64, min, max)
+}
+
+/// A mean without the rounding that takes it out of the range of its values: ten times 21.3 is a sum of more than 213.
+/// Not [`f64::clamp`], which panics where the values are no numbers.
+pub(crate) fn between(mean: f64, min: f64, max: f64) -> f64 {
+    mean.max(min).min(max)
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::Summary;
+    use super::{Summary, mean};
     use crate::Reading;
 
     proptest! {
@@ -99,6 +122,34 @@ mod tests {
             prop_assert!((merged.m2 - m2).abs() < 1e-6);
             prop_assert_eq!(merged.min.to_bits(), all.iter().copied().fold(f64::INFINITY, f64::min).to_bits());
             prop_assert_eq!(merged.max.to_bits(), all.iter().copied().fold(f64::NEG_INFINITY, f64::max).to_bits());
+        }
+
+        #[test]
+        fn means_lie_between_the_lowest_and_the_highest(
+            parts in prop::collection::vec((-900..900_i32, 0..3_i32, 1..30_i32), 1..8),
+        ) {
+            let mut merged = Summary::default();
+            let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+            for (tenths, spread, count) in parts {
+                let values: Vec<_> = (0..count).map(|at| f64::from(tenths + at % (spread + 1)) / 10.0).collect();
+                let readings: Vec<_> = values.iter().map(|&temperature| Reading { temperature, timestamp: 0 }).collect();
+                let part = Summary::of(&readings);
+                prop_assert!((part.min..=part.max).contains(&part.mean), "{:?}", part);
+                prop_assert_eq!(mean(&values).to_bits(), part.mean.to_bits());
+                merged.merge(&part);
+                (least, most) = (least.min(part.min), most.max(part.max));
+                prop_assert!((least..=most).contains(&merged.mean), "{:?}", merged);
+            }
+        }
+
+        #[test]
+        fn equal_values_deviate_by_nothing(tenths in -900..900_i32, counts in prop::collection::vec(1..30_usize, 1..8)) {
+            let temperature = f64::from(tenths) / 10.0;
+            let mut merged = Summary::default();
+            for count in counts {
+                merged.merge(&Summary::of(&vec![Reading { temperature, timestamp: 0 }; count]));
+            }
+            prop_assert_eq!((merged.mean, merged.standard_deviation()), (temperature, 0.0));
         }
     }
 }

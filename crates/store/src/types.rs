@@ -137,7 +137,7 @@ pub struct Aggregate {
 /// The readings whose timestamps lie in one window. Temperatures are in degrees Celsius.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Window {
-    /// Unix seconds, a multiple of the step.
+    /// Unix seconds, a multiple of the step; `i64::MIN` for the window that begins before it.
     pub start: i64,
     /// How many readings there are, at least one.
     pub count: u64,
@@ -198,9 +198,9 @@ pub enum StoreError {
     /// The page token is not one of ours.
     #[error("the page token is not valid")]
     PageToken,
-    /// There are more than [`MAX_WINDOWS`] windows to answer with.
+    /// There are more than [`MAX_WINDOWS`] windows in the range, or to answer with.
     #[error(
-        "there are readings in more than {MAX_WINDOWS} windows; ask for a longer step or a shorter range"
+        "the range, or the readings in it, need more than {MAX_WINDOWS} windows; ask for a longer step or a shorter range"
     )]
     TooManyWindows,
     /// The settings cannot work; the text says which and what to do.

@@ -158,3 +158,37 @@ async fn long_searches_let_others_run() {
     assert!(!found.await.expect("memory is there"), "no reading is so late");
     assert!(polls > 10, "searched in {polls} polls");
 }
+
+/// Each reading lies in another window than the one before it, which costs more than decompressing it.
+#[tokio::test]
+async fn aggregates_of_alternating_windows_let_others_run() {
+    const COUNT: i64 = 40_000;
+    let store = open(limits(), quiet());
+    append(&store, (0..COUNT).map(|at| ("a".to_owned(), 20.0, at % 2 * 100)));
+    let query = AggregateQuery { since: None, until: None, step: NonZeroU64::new(100).unwrap() };
+    let mut aggregate = std::pin::pin!(store.aggregate("a", &query));
+    let mut polls = 0;
+    let found = std::future::poll_fn(|context| {
+        polls += 1;
+        aggregate.as_mut().poll(context)
+    });
+    assert_eq!(found.await.expect("memory is there").windows.len(), 2);
+    assert!(polls > COUNT / 1000, "aggregated in {polls} polls");
+}
+
+/// The new sensors are in other shards than the idle one, all but perhaps one of them.
+#[test]
+fn idle_sensor_makes_room_at_each_limit() {
+    let idle = Duration::from_millis(200);
+    for limits in [
+        Limits { sensors: 1, idle, ..limits() },
+        Limits { readings: 10, idle, ..limits() },
+        Limits { memory: 900, idle, ..limits() },
+    ] {
+        let store = open(limits, quiet());
+        assert_eq!(append(&store, (0..10).map(|at| ("idle".to_owned(), 20.0, at))).stored, 10);
+        assert_eq!(append(&store, [("too early".to_owned(), 20.0, 0)]).stored, 0);
+        thread::sleep(idle);
+        assert_eq!(append(&store, [("new".to_owned(), 20.0, 0)]).stored, 1);
+    }
+}

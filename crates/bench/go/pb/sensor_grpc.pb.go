@@ -49,8 +49,8 @@ type SensorServiceClient interface {
 	// Statistics of all sensors, in pages.
 	ListSensors(ctx context.Context, in *ListSensorsRequest, opts ...grpc.CallOption) (*ListSensorsResponse, error)
 	// Aggregates the stored readings of a sensor per time window: a message for each window that has readings, in order of
-	// time. At most 11,000 of them, else INVALID_ARGUMENT. The trailer kelvin-evicted-unread says how many of the
-	// sensor's readings had been evicted and are missing.
+	// time. If the range, or the readings in it, need more than 11,000 windows, the call ends with INVALID_ARGUMENT. The
+	// trailer kelvin-evicted-unread says how many of the sensor's readings had been evicted and are missing.
 	AggregateSensorReadings(ctx context.Context, in *AggregateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SensorAggregate], error)
 }
 
@@ -173,8 +173,8 @@ type SensorServiceServer interface {
 	// Statistics of all sensors, in pages.
 	ListSensors(context.Context, *ListSensorsRequest) (*ListSensorsResponse, error)
 	// Aggregates the stored readings of a sensor per time window: a message for each window that has readings, in order of
-	// time. At most 11,000 of them, else INVALID_ARGUMENT. The trailer kelvin-evicted-unread says how many of the
-	// sensor's readings had been evicted and are missing.
+	// time. If the range, or the readings in it, need more than 11,000 windows, the call ends with INVALID_ARGUMENT. The
+	// trailer kelvin-evicted-unread says how many of the sensor's readings had been evicted and are missing.
 	AggregateSensorReadings(*AggregateRequest, grpc.ServerStreamingServer[SensorAggregate]) error
 	mustEmbedUnimplementedSensorServiceServer()
 }

@@ -24,7 +24,8 @@ pub(super) async fn send_single_reading(
     let latest = latest_timestamp(core.max_clock_skew);
     let (sensor_id, reading) = single(messages, |message| {
         read_reading(message, |sensor_id, reading| {
-            check_reading(sensor_id, reading, latest).map(|()| (CompactString::from(sensor_id), reading))
+            check_reading(sensor_id, reading, latest)
+                .map(|()| (CompactString::from(sensor_id.as_str()), reading))
         })
     })
     .await?

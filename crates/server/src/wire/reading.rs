@@ -1,5 +1,5 @@
 use kelvin_proto::SensorReading;
-use kelvin_store::Reading;
+use kelvin_store::{Reading, SensorId};
 use prost::Message as _;
 
 pub(crate) use prost::DecodeError;
@@ -12,18 +12,18 @@ const TIMESTAMP: u8 = 3 << 3;
 /// Reads one `SensorReading` without an allocation where it holds nothing unusual.
 pub(crate) fn read_reading<T>(
     message: &[u8],
-    use_it: impl FnOnce(&str, Reading) -> T,
+    use_it: impl FnOnce(SensorId<'_>, Reading) -> T,
 ) -> Result<T, DecodeError> {
     if let Some((sensor_id, reading)) = decode_in_order(message).or_else(|| decode_fast_path(message)) {
         return Ok(use_it(sensor_id, reading));
     }
     let SensorReading { sensor_id, temperature, timestamp } = SensorReading::decode(message)?;
-    Ok(use_it(&sensor_id, Reading { temperature, timestamp }))
+    Ok(use_it(SensorId::from(&sensor_id), Reading { temperature, timestamp }))
 }
 
 /// The fields as every encoder writes them, each once and in order; `None` for everything else.
 #[inline]
-fn decode_in_order(message: &[u8]) -> Option<(&str, Reading)> {
+fn decode_in_order(message: &[u8]) -> Option<(SensorId<'_>, Reading)> {
     let [SENSOR_ID, length @ 0..0x80, rest @ ..] = message else { return None };
     let (text, rest) = rest.split_at_checked(usize::from(*length))?;
     let (fixed, rest) = rest.split_first_chunk::<10>()?;
@@ -32,20 +32,20 @@ fn decode_in_order(message: &[u8]) -> Option<(&str, Reading)> {
     };
     let (timestamp, []) = read_varint(rest)? else { return None };
     let reading = Reading { temperature: f64::from_le_bytes(temperature), timestamp };
-    Some((str::from_utf8(text).ok()?, reading))
+    Some((SensorId::parse(text)?, reading))
 }
 
 /// `None` for everything that encoders of this contract do not send in everyday use: unknown fields, a sensor id
 /// of 128 bytes or more, a negative timestamp, and whatever is wrong.
-fn decode_fast_path(mut rest: &[u8]) -> Option<(&str, Reading)> {
-    let mut sensor_id = "";
+fn decode_fast_path(mut rest: &[u8]) -> Option<(SensorId<'_>, Reading)> {
+    let mut sensor_id = SensorId::from("");
     let mut reading = Reading { temperature: 0.0, timestamp: 0 };
     while let Some((tag, value)) = rest.split_first() {
         rest = match *tag {
             SENSOR_ID => {
                 let (length, value) = value.split_first().filter(|(length, _)| **length < 0x80)?;
                 let (text, after) = value.split_at_checked(usize::from(*length))?;
-                sensor_id = str::from_utf8(text).ok()?;
+                sensor_id = SensorId::parse(text)?;
                 after
             }
             TEMPERATURE => {
@@ -91,7 +91,9 @@ mod tests {
     use super::*;
 
     fn ours(message: &[u8]) -> Result<(String, u64, i64), DecodeError> {
-        read_reading(message, |id, reading| (id.to_owned(), reading.temperature.to_bits(), reading.timestamp))
+        read_reading(message, |id, reading| {
+            (id.as_str().to_owned(), reading.temperature.to_bits(), reading.timestamp)
+        })
     }
 
     fn prosts(message: &[u8]) -> Result<(String, u64, i64), DecodeError> {
@@ -147,6 +149,6 @@ mod tests {
     fn everyday_readings_take_the_short_way() {
         let sent = SensorReading { sensor_id: "cellar".into(), temperature: 8.5, timestamp: 1_790_000_000 };
         let expected = Reading { temperature: 8.5, timestamp: 1_790_000_000 };
-        assert_eq!(decode_fast_path(&sent.encode_to_vec()), Some(("cellar", expected)));
+        assert_eq!(decode_fast_path(&sent.encode_to_vec()), Some(("cellar".into(), expected)));
     }
 }

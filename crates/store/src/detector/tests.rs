@@ -107,3 +107,14 @@ fn nothing_configured_judges_nothing() {
     let none = AlertSettings { low: None, high: None, z_score: None };
     assert_eq!(run(&none, &[-200.0, 1e300, 0.0]), []);
 }
+
+#[test]
+fn history_is_not_read_without_the_outlier_detector() {
+    let rules = Rules::from(&limits());
+    let mut detector = Detector::default();
+    for _ in 0..10 {
+        let count = detector.until_refresh();
+        let history = std::iter::from_fn(|| panic!("nothing is compared with it"));
+        assert!(detector.observe(&rules, count, history));
+    }
+}

@@ -21,8 +21,11 @@ pub(super) struct History {
     encoder: State,
     tail: Vec<Reading>,
     skipped: u32,
+    /// Readings that are seen.
+    held: usize,
+    resized: bool,
     /// Bytes of the full blocks' streams.
-    full_bytes: u32,
+    full_bytes: usize,
     /// Frames compressed since the growing block was last dropped.
     frames: u32,
     checkpoint: Checkpoint,
@@ -50,12 +53,22 @@ pub(super) enum Part<'a> {
 
 impl History {
     pub(super) fn len(&self) -> usize {
-        self.full.len() * BLOCK + self.growing.len() + self.tail.len() - self.skipped as usize
+        debug_assert_eq!(
+            self.held + self.skipped as usize,
+            self.full.len() * BLOCK + self.growing.len() + self.tail.len()
+        );
+        self.held
+    }
+
+    /// Whether [`bytes`](Self::bytes) may have changed since this was last asked. Most appends change nothing, and adding
+    /// it up takes longer than they do.
+    pub(super) fn take_resized(&mut self) -> bool {
+        std::mem::take(&mut self.resized)
     }
 
     /// The bytes that are allocated for it.
     pub(super) fn bytes(&self) -> usize {
-        self.full_bytes as usize
+        self.full_bytes
             + self.full.capacity() * size_of::<Block>()
             + self.growing.bytes()
             + self.tail.capacity() * size_of::<Reading>()
@@ -66,6 +79,7 @@ impl History {
     }
 
     pub(super) fn append(&mut self, mut readings: &[Reading]) {
+        self.held += readings.len();
         while !readings.is_empty() {
             self.reserve_tail(readings.len());
             let (now, later) = readings.split_at(readings.len().min(TAIL - self.tail.len()));
@@ -77,8 +91,12 @@ impl History {
         }
     }
 
-    /// Drops the oldest readings.
+    /// Drops so many of the oldest readings, of which there must be at least as many.
     pub(super) fn evict(&mut self, count: usize) {
+        if count == 0 {
+            return;
+        }
+        self.held -= count;
         let mut count = self.skipped as usize + count;
         while count >= BLOCK && !self.full.is_empty() {
             count -= BLOCK;
@@ -87,8 +105,9 @@ impl History {
         if self.full.is_empty() && count >= self.growing.len() {
             count -= self.growing.len();
             self.growing = Block::default();
+            self.resized = true;
             (self.frames, self.checkpoint) = (0, Checkpoint::default());
-            self.tail.drain(..count.min(self.tail.len()));
+            self.tail.drain(..count);
             count = 0;
         }
         self.skipped = u32::try_from(count).expect("less than a block");
@@ -102,6 +121,7 @@ impl History {
         self.evict(count);
         if block == 0 {
             self.tail.shrink_to_fit();
+            self.resized = true;
         }
         count
     }
@@ -176,12 +196,14 @@ impl History {
         if wanted > self.tail.capacity() {
             let capacity = wanted.max(self.tail.capacity() * 2).clamp(4, TAIL);
             self.tail.reserve_exact(capacity - self.tail.len());
+            self.resized = true;
         }
     }
 
     fn compress(&mut self) {
         let frame = self.tail.first_chunk::<FRAME>().expect("the tail is full");
         self.growing.push(&mut self.encoder, frame);
+        self.resized = true;
         self.frames = self.frames.wrapping_add(1);
         self.tail.drain(..FRAME);
         if self.growing.len() == BLOCK {
@@ -190,14 +212,18 @@ impl History {
             if self.full.len() == self.full.capacity() {
                 self.full.reserve_exact(self.full.len() / 8 + 1);
             }
-            self.full_bytes += u32::try_from(block.bytes()).expect("a block is small");
+            self.full_bytes += block.bytes();
             self.full.push_back(block);
         }
     }
 
     fn drop_full(&mut self) {
         if let Some(block) = self.full.pop_front() {
-            self.full_bytes -= u32::try_from(block.bytes()).expect("a block is small");
+            self.full_bytes -= block.bytes();
+            self.resized = true;
+        }
+        if self.full.len() < self.full.capacity() / 4 {
+            self.full.shrink_to(self.full.len() + 8);
         }
     }
 }
@@ -272,6 +298,7 @@ mod tests {
         ) {
             let (mut history, mut list, mut sent) = (History::default(), Vec::new(), 0);
             for (more, less) in steps {
+                let bytes = history.bytes();
                 let new = readings(sent, more);
                 sent += more;
                 history.append(&new);
@@ -280,6 +307,7 @@ mod tests {
                 history.evict(less);
                 list.drain(..less);
                 prop_assert_eq!(history.len(), list.len());
+                prop_assert!(history.take_resized() || history.bytes() == bytes);
                 prop_assert_eq!(&all(&history), &list);
                 for place in places.iter().filter(|_| !list.is_empty()).map(|place| place.index(list.len())) {
                     let part = history.part(place);
@@ -332,6 +360,16 @@ mod tests {
     }
 
     #[test]
+    fn evicted_blocks_leave_no_room_reserved() {
+        let mut history = History::default();
+        history.append(&readings(0, 200 * BLOCK));
+        let reserved = history.full.capacity();
+        history.evict(197 * BLOCK);
+        assert_eq!(all(&history), readings(197 * BLOCK, 3 * BLOCK));
+        assert!(reserved >= 199 && history.full.capacity() <= 48, "{} reserved", history.full.capacity());
+    }
+
+    #[test]
     fn few_readings_take_little_memory() {
         let mut history = History::default();
         history.append(&readings(0, 1));
@@ -361,5 +399,19 @@ mod tests {
         let noise = bytes(Box::new(|random| 20.0 + random.f64()));
         println!("random walk {random_walk:.2} B, uniform {uniform:.2} B, noise {noise:.2} B a reading");
         assert!(random_walk < 1.0 && uniform < 2.0 && noise < 9.0);
+    }
+
+    /// What docs/configuration.md says of the worst.
+    #[test]
+    fn random_timestamps_take_up_to_19_bytes() {
+        let mut random = fastrand::Rng::with_seed(20);
+        let mut history = History::default();
+        for _ in 0..10_000 {
+            let temperature = f64::from_bits(random.u64(..) & !(1 << 62));
+            history.append(&[Reading { temperature, timestamp: random.i64(..) }]);
+        }
+        let bytes = history.bytes() as f64 / 10_000.0;
+        println!("{bytes:.2} B a reading");
+        assert!(bytes < 19.0);
     }
 }

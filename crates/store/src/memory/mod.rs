@@ -32,7 +32,7 @@ use self::{
     shard::{Shard, Shared},
     sharded_batch::ShardedBatch,
 };
-use crate::{AlertSettings, Batch, Limits, Reading, Report, Stats, detector::Rules};
+use crate::{AlertSettings, Batch, Limits, Reading, Report, SensorId, Stats, detector::Rules};
 
 /// Enough that a few cores seldom meet, few enough that a frame of some hundred readings takes few locks.
 const SHARDS: usize = 128;
@@ -80,6 +80,10 @@ impl Memory {
     }
 
     pub(crate) fn append(&self, batch: &Batch, report: &mut Report) {
+        if batch.len() == 1 {
+            self.append_one(batch.sensor(0), batch.reading(0), report);
+            return;
+        }
         report.clear();
         let now = self.now();
         self.sweep_when_full(now);
@@ -101,12 +105,12 @@ impl Memory {
         timing.stop("append");
     }
 
-    pub(crate) fn append_one(&self, sensor_id: &str, reading: Reading, report: &mut Report) {
+    pub(crate) fn append_one(&self, sensor_id: SensorId<'_>, reading: Reading, report: &mut Report) {
         report.clear();
         let now = self.now();
         self.sweep_when_full(now);
         let timing = self.timer.start();
-        let hash = self.hash(sensor_id);
+        let hash = hash_of(&self.hasher, sensor_id.as_bytes());
         let mut room = Reservation::one_by_one(&self.shared.readings);
         let mut shard = self.lock(shard_of(hash));
         shard.sweep(&self.shared, now, u64::MAX);
@@ -128,10 +132,11 @@ impl Memory {
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Idle sensors of shards that get no readings must not keep new sensors out.
+    /// Idle sensors of shards that get no readings must not keep new sensors out. At most once in [`SWEEP_WHEN_FULL`]: a
+    /// store that holds as many readings as it may stays full.
     fn sweep_when_full(&self, now: u64) {
         let swept = self.swept.load(Relaxed);
-        if self.shared.sensors.is_exhausted()
+        if self.shared.is_full()
             && now.saturating_sub(swept) >= SWEEP_WHEN_FULL.min(self.shared.idle)
             && self.swept.compare_exchange(swept, now, Relaxed, Relaxed).is_ok()
         {

@@ -64,9 +64,11 @@ impl<'a> Reservation<'a> {
         got
     }
 
-    /// Whether nothing can be taken any more.
-    pub(super) fn is_exhausted(&self) -> bool {
-        self.taken == 0 && self.quota.is_exhausted()
+    /// Makes sure that the next [`take`](Self::take) gets at least one; false if nothing is left.
+    pub(super) fn hold_one(&mut self) -> bool {
+        let held = self.take(1);
+        self.taken += held;
+        held == 1
     }
 }
 
@@ -112,5 +114,33 @@ impl MemoryUse {
 
     pub(super) fn limit(&self) -> usize {
         self.limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FAR, Quota, Reservation};
+
+    #[test]
+    fn one_held_cannot_be_taken_by_others() {
+        let quota = Quota::new(1);
+        let (mut one, mut other) = (Reservation::new(&quota), Reservation::one_by_one(&quota));
+        assert!(one.hold_one() && one.hold_one());
+        assert!(!other.hold_one());
+        assert_eq!((other.take(1), one.take(5)), (0, 1));
+        assert!(!one.hold_one());
+    }
+
+    #[test]
+    fn what_is_held_goes_back_unless_it_is_taken() {
+        for limit in [1, 10, 4 * FAR] {
+            let quota = Quota::new(limit);
+            let mut reservation = Reservation::new(&quota);
+            assert!(
+                reservation.hold_one() && reservation.take(1) == 1 && reservation.hold_one() == (limit > 1)
+            );
+            drop(reservation);
+            assert_eq!(quota.take(limit), limit - 1);
+        }
     }
 }

@@ -15,6 +15,8 @@ const CHUNK: usize = 1024;
 const WORK: usize = 4 * 1024;
 /// What it costs to skip a block, in readings.
 const SKIP: usize = 16;
+/// What it costs to go on with another window of an aggregate, in readings.
+const CHANGE: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct MemoryReader {
@@ -49,6 +51,8 @@ trait Sink {
     fn take(&mut self, readings: &[Reading]);
     /// How many it took, and wants no more than about [`CHUNK`] of them at once.
     fn taken(&self) -> usize;
+    /// The work that taking them was so far, in readings decompressed.
+    fn work(&self) -> usize;
 }
 
 enum Step {
@@ -213,9 +217,9 @@ impl MemoryReader {
         };
         self.evicted_unread += position.skip_evicted(sensor.first());
         let end = position.end.min(sensor.summary.count);
-        let before = out.taken();
+        let (before, work_before) = (out.taken(), out.work());
         let mut work = 0;
-        while position.next < end && work < WORK && out.taken() - before < CHUNK {
+        while position.next < end && work + out.work() - work_before < WORK && out.taken() - before < CHUNK {
             work += self.read_part(sensor, &mut position, end, out);
         }
         self.position = Some(position);
@@ -228,7 +232,7 @@ impl MemoryReader {
         }
     }
 
-    /// Reads up to `end` what lies together, and returns the work that it was.
+    /// Reads up to `end` what lies together, and returns the work that it was besides the sink's.
     fn read_part(&self, sensor: &Sensor, position: &mut Position, end: u64, out: &mut impl Sink) -> usize {
         let part = sensor.history.part(place(position.next, sensor.first()));
         let count = part.len().min(usize::try_from(end - position.next).unwrap_or(usize::MAX));
@@ -272,6 +276,10 @@ impl Sink for Vec<Reading> {
     fn taken(&self) -> usize {
         self.len()
     }
+
+    fn work(&self) -> usize {
+        0
+    }
 }
 
 impl Sink for Windows {
@@ -286,6 +294,10 @@ impl Sink for Windows {
     /// Nothing has to be handed on before the end.
     fn taken(&self) -> usize {
         0
+    }
+
+    fn work(&self) -> usize {
+        CHANGE * self.changes()
     }
 }
 
@@ -320,7 +332,10 @@ impl Drop for MemoryReader {
         let Some(follow) = self.follow.take() else { return };
         let mut shard = self.memory.lock(shard_of(self.hash));
         // The map's own and this one: nobody else follows.
-        if Arc::strong_count(&follow) == 2 {
+        let last = Arc::strong_count(&follow) == 2;
+        // Under the lock, or two readers that are dropped at once would count each other.
+        drop(follow);
+        if last {
             shard.followers.remove(&self.id);
             if let Some(slot) = shard.sensors.find_mut(self.hash, |slot| slot.sensor.id == self.id) {
                 slot.sensor.followed = false;
@@ -332,4 +347,51 @@ impl Drop for MemoryReader {
 /// The place of a sequence number among the readings that are held.
 fn place(sequence: u64, first: u64) -> usize {
     usize::try_from(sequence - first).expect("held readings fit into memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Barrier, thread};
+
+    use futures_util::FutureExt as _;
+    use opentelemetry::metrics::{MeterProvider as _, noop::NoopMeterProvider};
+
+    use super::*;
+    use crate::{AlertSettings, Limits};
+
+    #[test]
+    fn followers_dropped_at_once_leave_no_entry() {
+        let limits = Limits {
+            readings_per_sensor: 10,
+            sensors: 10,
+            readings: 10,
+            memory: usize::MAX,
+            idle: std::time::Duration::from_mins(1),
+            recent_window: 1,
+        };
+        let alerts = AlertSettings { low: None, high: None, z_score: None };
+        let memory = Memory::new(limits, &alerts, &NoopMeterProvider::new().meter("test"));
+        let barrier = Barrier::new(2);
+        let follow = || {
+            let query = Query { follow: true, ..Query::default() };
+            MemoryReader::new(&memory, "a", &query).now_or_never().expect("nothing waits")
+        };
+        let rounds = || {
+            let mut left = 0;
+            for _ in 0..2000 {
+                let reader = follow();
+                barrier.wait();
+                drop(reader);
+                barrier.wait();
+                left += memory.lock(shard_of(memory.hash("a"))).followers.len();
+                barrier.wait();
+            }
+            left
+        };
+        let left = thread::scope(|scope| {
+            let other = scope.spawn(rounds);
+            rounds() + other.join().expect("it does not panic")
+        });
+        assert_eq!(left, 0, "entries without a follower");
+    }
 }

@@ -6,7 +6,7 @@ use super::{history::History, quota::Reservation};
 use crate::{
     Limits, Reading, Report, Stats,
     detector::{Detector, HISTORY, Rules},
-    summary::Summary,
+    summary::{Summary, mean},
 };
 
 /// One sensor. An append touches the sensor and the end of its history's tail, and once a frame its growing block.
@@ -99,7 +99,7 @@ impl Sensor {
             standard_deviation: self.summary.standard_deviation(),
             last: *self.history.last().expect("a sensor holds at least one reading"),
             idle,
-            recent_mean: recent.iter().sum::<f64>() / recent.len() as f64,
+            recent_mean: mean(&recent),
             recent_count: u32::try_from(recent.len()).unwrap_or(u32::MAX),
             held: self.history.len() as u64,
             alerts: self.detector.alerts(),

@@ -1,14 +1,14 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use compact_str::CompactString;
-use hashbrown::{HashTable, hash_table::Entry};
+use hashbrown::HashTable;
 use tokio::sync::Notify;
 
 use super::{
     quota::{MemoryUse, Quota, Reservation},
     sensor::{Run, Sensor},
 };
-use crate::{Limits, Reading, RejectReason, Report, Stats, detector::Rules};
+use crate::{Limits, Reading, RejectReason, Report, SensorId, Stats, detector::Rules};
 
 /// A place in the table: tables are half to seven eighths full, and a place has a control byte.
 const SLOT: usize = (size_of::<Slot>() + 1) * 3 / 2;
@@ -33,7 +33,7 @@ pub(super) struct Slot {
     /// Milliseconds since the store was opened.
     pub(super) last_seen: u64,
     /// What the sensor is counted with in the memory in use.
-    bytes: u32,
+    bytes: usize,
     pub(super) sensor: Box<Sensor>,
 }
 
@@ -77,50 +77,61 @@ impl Shard {
     pub(super) fn append(
         &mut self,
         shared: &Shared,
-        key: (u64, &str),
+        key: (u64, SensorId<'_>),
         now: u64,
         run: Run<'_>,
         room: &mut Reservation<'_>,
         report: &mut Report,
     ) {
         let (hash, id) = key;
-        let entry = match self.sensors.entry(hash, |slot| slot.sensor.id == id, |slot| slot.hash) {
-            Entry::Occupied(slot) if slot.get().is_idle(now, shared.idle) => {
-                let (slot, vacant) = slot.remove();
-                self.counts.expire(&slot, shared);
-                Entry::Vacant(vacant)
-            }
-            entry => entry,
-        };
-        let mut slot = match entry {
-            Entry::Occupied(slot) => slot,
-            Entry::Vacant(vacant) => {
-                if let Err(reason) = shared.admit(room) {
+        let slot = match self.sensors.find_mut(hash, |slot| slot.has(id)) {
+            Some(slot) if !slot.is_idle(now, shared.idle) => slot,
+            _ => match self.admit(shared, key, now, room) {
+                Ok(slot) => self.sensors.insert_unique(hash, slot, |slot| slot.hash).into_mut(),
+                Err(reason) => {
                     report.rejected.extend(run.places.iter().map(|&place| (place as usize, reason)));
                     return;
                 }
-                self.generations = self.generations.wrapping_add(1);
-                self.counts.sensors += 1;
-                let sensor = Box::new(Sensor::new(id, self.generations, self.followers.contains_key(id)));
-                vacant.insert(Slot { hash, last_seen: now, bytes: 0, sensor })
-            }
+            },
         };
-        let slot = slot.get_mut();
         slot.last_seen = now;
         let mut evicted = slot.sensor.append(run, &shared.rules, &shared.limits, room, report);
-        let freed = slot.account(&shared.memory);
-        shared.readings.release(freed);
-        evicted += freed;
+        if slot.sensor.history.take_resized() {
+            let freed = slot.account(&shared.memory);
+            shared.readings.release(freed);
+            evicted += freed;
+        }
+        debug_assert_eq!(slot.bytes, slot.count_bytes());
         self.counts.evicted += evicted as u64;
         // Both go up by what was stored, so that the difference cannot be negative.
         self.counts.readings = self.counts.readings + run.readings.len() as u64 - evicted as u64;
         report.evicted += evicted;
         report.stored += run.readings.len();
         if slot.sensor.followed
-            && let Some(followers) = self.followers.get(id)
+            && let Some(followers) = self.followers.get(&slot.sensor.id)
         {
             followers.notify_waiters();
         }
+    }
+
+    /// Makes a sensor that is not known, or not any more.
+    #[cold]
+    fn admit(
+        &mut self,
+        shared: &Shared,
+        (hash, id): (u64, SensorId<'_>),
+        now: u64,
+        room: &mut Reservation<'_>,
+    ) -> Result<Slot, RejectReason> {
+        if let Ok(idle) = self.sensors.find_entry(hash, |slot| slot.has(id)) {
+            self.counts.expire(&idle.remove().0, shared);
+        }
+        shared.admit(room)?;
+        self.generations = self.generations.wrapping_add(1);
+        self.counts.sensors += 1;
+        let id = id.as_str();
+        let sensor = Box::new(Sensor::new(id, self.generations, self.followers.contains_key(id)));
+        Ok(Slot { hash, last_seen: now, bytes: 0, sensor })
     }
 
     /// Expires idle sensors, at most sixteen times in the idle time and once in `at_least` milliseconds.
@@ -136,9 +147,15 @@ impl Shard {
 }
 
 impl Shared {
-    /// Takes a place for a new sensor, if there is room for it and at least one reading.
+    /// Whether a new sensor would be rejected.
+    pub(super) fn is_full(&self) -> bool {
+        self.sensors.is_exhausted() || self.readings.is_exhausted() || !self.memory.fits(NEW_SENSOR)
+    }
+
+    /// Takes a place for a new sensor, if there is room for it and at least one reading. That one is reserved at once: if
+    /// another shard took it before the sensor is stored, the sensor would hold no reading.
     fn admit(&self, room: &mut Reservation<'_>) -> Result<(), RejectReason> {
-        if !self.memory.fits(NEW_SENSOR) || room.is_exhausted() {
+        if !self.memory.fits(NEW_SENSOR) || !room.hold_one() {
             Err(RejectReason::Full)
         } else if self.sensors.take(1) == 0 {
             Err(RejectReason::TooManySensors)
@@ -158,15 +175,22 @@ impl Slot {
     fn account(&mut self, memory: &MemoryUse) -> usize {
         let mut evicted = 0;
         loop {
-            let bytes = SLOT + self.sensor.bytes();
-            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-            memory.replace(self.bytes as usize, bytes as usize);
+            let bytes = self.count_bytes();
+            memory.replace(self.bytes, bytes);
             self.bytes = bytes;
-            if !memory.is_exceeded() || self.sensor.history.len() == 1 {
+            if !memory.is_exceeded() || self.sensor.history.len() <= 1 {
                 return evicted;
             }
             evicted += self.sensor.history.evict_oldest_block();
         }
+    }
+
+    fn count_bytes(&self) -> usize {
+        SLOT + self.sensor.bytes()
+    }
+
+    fn has(&self, id: SensorId<'_>) -> bool {
+        self.sensor.id.as_bytes() == id.as_bytes()
     }
 
     pub(super) fn is_idle(&self, now: u64, idle: u64) -> bool {
@@ -179,7 +203,7 @@ impl Counts {
         let held = slot.sensor.history.len();
         shared.readings.release(held);
         shared.sensors.release(1);
-        shared.memory.replace(slot.bytes as usize, 0);
+        shared.memory.replace(slot.bytes, 0);
         self.sensors -= 1;
         self.readings -= held as u64;
         self.expired += held as u64;
@@ -192,5 +216,36 @@ impl Counts {
         self.evicted += other.evicted;
         self.expired += other.expired;
         self.expired_sensors += other.expired_sensors;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::AlertSettings;
+
+    #[test]
+    fn last_reading_admits_one_sensor_in_two_shards() {
+        let limits = Limits {
+            readings_per_sensor: 10,
+            sensors: 10,
+            readings: 1,
+            memory: usize::MAX,
+            idle: Duration::from_secs(1),
+            recent_window: 1,
+        };
+        let shared = Shared {
+            rules: Rules::from(&AlertSettings { low: None, high: None, z_score: None }),
+            idle: 1000,
+            sensors: Quota::new(limits.sensors),
+            readings: Quota::new(limits.readings),
+            memory: MemoryUse::new(limits.memory),
+            limits,
+        };
+        let (mut one, mut other) =
+            (Reservation::new(&shared.readings), Reservation::one_by_one(&shared.readings));
+        assert_eq!(shared.admit(&mut one), Ok(()));
+        assert_eq!(shared.admit(&mut other), Err(RejectReason::Full), "the first sensor needs the reading");
+        assert_eq!(one.take(3), 1);
     }
 }

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use crate::{Reading, Stats};
+use crate::{
+    Reading, Stats,
+    summary::{Summary, between, mean},
+};
 
 /// Bytes of a stored reading.
 pub(super) const READING: usize = 16;
@@ -14,10 +17,7 @@ pub(super) struct Record {
     pub(super) created: f64,
     pub(super) count: u64,
     pub(super) held: u64,
-    mean: f64,
-    m2: f64,
-    min: f64,
-    max: f64,
+    summary: Summary,
     /// Milliseconds since the epoch by Valkey's clock.
     seen: f64,
     last: Reading,
@@ -35,7 +35,9 @@ impl Record {
         let [created, count, held, mean, m2, min, max, seen, _indexed] = numbers;
         let last = unpack(bytes.get(..READING)?).next()?;
         let (count, held) = (whole(count), whole(held));
-        Some(Self { alerting: state != 0, alerts, created, count, held, mean, m2, min, max, seen, last })
+        // The script rounds when it merges means.
+        let summary = Summary { count, mean: between(mean, min, max), m2, min, max };
+        Some(Self { alerting: state != 0, alerts, created, count, held, summary, seen, last })
     }
 
     /// The sequence number of the oldest reading that is held.
@@ -54,13 +56,13 @@ impl Record {
             unpack(tail).skip(skip).map(|reading| reading.temperature).take(recent_window).collect();
         Stats {
             count: self.count,
-            mean: self.mean,
-            min: self.min,
-            max: self.max,
-            standard_deviation: (self.m2 / self.count as f64).sqrt(),
+            mean: self.summary.mean,
+            min: self.summary.min,
+            max: self.summary.max,
+            standard_deviation: self.summary.standard_deviation(),
             last: self.last,
             idle: Duration::from_secs_f64((now - self.seen).max(0.0) / 1e3),
-            recent_mean: recent.iter().sum::<f64>() / recent.len() as f64,
+            recent_mean: mean(&recent),
             recent_count: u32::try_from(recent.len()).unwrap_or(u32::MAX),
             held: self.held,
             alerts: self.alerts.into(),

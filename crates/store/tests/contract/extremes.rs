@@ -46,8 +46,7 @@ pub(crate) async fn statistics_of_accepted_readings_are_finite(maker: &impl Make
             (LOWEST..=HIGHEST).contains(&stats.min) && (stats.min..=HIGHEST).contains(&stats.max),
             "{stats:?}"
         );
-        // Means round, so they may leave the range by their last digits.
-        let bounds = stats.min - 1e-6..=stats.max + 1e-6;
+        let bounds = stats.min..=stats.max;
         assert!(bounds.contains(&stats.mean) && bounds.contains(&stats.recent_mean), "{stats:?}");
         assert!((0.0..=HIGHEST - LOWEST).contains(&stats.standard_deviation), "{stats:?}");
         for step in [1, 3600, u64::MAX] {
@@ -55,6 +54,7 @@ pub(crate) async fn statistics_of_accepted_readings_are_finite(maker: &impl Make
             for window in store.aggregate(&sensor, &query).await.unwrap().windows {
                 let values = [window.mean, window.min, window.max, window.standard_deviation];
                 assert!(values.iter().all(|value| value.is_finite()), "{window:?}");
+                assert!((window.min..=window.max).contains(&window.mean), "{window:?}");
             }
         }
     }

@@ -92,6 +92,7 @@ impl Pending {
     pub(super) fn add(&mut self, keys: &Keys, batch: &Batch) -> oneshot::Receiver<Completed> {
         let call = u32::try_from(self.calls.len()).expect("few calls at a time");
         for (place, (id, reading)) in (0..).zip(batch.iter()) {
+            let id = id.as_str();
             let at = match self.open.get(id) {
                 Some(&at) if self.items[at].origins.len() < MAX_ENTRY => at,
                 Some(&at) => self.open_item(keys, id, self.items[at].pass + 1),
