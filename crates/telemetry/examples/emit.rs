@@ -3,6 +3,7 @@
 
 use std::{
     error::Error,
+    panic,
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let tls = OtlpTls::default();
     let telemetry =
         Telemetry::builder("emit", "1.2.3").tls(move |files| tls.load(files)).init_logs().build()?;
+    // To be seen where stdout is closed; what panics in a thread of an exporter is not exported.
+    panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     let tracer = telemetry.tracer_provider().map(|provider| provider.tracer("emit"));
     let meter = telemetry.meter_provider().meter("emit");
     observe_runtime(&meter, "main", &tokio::runtime::Handle::current());

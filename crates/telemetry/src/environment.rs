@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     env,
+    ops::RangeInclusive,
     time::Duration,
 };
 
@@ -12,7 +13,10 @@ use kelvin_app::{NamedFile, SettingsError, TlsFiles};
 use opentelemetry_otlp::Compression;
 use opentelemetry_sdk::{metrics::Temporality, trace::Sampler};
 
-use crate::{headers::headers, variables};
+use crate::{
+    headers::headers,
+    numbers::{DELAY, SIZE, TIMEOUT, number},
+};
 
 /// The values of `OTEL_*_EXPORTER` that have an exporter here.
 pub(crate) const EXPORTERS: [&str; 3] = ["otlp", "console", "none"];
@@ -123,18 +127,18 @@ impl Environment {
         values.filter(|value| known.contains(&value.as_str())).collect()
     }
 
-    /// A number, if it is one within the variable's bounds.
-    pub(crate) fn number(&self, name: &str) -> Option<u32> {
-        variables::number(name, self.get(name)?)
+    /// A number, if it is one within `bounds`.
+    pub(crate) fn number(&self, name: &str, bounds: &RangeInclusive<u32>) -> Option<u32> {
+        number(bounds, self.get(name)?)
     }
 
     /// How many of something.
     pub(crate) fn size(&self, name: &str, default: usize) -> usize {
-        self.number(name).map_or(default, |number| number as usize)
+        self.number(name, &SIZE).map_or(default, |number| number as usize)
     }
 
     pub(crate) fn millis(&self, name: &str, default: Duration) -> Duration {
-        self.number(name).map_or(default, |millis| Duration::from_millis(millis.into()))
+        self.number(name, &DELAY).map_or(default, |millis| Duration::from_millis(millis.into()))
     }
 
     /// A variable of the OTLP exporter: the signal's own, or the one for all signals.
@@ -269,7 +273,7 @@ impl Environment {
 
     /// 0 means no limit.
     fn timeout(&self, signal: Signal) -> Duration {
-        match exporter_variables(signal, "TIMEOUT").iter().find_map(|name| self.number(name)) {
+        match exporter_variables(signal, "TIMEOUT").iter().find_map(|name| self.number(name, &TIMEOUT)) {
             None => opentelemetry_otlp::OTEL_EXPORTER_OTLP_TIMEOUT_DEFAULT,
             Some(0) => NO_LIMIT,
             Some(millis) => Duration::from_millis(millis.into()),

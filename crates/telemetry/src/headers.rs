@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::resource::decode;
+use crate::key_values::decode;
 
 /// The headers of `name=value,name=value`, and whether that is all of them. The SDK, too, leaves out what cannot be sent;
 /// only a value with a wrong escape it sends as it is.

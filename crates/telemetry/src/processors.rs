@@ -18,7 +18,7 @@ use opentelemetry_sdk::{
     },
 };
 
-use crate::environment::Environment;
+use crate::{environment::Environment, numbers::LIMIT};
 
 pub(crate) fn spans(environment: &Environment, exporter: impl SpanExporter + 'static) -> BatchSpanProcessor {
     let queue = environment.size(OTEL_BSP_MAX_QUEUE_SIZE, OTEL_BSP_MAX_QUEUE_SIZE_DEFAULT);
@@ -49,7 +49,7 @@ pub(crate) fn metrics<E: PushMetricExporter>(environment: &Environment, exporter
 
 pub(crate) fn span_limits(environment: &Environment) -> SpanLimits {
     let default = SpanLimits::default();
-    let limit = |name, default| environment.number(name).unwrap_or(default);
+    let limit = |name, default| environment.number(name, &LIMIT).unwrap_or(default);
     SpanLimits {
         max_attributes_per_span: limit("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", default.max_attributes_per_span),
         max_events_per_span: limit("OTEL_SPAN_EVENT_COUNT_LIMIT", default.max_events_per_span),

@@ -12,7 +12,9 @@ use opentelemetry_sdk::trace::OTEL_BSP_MAX_QUEUE_SIZE_DEFAULT;
 use crate::{
     environment::{EXPORTERS, Environment, Signal, Target, ratio},
     headers::headers,
-    propagation, resource,
+    key_values::key_values,
+    numbers::{DELAY, LIMIT, SIZE, TIMEOUT, number},
+    propagation,
 };
 
 /// What a variable takes.
@@ -33,14 +35,6 @@ enum Takes {
 }
 
 use Takes::{Anything, Boolean, Integer, KeyValues, ListOf, Nothing, OneOf, Ratio, Secrets};
-
-/// Milliseconds between exports: 0 would keep a thread busy.
-const DELAY: RangeInclusive<u32> = 1..=i32::MAX.unsigned_abs();
-/// Milliseconds of an export: 0 means no limit.
-const TIMEOUT: RangeInclusive<u32> = 0..=i32::MAX.unsigned_abs();
-/// Spans or log records: a queue of 0 holds none, and the SDK allocates all of it at once.
-const SIZE: RangeInclusive<u32> = 1..=1_000_000;
-const LIMIT: RangeInclusive<u32> = 0..=u32::MAX;
 
 /// Of spans and of log records alike.
 const QUEUE: usize = OTEL_BSP_MAX_QUEUE_SIZE_DEFAULT;
@@ -135,18 +129,6 @@ pub(crate) fn warnings(environment: &Environment) -> Vec<Warning> {
     variables.filter_map(warning).collect()
 }
 
-/// The value of a variable that takes a number, if it is one within its bounds.
-pub(crate) fn number(variable: &str, value: &str) -> Option<u32> {
-    match takes(variable)? {
-        Integer(bounds) => integer(bounds, value),
-        _ => None,
-    }
-}
-
-fn integer(bounds: &RangeInclusive<u32>, value: &str) -> Option<u32> {
-    value.parse().ok().filter(|number| bounds.contains(number))
-}
-
 fn check(variable: &str, value: &str) -> Option<Warning> {
     let takes = takes(variable);
     let problem = match takes {
@@ -214,13 +196,11 @@ impl Takes {
             Nothing(why) => return Some(format!("has no effect: {why}")),
             Boolean => (is(&["true", "false"], value), "true or false".to_owned()),
             Integer(bounds) => (
-                integer(bounds, value).is_some(),
+                number(bounds, value).is_some(),
                 format!("a whole number from {} to {}", bounds.start(), bounds.end()),
             ),
             Ratio => (ratio(value).is_some(), "a number from 0 to 1".to_owned()),
-            KeyValues => {
-                (resource::key_values(value).is_some(), "key=value,key=value, percent-encoded".to_owned())
-            }
+            KeyValues => (key_values(value).is_some(), "key=value,key=value, percent-encoded".to_owned()),
             Secrets => return (!headers(value).1).then(|| BAD_HEADERS.to_owned()),
             OneOf(known) => (is(known, value), known.join(", ")),
             ListOf(known) => {
@@ -424,7 +404,7 @@ mod tests {
         let mut environment = Environment::default();
         for (value, expected) in [("100 ", Some(100)), ("0", None), ("1000001", None), ("1e3", None)] {
             environment.set("OTEL_BSP_MAX_QUEUE_SIZE", value);
-            assert_eq!(environment.number("OTEL_BSP_MAX_QUEUE_SIZE"), expected, "{value}");
+            assert_eq!(environment.number("OTEL_BSP_MAX_QUEUE_SIZE", &SIZE), expected, "{value}");
         }
     }
 }
