@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, fs, path::Path};
 use serde_json::{Value, json};
 
 use crate::{
-    dashboards::dashboards,
     helm,
     object::{Object, all},
 };
@@ -131,7 +130,7 @@ fn runbook_url_leads_to_a_section() {
 #[test]
 fn dashboard_url_leads_to_a_dashboard_and_its_namespace() {
     let Some(groups) = groups() else { return };
-    let dashboards = dashboards();
+    let dashboards = helm::dashboards();
     for alert in alerts(&groups) {
         let url = alert["annotations"]["dashboard_url"].as_str().unwrap_or_default();
         let uid = url.strip_prefix(GRAFANA).and_then(|path| path.strip_prefix("d/"));

@@ -9,19 +9,6 @@ use crate::{
     object::{all, find},
 };
 
-/// The dashboards by the names of their files.
-pub(crate) fn dashboards() -> Vec<(String, Value)> {
-    let files = helm::files(&helm::chart().join("dashboards"));
-    files
-        .into_iter()
-        .map(|path| {
-            let name = path.file_stem().expect("a file").to_string_lossy().into_owned();
-            let text = fs::read_to_string(&path).expect("a file");
-            (name, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
-        })
-        .collect()
-}
-
 fn array(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
@@ -36,7 +23,7 @@ fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
 #[test]
 fn each_is_in_a_config_map_for_the_sidecar() {
     let Some(objects) = helm::render(&[]) else { return };
-    let dashboards = dashboards();
+    let dashboards = helm::dashboards();
     for (name, dashboard) in &dashboards {
         let map = find(&objects, "ConfigMap", &format!("kelvin-dashboard-{name}"));
         assert_eq!(map.at("/metadata/labels/grafana_dashboard"), "1");
@@ -67,7 +54,7 @@ fn links_lead_to_the_given_addresses_and_to_the_release() {
 
 #[test]
 fn dashboards_have_distinct_uids_and_filters() {
-    let dashboards = dashboards();
+    let dashboards = helm::dashboards();
     let identities: BTreeSet<_> =
         dashboards.iter().map(|(_, dashboard)| dashboard["uid"].as_str().expect("a uid")).collect();
     assert_eq!(identities.len(), dashboards.len());
@@ -87,7 +74,7 @@ fn dashboards_have_distinct_uids_and_filters() {
 
 #[test]
 fn panels_say_what_they_show() {
-    for (name, dashboard) in dashboards() {
+    for (name, dashboard) in helm::dashboards() {
         for panel in panels(&dashboard) {
             let title = panel["title"].as_str().unwrap_or_default();
             let place = format!("{name}: {title:?}");
@@ -136,7 +123,7 @@ fn dashboards_pass_strict_validation() {
 /// No two panels lie on each other, and none leaves the grid of 24 columns.
 #[test]
 fn panels_have_room() {
-    for (name, dashboard) in dashboards() {
+    for (name, dashboard) in helm::dashboards() {
         let mut taken = BTreeSet::new();
         for panel in array(&dashboard["panels"]) {
             let side = |side| panel["gridPos"][side].as_u64().expect("a place in the grid");
@@ -154,7 +141,7 @@ fn panels_have_room() {
 /// Where metrics are scraped, or exported to something else, these panels stay empty.
 #[test]
 fn panels_on_span_metrics_name_the_collector() {
-    let dashboards = dashboards();
+    let dashboards = helm::dashboards();
     let of_spans: Vec<_> = dashboards
         .iter()
         .flat_map(|(_, dashboard)| panels(dashboard))
@@ -176,7 +163,7 @@ fn latency_leads_to_traces() {
                 .is_some_and(|expr| expr.contains("traces_span_metrics_duration_milliseconds_bucket"))
         })
     };
-    let dashboards = dashboards();
+    let dashboards = helm::dashboards();
     assert!(dashboards.iter().all(|(_, dashboard)| exemplars(dashboard)), "these metrics have no exemplars");
     for wanted in ["grpc-server", "clients"] {
         let (_, dashboard) =
@@ -188,7 +175,7 @@ fn latency_leads_to_traces() {
 
 fn queries() -> Vec<String> {
     let mut queries = Vec::new();
-    for (_, dashboard) in dashboards() {
+    for (_, dashboard) in helm::dashboards() {
         for target in panels(&dashboard).flat_map(|panel| array(&panel["targets"])) {
             let expr = target["expr"].as_str().expect("a query");
             let values = [

@@ -8,6 +8,7 @@ use std::{
 };
 
 use kelvin_testing::not_run;
+use serde_json::Value;
 
 use crate::object::Object;
 
@@ -127,4 +128,17 @@ pub(crate) fn text(arguments: &[&str]) -> Option<String> {
 /// The objects of a rendering.
 pub(crate) fn render(arguments: &[&str]) -> Option<Vec<Object>> {
     text(arguments).map(|text| Object::parse(&text))
+}
+
+/// The dashboards by the names of their files.
+pub(crate) fn dashboards() -> Vec<(String, Value)> {
+    let files = files(&chart().join("dashboards"));
+    files
+        .into_iter()
+        .map(|path| {
+            let name = path.file_stem().expect("a file").to_string_lossy().into_owned();
+            let text = fs::read_to_string(&path).expect("a file");
+            (name, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+        })
+        .collect()
 }
