@@ -297,6 +297,11 @@ func main() {
 		fmt.Sprintf("localhost:%d", listener.Addr().(*net.TCPAddr).Port),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDisableServiceConfig(), // in the DNS
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			// And for its connection.
+			time.Sleep(50 * time.Millisecond)
+			return new(net.Dialer).DialContext(ctx, "tcp", address)
+		}),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{})),
 		grpc.WithDefaultServiceConfig(retryPolicy),
 		opentelemetry.DialOption(options(clientReader, tracers)),

@@ -56,7 +56,6 @@ impl Attempt {
 
     /// Records the peer that was picked for the attempt, as `network.peer.address` and `network.peer.port` of the spans of
     /// the attempt and of its call, which keeps the last one.
-    #[cfg_attr(not(feature = "trace"), expect(unused_variables, reason = "only spans have peers"))]
     pub fn record_peer(&self, peer: SocketAddr) {
         if let Some(outer) = &self.outer {
             outer.record_peer(peer);

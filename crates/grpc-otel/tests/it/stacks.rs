@@ -1,6 +1,6 @@
 //! The layers where other code says what types it takes: interceptors, one service, axum.
 
-use std::io;
+use std::{fmt, io};
 
 use http::{Request, Response};
 use tokio::{
@@ -91,6 +91,22 @@ async fn layer_on_axum_router_counts_calls_and_leaves_http_alone() {
     assert_eq!(server.spans().len(), 2);
 }
 
+/// An error of another type that has tonic's as its source.
+#[derive(Debug)]
+struct Wrapping(Status);
+
+impl fmt::Display for Wrapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("wrapping")
+    }
+}
+
+impl std::error::Error for Wrapping {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
 type Row = (fn() -> BoxError, fn(&BoxError) -> bool, &'static str);
 
 #[tokio::test]
@@ -99,7 +115,7 @@ async fn boxed_error_of_an_inner_layer_stays_what_it_is_and_gives_the_code() {
         (|| Overloaded::new().into(), |error| error.is::<Overloaded>(), "RESOURCE_EXHAUSTED"),
         (|| h2::Error::from(h2::Reason::CANCEL).into(), |error| error.is::<h2::Error>(), "CANCELLED"),
         (|| Status::not_found("absent").into(), |error| error.is::<Status>(), "NOT_FOUND"),
-        (|| io::Error::other(Status::aborted("")).into(), |error| error.is::<io::Error>(), "ABORTED"),
+        (|| Wrapping(Status::aborted("")).into(), |error| error.is::<Wrapping>(), "ABORTED"),
         (|| io::Error::other("broken").into(), |error| error.is::<io::Error>(), "UNKNOWN"),
     ];
     for (make, is_same, name) in rows {

@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, process::Command};
 
 use clap::ValueEnum as _;
 
-use crate::{in_process::CALLS, variant::Variant};
+use crate::variant::{CALLS, Variant};
 
 /// Rounds of two runs, whose difference is free of the start and of what the first calls set up.
 const ROUNDS: [u32; 2] = [1, 11];

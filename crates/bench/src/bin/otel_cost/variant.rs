@@ -23,6 +23,9 @@ use tonic::transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming};
 const STREAM_WINDOW: u32 = 65_535;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
+/// Calls of one turn.
+pub(crate) const CALLS: u32 = 5000;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Variant {
     NoLayer,
