@@ -108,10 +108,9 @@ mod tests {
         let provider = SdkMeterProvider::builder().with_reader(reader).build();
         let _metrics = Metrics::new(&provider.meter("test"), CallType::Unary);
         provider.force_flush().unwrap();
-        let exported = exporter.get_finished_metrics().unwrap();
-        let metrics =
-            exported.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(ScopeMetrics::metrics);
-        let mut names: Vec<_> = metrics.map(Metric::name).collect();
+        let finished = exporter.get_finished_metrics().unwrap();
+        let all = finished.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(ScopeMetrics::metrics);
+        let mut names: Vec<_> = all.map(Metric::name).collect();
         names.sort_unstable();
         assert_eq!(
             names,

@@ -233,19 +233,20 @@ fn setting_without_effect_is_logged() {
 
 #[test]
 fn limit_on_open_files_is_raised_and_warned_of() {
+    let files = Files::new();
     let start = |limits: &str, connections| {
-        let settings = with(&Files::new(), &[("KELVIN_MAX_CONNECTIONS", connections)]);
+        let settings = with(&files, &[("KELVIN_MAX_CONNECTIONS", connections)]);
         let script = format!("ulimit {limits}; exec \"$0\"");
         let mut shell = Command::new("sh");
         shell.args(["-c", &script, env!("CARGO_BIN_EXE_kelvin-server")]).env_clear().envs(settings);
         Running::of(&mut shell)
     };
     let warning = "limit on open files too low for KELVIN_MAX_CONNECTIONS=201";
-    let server = start("-Hn 300; ulimit -Sn 64", "200");
+    let server = start("-Sn 64; ulimit -Hn 300", "200");
     assert!(!server.begun.contains("too low"), "{}", server.begun);
     let limits = fs::read_to_string(format!("/proc/{}/limits", server.process.id())).unwrap();
-    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
-    assert_eq!(files.split_whitespace().nth(3), Some("300"), "{files}");
+    let open = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(open.split_whitespace().nth(3), Some("300"), "{open}");
     let server = start("-n 300", "201");
     assert!(server.begun.contains(warning), "{}", server.begun);
 }

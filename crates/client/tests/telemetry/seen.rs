@@ -22,6 +22,7 @@ impl Seen {
             traces: received.traces.clone(),
             metrics: received.metrics.clone(),
             logs: received.logs.clone(),
+            headers: received.headers.clone(),
         }))
     }
 

@@ -315,7 +315,7 @@ mod tests {
             alerts: 34_567,
             ..three().remove(2)
         };
-        let calls = ["1", "1.5", "10.000", "10.000", "0"];
+        let calls = ["1", "1.5", "10.002", "10.002", "0"];
         let sensors = ["-1234567.89", "2345678.91", "12345678901", "34567"];
         for width in 1..=200 {
             let screen = draw(width, 11, vec![sensor.clone()]);
