@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU8;
 use std::{fmt::Display, io::IoSlice, sync::Arc, time::Duration};
 
 use bytes::Buf;
-use http::{Extensions, HeaderMap, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use tonic::Code;
 
 #[cfg(feature = "trace")]
@@ -37,7 +37,7 @@ pub(crate) struct Call {
     pub(crate) delays: [AtomicU8; 2],
     /// Attributes of this call that its metrics have besides those of the method.
     #[cfg(feature = "metrics")]
-    pub(crate) labels: Box<[opentelemetry::KeyValue]>,
+    labels: Option<Box<[opentelemetry::KeyValue]>>,
     #[cfg(feature = "trace")]
     pub(crate) span: CallSpan,
 }
@@ -138,52 +138,62 @@ impl Guard {
 }
 
 impl Drop for Guard {
+    #[inline]
     fn drop(&mut self) {
-        let Some(call) = self.0.take() else { return };
-        if std::thread::panicking() {
-            call.end(Code::Unknown, &Reason::Text("panicked"));
-        } else if call.timeout.is_some_and(|timeout| call.started.elapsed() + TIMER_GRANULARITY >= timeout) {
-            call.end(Code::DeadlineExceeded, &Reason::Text("deadline exceeded"));
-        } else {
-            call.end(Code::Cancelled, &Reason::Text("dropped before the end"));
+        if let Some(call) = self.0.take() {
+            call.dropped();
         }
     }
 }
 
 impl Call {
-    /// A call that begins at that moment, with these headers; what it knows of attempts and its span are to be added.
-    #[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "only metrics have labels"))]
-    pub(crate) fn new(
+    /// Begins a call, and counts it in its context: exemplars name the span that is current.
+    pub(crate) fn begin<B>(
         recorder: Arc<Recorder>,
         started: Instant,
-        headers: &HeaderMap,
-        extensions: &Extensions,
-    ) -> Self {
-        Self {
-            #[cfg(feature = "metrics")]
-            labels: recorder.shared.metrics.labels(headers, extensions),
-            recorder,
-            started,
-            timeout: timeout::from_headers(headers),
-            request: Flow::default(),
-            response: Flow::default(),
-            attempts: None,
-            #[cfg(feature = "trace")]
-            delays: Default::default(),
-            #[cfg(feature = "trace")]
-            span: CallSpan::none(),
-        }
-    }
-
-    /// Counts the call, in its context: exemplars name the span that is current.
-    pub(crate) fn begun(self) -> Arc<Self> {
+        request: &Request<B>,
+        attempts: Option<Arc<Attempts>>,
+        #[cfg(feature = "trace")] span: CallSpan,
+    ) -> Arc<Self> {
+        #[cfg(feature = "metrics")]
+        let labels = recorder.shared.metrics.labels(request.headers(), request.extensions());
         #[cfg(feature = "metrics")]
         {
             #[cfg(feature = "trace")]
-            let _current = self.span.attach_recorded();
-            self.recorder.metrics.started(&self.labels);
+            let _current = span.attach_recorded();
+            recorder.metrics.started(labels.as_deref().unwrap_or_default());
         }
-        Arc::new(self)
+        Arc::new(Self {
+            recorder,
+            started,
+            timeout: timeout::from_headers(request.headers()),
+            request: Flow::default(),
+            response: Flow::default(),
+            attempts,
+            #[cfg(feature = "trace")]
+            delays: Default::default(),
+            #[cfg(feature = "metrics")]
+            labels,
+            #[cfg(feature = "trace")]
+            span,
+        })
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn labels(&self) -> &[opentelemetry::KeyValue] {
+        self.labels.as_deref().unwrap_or_default()
+    }
+
+    /// Nobody waits for its end any more.
+    #[cold]
+    fn dropped(&self) {
+        if std::thread::panicking() {
+            self.end(Code::Unknown, &Reason::Text("panicked"));
+        } else if self.timeout.is_some_and(|timeout| self.started.elapsed() + TIMER_GRANULARITY >= timeout) {
+            self.end(Code::DeadlineExceeded, &Reason::Text("deadline exceeded"));
+        } else {
+            self.end(Code::Cancelled, &Reason::Text("dropped before the end"));
+        }
     }
 
     #[cfg_attr(not(feature = "trace"), expect(unused_variables, reason = "only spans describe the end"))]
@@ -196,7 +206,7 @@ impl Call {
                 attempts.attempt_ended(ended);
             } else {
                 #[cfg(feature = "metrics")]
-                self.recorder.metrics.retried(attempts.retries(), &self.labels);
+                self.recorder.metrics.retried(attempts.retries(), self.labels());
             }
         }
         #[cfg(feature = "metrics")]
@@ -204,7 +214,7 @@ impl Call {
             code,
             ended - self.started,
             [&self.request, &self.response],
-            &self.labels,
+            self.labels(),
         );
         #[cfg(feature = "trace")]
         drop(current);

@@ -18,18 +18,22 @@ pub(crate) struct Message {
     pub(crate) compressed: bool,
 }
 
-/// Where in the sequence of messages a body stands.
+/// Where in the sequence of messages a body stands. Small, as bodies are moved often.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FrameParser {
-    prefix: [u8; PREFIX],
-    /// How many bytes of `prefix` have come.
-    filled: usize,
-    /// How many bytes of the current message are still to come, once the prefix is complete.
-    missing: usize,
     messages: u64,
     bytes: u64,
+    /// How many bytes of the current message are still to come, once the prefix is complete.
+    missing: u32,
+    prefix: [u8; PREFIX],
+    /// How many bytes of `prefix` have come.
+    filled: u8,
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "no part is longer than the message or the prefix that it is of"
+)]
 impl FrameParser {
     /// Bytes of all complete messages, without prefixes.
     pub(crate) fn bytes(&self) -> u64 {
@@ -49,8 +53,8 @@ impl FrameParser {
             let size = length(*prefix);
             let Some(rest) = rest.get(size as usize..) else {
                 self.prefix = *prefix;
-                self.filled = PREFIX;
-                self.missing = size as usize - rest.len();
+                self.filled = PREFIX as u8;
+                self.missing = size - rest.len() as u32;
                 return;
             };
             self.finish(prefix[0], size, &mut complete);
@@ -58,24 +62,25 @@ impl FrameParser {
         }
         if !data.is_empty() {
             self.prefix[..data.len()].copy_from_slice(data);
-            self.filled = data.len();
+            self.filled = data.len() as u8;
         }
     }
 
     /// Completes the message that began in an earlier part; what follows it is returned.
     fn resume<'a>(&mut self, mut data: &'a [u8], complete: &mut impl FnMut(Message)) -> &'a [u8] {
-        if self.filled < PREFIX {
-            let (head, rest) = data.split_at(data.len().min(PREFIX - self.filled));
-            self.prefix[self.filled..self.filled + head.len()].copy_from_slice(head);
-            self.filled += head.len();
+        let filled = usize::from(self.filled);
+        if filled < PREFIX {
+            let (head, rest) = data.split_at(data.len().min(PREFIX - filled));
+            self.prefix[filled..filled + head.len()].copy_from_slice(head);
+            self.filled += head.len() as u8;
             data = rest;
-            if self.filled < PREFIX {
+            if filled + head.len() < PREFIX {
                 return data;
             }
-            self.missing = length(self.prefix) as usize;
+            self.missing = length(self.prefix);
         }
-        let (part, rest) = data.split_at(data.len().min(self.missing));
-        self.missing -= part.len();
+        let (part, rest) = data.split_at(data.len().min(self.missing as usize));
+        self.missing -= part.len() as u32;
         if self.missing == 0 {
             self.filled = 0;
             self.finish(self.prefix[0], length(self.prefix), complete);

@@ -1,7 +1,6 @@
 //! What is ready for the calls of one method before the first of them comes.
 
 use std::{
-    cmp::Ordering,
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -39,8 +38,8 @@ pub(crate) struct Recorders {
     /// Whether anything is recorded or passed on at all.
     enabled: bool,
     unregistered: Methods,
-    /// Sorted by length, then by bytes: mostly lengths are compared.
-    known: Box<[(Box<str>, Arc<Recorder>)]>,
+    /// By their length, then sorted: mostly there is one.
+    known: Box<[Vec<(Box<str>, Arc<Recorder>)>]>,
     /// Met later: a client's methods, and unregistered ones a server is to name.
     met: RwLock<HashMap<Box<str>, Arc<Recorder>>>,
     other: Arc<Recorder>,
@@ -49,11 +48,14 @@ pub(crate) struct Recorders {
 impl Recorders {
     pub(crate) fn server(shared: &Arc<Shared>, methods: Methods) -> Self {
         let mut this = Self::client(shared, Side::Server, None);
-        let path = |name| format!("/{name}").into_boxed_str();
-        let mut known: Box<[_]> =
-            methods.names.iter().map(|(name, streams)| (path(name), this.recorder(name, *streams))).collect();
-        known.sort_unstable_by(|(a, _), (b, _)| by_length(a, b));
-        this.known = known;
+        let mut known = Vec::new();
+        // The names are sorted already.
+        for (name, streams) in &methods.names {
+            let path = format!("/{name}").into_boxed_str();
+            known.resize_with(known.len().max(path.len() + 1), Vec::new);
+            known[path.len()].push((path, this.recorder(name, *streams)));
+        }
+        this.known = known.into();
         if this.enabled && this.known.is_empty() && methods.unregistered.is_none() {
             tracing::warn!(
                 "server layer has no methods, every call is recorded as `other`: \
@@ -87,8 +89,9 @@ impl Recorders {
     }
 
     fn find(&self, path: &str) -> Arc<Recorder> {
-        if let Ok(place) = self.known.binary_search_by(|(known, _)| by_length(known, path)) {
-            return self.known[place].1.clone();
+        let known = self.known.get(path.len()).map_or(&[][..], Vec::as_slice);
+        if let Ok(place) = known.binary_search_by(|(known, _)| (**known).cmp(path)) {
+            return known[place].1.clone();
         }
         match (&self.unregistered.unregistered, path.strip_prefix('/')) {
             (Some(accept), Some(name)) if accept(name) => self.met(path, || name.to_owned()),
@@ -123,10 +126,6 @@ impl Recorders {
     fn recorder(&self, method: &str, streams: bool) -> Arc<Recorder> {
         Arc::new(Recorder::new(&self.shared, self.side, self.target.as_ref(), method, streams))
     }
-}
-
-fn by_length(a: &str, b: &str) -> Ordering {
-    (a.len(), a).cmp(&(b.len(), b))
 }
 
 impl Recorder {

@@ -100,11 +100,15 @@ impl ServerLayer {
     fn start<B>(&self, request: &Request<B>) -> Option<Arc<Call>> {
         let recorder = self.recorders.of_path(request.uri().path()).filter(|_| headers::is_grpc(request))?;
         let started = Instant::now();
-        let call = Call {
+        #[cfg(feature = "trace")]
+        let span = recorder.shared.tracing.server_span(&recorder.span, started, request, self.peer);
+        Some(Call::begin(
+            recorder,
+            started,
+            request,
+            None,
             #[cfg(feature = "trace")]
-            span: recorder.shared.tracing.server_span(&recorder.span, started, request, self.peer),
-            ..Call::new(recorder, started, request.headers(), request.extensions())
-        };
-        Some(call.begun())
+            span,
+        ))
     }
 }

@@ -243,6 +243,7 @@ mod tests {
                 if taken.contains(&"sensor-2".to_owned()) {
                     break taken;
                 }
+                sleep(Duration::from_millis(10)).await;
             }
         };
         let taken = timeout(Duration::from_secs(20), passed_on).await.unwrap();
@@ -255,6 +256,7 @@ mod tests {
         let (store, mut places) = (store(StoreConfig::Memory, idle).await, places(1, HOUR));
         let had = async {
             while taken(&mut places, &store).await.is_empty() {
+                sleep(Duration::from_millis(10)).await;
                 send(&store, 0..1).await;
             }
         };

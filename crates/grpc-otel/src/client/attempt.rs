@@ -92,21 +92,26 @@ impl ClientAttemptLayer {
     fn start<B>(&self, request: &mut Request<B>) -> Option<Arc<Call>> {
         let recorder = self.recorders.of_request(request)?;
         let started = Instant::now();
-        let mut call = Call::new(recorder, started, request.headers(), request.extensions());
-        call.attempts = AttemptsOf::find(request.extensions(), self.recorders.shared());
-        let in_call = self.in_call || call.attempts.is_some();
+        let attempts = AttemptsOf::find(request.extensions(), self.recorders.shared());
+        let in_call = self.in_call || attempts.is_some();
         // Left there for the layer of another `GrpcOtel` inside.
         let transparent = request.extensions().get::<TransparentRetry>().is_some();
-        let previous = call.attempts.as_ref().map_or(0, |attempts| attempts.begin(started, transparent));
+        let previous = attempts.as_ref().map_or(0, |attempts| attempts.begin(started, transparent));
         #[cfg(not(feature = "trace"))]
         let _ = (previous, in_call);
         #[cfg(feature = "trace")]
-        {
-            let recorder = &call.recorder;
+        let span = {
             let tracing = &recorder.shared.tracing;
-            call.span = tracing.attempt_span(&recorder.span, started, (previous, transparent), request);
-        }
-        let call = call.begun();
+            tracing.attempt_span(&recorder.span, started, (previous, transparent), request)
+        };
+        let call = Call::begin(
+            recorder,
+            started,
+            request,
+            attempts,
+            #[cfg(feature = "trace")]
+            span,
+        );
         let present = request.extensions_mut().remove();
         request.extensions_mut().insert(Attempt::new(
             call.clone(),

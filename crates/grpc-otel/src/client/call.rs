@@ -86,12 +86,15 @@ impl ClientCallLayer {
         let started = Instant::now();
         let attempts =
             self.retries.then(|| AttemptsOf::begin(request.extensions_mut(), self.recorders.shared()));
-        let call = Call {
+        #[cfg(feature = "trace")]
+        let span = recorder.shared.tracing.call_span(&recorder.span, started, request);
+        Some(Call::begin(
+            recorder,
+            started,
+            request,
             attempts,
             #[cfg(feature = "trace")]
-            span: recorder.shared.tracing.call_span(&recorder.span, started, request),
-            ..Call::new(recorder, started, request.headers(), request.extensions())
-        };
-        Some(call.begun())
+            span,
+        ))
     }
 }

@@ -164,7 +164,7 @@ impl Drop for Delay {
             #[cfg(feature = "trace")]
             let _current = attempt.delayed(self.resolving).cloned().map(Context::attach);
             let (call, (kind, started)) = (&attempt.call, self.measured);
-            call.recorder.metrics.delayed(self.resolving, kind, ended - started, &call.labels);
+            call.recorder.metrics.delayed(self.resolving, kind, ended - started, call.labels());
         }
     }
 }

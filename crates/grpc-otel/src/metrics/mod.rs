@@ -46,11 +46,9 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// What the application adds to the attributes of one call.
-    pub(crate) fn labels(&self, headers: &HeaderMap, extensions: &Extensions) -> Box<[KeyValue]> {
-        match (&self.labels, &self.meter) {
-            (Some(labels), Some(_)) => labels(headers, extensions).into(),
-            _ => Box::default(),
-        }
+    pub(crate) fn labels(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<Box<[KeyValue]>> {
+        let labels = self.labels.as_ref().filter(|_| self.meter.is_some())?;
+        Some(labels(headers, extensions).into())
     }
 
     pub(crate) fn of_method(

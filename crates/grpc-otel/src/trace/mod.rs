@@ -92,6 +92,9 @@ impl Tracing {
         request: &Request<B>,
         peer: Option<SocketAddr>,
     ) -> CallSpan {
+        if !self.enabled() {
+            return CallSpan::none();
+        }
         let span = self.unbridged_server_span(template, started, request, peer);
         #[cfg(feature = "tracing")]
         if self.bridge {
