@@ -55,8 +55,8 @@ source = $(if $(CHARTS),$(CHARTS)/$($(1)_CHART),$($(1)_CHART) --repo $($(1)_REPO
 # $(call chart,NAME,NAMESPACE,PREFIX): what helm has to know of its release.
 chart = $(1) $(call source,$(3)) --namespace $(2) --values k8s/$($(3)_CHART).yaml $(if $(ON_KIND),$($(3)_ON_KIND)) $($(3)_ARGS)
 # $(call release,NAME,NAMESPACE,PREFIX,STEP): the label tells later runs that this is not somebody else's.
-release = mk/tools helm kubectl && $(call ours,$(1),$(2),$(4)) && $(call upgraded,$(1),$(2),$(3))
-upgraded = mk/progress "$(KUBECTL)" $(2) $(HELM) upgrade --install $(call chart,$(1),$(2),$(3)) \
+release = mk/tools helm kubectl && $(call ours,$(1),$(2),$(4)) && \
+  mk/progress "$(KUBECTL)" $(2) $(HELM) upgrade --install $(call chart,$(1),$(2),$(3)) \
   --labels installed-by=kelvin-make --wait --timeout $(TIMEOUT)
 # $(call ours,NAME,NAMESPACE,STEP): fails where somebody else installed it.
 ours = mk/ours "$(HELM)" "$(KUBECTL)" $(3) $(1) $(2) "$(ADOPT)"
@@ -87,11 +87,12 @@ namespaces:
 cert-manager:
 	@$(call release,cert-manager,cert-manager,CERT_MANAGER,cert-manager)
 
-monitoring: # helm never upgrades CRDs; the operator makes Prometheus after helm has done its part
+monitoring: # helm installs CRDs and never upgrades them; the operator makes Prometheus after helm has done its part
 	@mk/tools kubectl helm
 	@$(call ours,prometheus,monitoring,monitoring)
-	@helm show crds $(call source,PROMETHEUS) | $(KUBECTL) apply --server-side --force-conflicts -f - >/dev/null
-	@$(call upgraded,prometheus,monitoring,PROMETHEUS)
+	@if $(HELM) -n monitoring status prometheus >/dev/null 2>&1; then \
+	  helm show crds $(call source,PROMETHEUS) | $(KUBECTL) apply --server-side --force-conflicts -f - >/dev/null; fi
+	@$(call release,prometheus,monitoring,PROMETHEUS,monitoring)
 	@$(KUBECTL) -n monitoring wait --for=condition=Available --timeout=$(TIMEOUT) prometheus --all >/dev/null
 
 jaeger:
