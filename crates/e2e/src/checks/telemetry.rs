@@ -24,10 +24,11 @@ const KUBERNETES: [&str; 4] = ["k8s.namespace.name", "k8s.pod.name", "k8s.node.n
 
 /// Each kind of client gets readings acknowledged, or back.
 pub async fn clients_progress(cluster: &Cluster) -> Result<String> {
-    let of = |name| format!("{name}{{k8s_namespace_name=\"{}\"}}", cluster.namespace);
-    let (acknowledged, received) =
-        (of("kelvin_client_readings_acknowledged_total"), of("kelvin_client_readings_received_total"));
-    let before = cluster.counters(format!("{acknowledged} or {received}")).await?;
+    // Not `or`: acknowledged readings are there at 0 for clients that only receive some.
+    let readings = "kelvin_client_readings_(acknowledged|received)_total";
+    let namespace = &cluster.namespace;
+    let before =
+        cluster.counters(format!("{{__name__=~\"{readings}\",k8s_namespace_name=\"{namespace}\"}}")).await?;
     poll::until(DELIVERY, async || {
         let grown = before.grown(cluster, "kelvin_rpc").await?;
         let mut readings = Vec::new();
