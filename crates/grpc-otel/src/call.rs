@@ -18,7 +18,6 @@ use crate::{
     recorder::Recorder,
     side::{Direction, Side},
     status::{self, Reason},
-    timeout,
 };
 
 /// Timers fire this much apart on the two sides of a call and still mean the same deadline.
@@ -148,10 +147,12 @@ impl Drop for Guard {
 
 impl Call {
     /// Begins a call, and counts it in its context: exemplars name the span that is current.
+    #[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "only metrics have labels"))]
     pub(crate) fn begin<B>(
         recorder: Arc<Recorder>,
         started: Instant,
         request: &Request<B>,
+        timeout: Option<Duration>,
         attempts: Option<Arc<Attempts>>,
         #[cfg(feature = "trace")] span: CallSpan,
     ) -> Arc<Self> {
@@ -166,7 +167,7 @@ impl Call {
         Arc::new(Self {
             recorder,
             started,
-            timeout: timeout::from_headers(request.headers()),
+            timeout,
             request: Flow::default(),
             response: Flow::default(),
             attempts,

@@ -30,6 +30,9 @@ pub(crate) struct Recorder {
     pub(crate) span: crate::trace::SpanTemplate,
 }
 
+/// A path, and the recorder of its method.
+type Registered = (Box<str>, Arc<Recorder>);
+
 /// The recorders of one layer, by path.
 pub(crate) struct Recorders {
     side: Side,
@@ -38,8 +41,8 @@ pub(crate) struct Recorders {
     /// Whether anything is recorded or passed on at all.
     enabled: bool,
     unregistered: Methods,
-    /// By their length, then sorted: mostly there is one.
-    known: Box<[Vec<(Box<str>, Arc<Recorder>)>]>,
+    /// By the length of the path, then sorted: mostly there is one.
+    known: Box<[Vec<Registered>]>,
     /// Met later: a client's methods, and unregistered ones a server is to name.
     met: RwLock<HashMap<Box<str>, Arc<Recorder>>>,
     other: Arc<Recorder>,

@@ -17,10 +17,11 @@ use crate::{
     call::{Call, Guard},
     clock::Instant,
     future::ResponseFuture,
-    headers,
+    headers::Found,
     methods::Methods,
     recorder::Recorders,
     shared::Shared,
+    timeout,
 };
 
 /// Records every call a server gets. Made by [`GrpcOtel::server_layer`](crate::GrpcOtel::server_layer).
@@ -98,14 +99,20 @@ where
 
 impl ServerLayer {
     fn start<B>(&self, request: &Request<B>) -> Option<Arc<Call>> {
-        let recorder = self.recorders.of_path(request.uri().path()).filter(|_| headers::is_grpc(request))?;
+        let recorder = self.recorders.of_path(request.uri().path())?;
+        let found = Found::among(request.headers(), recorder.shared.propagated());
+        if !found.are_grpc(request.method()) {
+            return None;
+        }
         let started = Instant::now();
         #[cfg(feature = "trace")]
-        let span = recorder.shared.tracing.server_span(&recorder.span, started, request, self.peer);
+        let span =
+            recorder.shared.tracing.server_span(&recorder.span, started, request, self.peer, found.context);
         Some(Call::begin(
             recorder,
             started,
             request,
+            found.timeout.and_then(|value| timeout::parse(value.as_bytes())),
             None,
             #[cfg(feature = "trace")]
             span,

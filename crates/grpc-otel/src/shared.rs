@@ -1,5 +1,7 @@
 //! What all layers of one [`GrpcOtel`](crate::GrpcOtel) use.
 
+use http::HeaderName;
+
 #[cfg(feature = "metrics")]
 use crate::metrics::Metrics;
 use crate::names::{Filter, Semconv};
@@ -23,6 +25,14 @@ impl Shared {
     /// Whether calls of this method are recorded.
     pub(crate) fn records(&self, method: &str) -> bool {
         self.enabled() && self.filter.as_ref().is_none_or(|filter| filter(method))
+    }
+
+    /// The headers that the propagator reads.
+    pub(crate) fn propagated(&self) -> &[HeaderName] {
+        #[cfg(feature = "trace")]
+        return self.tracing.propagator.as_ref().map_or(&[], |propagator| propagator.fields());
+        #[cfg(not(feature = "trace"))]
+        &[]
     }
 
     /// Whether anything is recorded or passed on at all.

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 
-use crate::headers::find;
-
-static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+use crate::headers::{GRPC_TIMEOUT, find};
 
 /// What the caller allows the call to take; a malformed header allows anything, as in tonic.
 pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Duration> {

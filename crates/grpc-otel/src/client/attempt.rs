@@ -24,6 +24,7 @@ use crate::{
     shared::Shared,
     side::Side,
     target::Target,
+    timeout,
 };
 
 /// Records attempts. Made by [`GrpcOtel::client_attempt_layer`](crate::GrpcOtel::client_attempt_layer).
@@ -108,6 +109,7 @@ impl ClientAttemptLayer {
             recorder,
             started,
             request,
+            timeout::from_headers(request.headers()),
             attempts,
             #[cfg(feature = "trace")]
             span,

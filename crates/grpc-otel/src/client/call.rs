@@ -21,6 +21,7 @@ use crate::{
     shared::Shared,
     side::Side,
     target::Target,
+    timeout,
 };
 
 /// Records calls. Made by [`GrpcOtel::client_call_layer`](crate::GrpcOtel::client_call_layer).
@@ -92,6 +93,7 @@ impl ClientCallLayer {
             recorder,
             started,
             request,
+            timeout::from_headers(request.headers()),
             attempts,
             #[cfg(feature = "trace")]
             span,

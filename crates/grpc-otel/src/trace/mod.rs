@@ -84,18 +84,19 @@ impl Tracing {
         }
     }
 
-    /// The span of a server's call, in the context that came with it.
+    /// The span of a server's call, in the context that came with it, if there is one.
     pub(crate) fn server_span<B>(
         &self,
         template: &SpanTemplate,
         started: Instant,
         request: &Request<B>,
         peer: Option<SocketAddr>,
+        has_context: bool,
     ) -> CallSpan {
         if !self.enabled() {
             return CallSpan::none();
         }
-        let span = self.unbridged_server_span(template, started, request, peer);
+        let span = self.unbridged_server_span(template, started, request, peer, has_context);
         #[cfg(feature = "tracing")]
         if self.bridge {
             return span.bridged(template.method);
@@ -109,6 +110,7 @@ impl Tracing {
         started: Instant,
         request: &Request<B>,
         peer: Option<SocketAddr>,
+        has_context: bool,
     ) -> CallSpan {
         let (headers, extensions) = (request.headers(), request.extensions());
         let untrusted = self.untrusted.as_ref().is_some_and(|untrusted| untrusted(headers, extensions));
@@ -116,7 +118,9 @@ impl Tracing {
         let parent = if untrusted {
             Some(Context::new())
         } else {
-            propagator.and_then(|propagator| propagator.extract(headers))
+            propagator
+                .filter(|propagator| has_context || propagator.fields().is_empty())
+                .map(|propagator| propagator.extract(headers))
         };
         let Some(tracer) = &self.tracer else {
             return parent.map_or_else(CallSpan::none, |parent| CallSpan::new(parent, None));

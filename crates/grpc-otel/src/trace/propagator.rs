@@ -21,10 +21,14 @@ impl Propagator {
         Self { inner: Box::new(inner), fields }
     }
 
-    /// The context that came with a request; it is not looked for if none of its headers is there.
-    pub(super) fn extract(&self, headers: &HeaderMap) -> Option<Context> {
-        let present = self.fields.is_empty() || headers.keys().any(|name| self.fields.contains(name));
-        present.then(|| self.inner.extract(&Incoming::new(headers, &self.fields)))
+    /// The headers it reads; empty if it does not say.
+    pub(crate) fn fields(&self) -> &[HeaderName] {
+        &self.fields
+    }
+
+    /// The context that came with a request.
+    pub(super) fn extract(&self, headers: &HeaderMap) -> Context {
+        self.inner.extract(&Incoming::new(headers, &self.fields))
     }
 
     /// The span that an untrusted caller names as the cause of a request; neither its baggage nor the current context
