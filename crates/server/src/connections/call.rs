@@ -2,29 +2,40 @@
 
 use std::{
     convert::Infallible,
-    future::{pending, poll_fn},
-    pin::{Pin, pin},
+    future::pending,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use h2::{Reason, SendStream, server::SendResponse};
-use http::{HeaderMap, Response};
+use h2::{Reason, RecvStream, SendStream, server::SendResponse};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
-use pin_project_lite::pin_project;
 use tokio::time::{Instant, sleep_until};
 
-use super::{account::Account, backpressure::Backpressure};
+use super::{account::Account, backpressure::Backpressure, incoming_body::IncomingBody};
 use crate::caller::Credentials;
 
 /// Extension of a reply: bytes that its handler keeps until the call ends, besides what every call takes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HandlerMemory(pub(crate) usize);
 
-/// A call that has begun. Drop releases what its account holds for it.
+/// A call that has begun: the future of its handler, then its reply on the way. All in one place and free to move, so
+/// that a call that is answered at its first poll, as most unary ones are, is neither allocated nor copied for it.
+pub(super) struct Call<F, B> {
+    entry: Entry,
+    stage: Stage<F, B>,
+}
+
+enum Stage<F, B> {
+    Handler { handler: F, respond: SendResponse<Bytes> },
+    Reply(Outgoing<B>),
+}
+
+/// A call in the account of its connection. Drop releases what the account holds for it.
 #[derive(Debug)]
-pub(super) struct Call {
+struct Entry {
     account: Arc<Account>,
     stream: u32,
     /// When it has to end at the latest, whatever its caller's windows are.
@@ -33,30 +44,69 @@ pub(super) struct Call {
     handed_over: bool,
 }
 
-impl Call {
-    pub(super) fn begin(account: Arc<Account>, stream: u32, headers: &HeaderMap, end: Instant) -> Self {
-        account.call_accepted(stream, header_list_size(headers));
-        Self { account, stream, end, handed_over: false }
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.account.call_ended(self.stream, self.handed_over);
     }
+}
 
-    pub(super) fn account(&self) -> &Arc<Account> {
-        &self.account
+impl<F, B> Call<F, B> {
+    /// Begins a call, whose handler `call` makes.
+    pub(super) fn begin(
+        account: &Arc<Account>,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+        end: Instant,
+        call: impl FnOnce(Request<IncomingBody>) -> F,
+    ) -> Self {
+        let (account, stream) = (Arc::clone(account), respond.stream_id().as_u32());
+        account.call_accepted(stream, header_list_size(request.headers()));
+        let entry = Entry { account: Arc::clone(&account), stream, end, handed_over: false };
+        let handler = call(request.map(|body| IncomingBody::new(body, account)));
+        Self { entry, stage: Stage::Handler { handler, respond } }
     }
+}
 
-    /// Runs the handler and sends its answer.
-    pub(super) async fn run<F, B>(mut self, handler: F, mut respond: SendResponse<Bytes>)
+/// Runs the handler and sends its answer; waits while its connection has had its turn.
+impl<F, B> Future for Call<F, B>
+where
+    F: Future<Output = Result<Response<B>, Infallible>> + Unpin,
+    B: Body<Data = Bytes> + Unpin,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { entry, stage } = self.get_mut();
+        ready!(entry.account.poll_turn(cx));
+        if let Stage::Handler { handler, respond } = stage {
+            let response = match Pin::new(handler).poll(cx) {
+                Poll::Ready(Ok(response)) => response,
+                Poll::Ready(Err(never)) => match never {},
+                // Polled so that this call learns of a caller who gives up.
+                Poll::Pending => return respond.poll_reset(cx).map(|_| ()),
+            };
+            match entry.send_head(response, respond) {
+                Some(reply) => *stage = Stage::Reply(reply),
+                None => return Poll::Ready(()),
+            }
+        }
+        if let Stage::Reply(reply) = stage {
+            entry.handed_over = ready!(reply.poll(entry, cx));
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Entry {
+    /// Returns what is left to send.
+    fn send_head<B>(
+        &mut self,
+        response: Response<B>,
+        respond: &mut SendResponse<Bytes>,
+    ) -> Option<Outgoing<B>>
     where
-        F: Future<Output = Result<Response<B>, Infallible>>,
         B: Body<Data = Bytes>,
     {
-        let mut handler = pin!(handler);
-        let response = poll_fn(|cx| match handler.as_mut().poll(cx) {
-            Poll::Ready(Ok(response)) => Poll::Ready(Some(response)),
-            Poll::Ready(Err(never)) => match never {},
-            // Polled so that this call learns of a caller who gives up.
-            Poll::Pending => respond.poll_reset(cx).map(|_| None),
-        });
-        let Some(response) = response.await else { return };
         let (mut head, body) = response.into_parts();
         let credentials = head.extensions.remove();
         if let Some(HandlerMemory(bytes)) = head.extensions.remove() {
@@ -64,66 +114,25 @@ impl Call {
         }
         let bodiless = body.is_end_stream();
         // Errors mean that the caller or its connection has gone.
-        let Ok(send) = respond.send_response(Response::from_parts(head, ()), bodiless) else { return };
-        if bodiless {
-            self.handed_over = true;
-            return;
-        }
-        let handed_over = {
-            let body = pin!(body);
-            let mut reply = Outgoing {
-                call: &self,
-                send,
-                body,
-                chunk: Bytes::new(),
-                works: false,
-                credentials,
-                stalled: None,
-                backpressure: Backpressure::default(),
-            };
-            poll_fn(|cx| reply.poll(cx)).await
-        };
-        self.handed_over = handed_over;
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        self.account.call_ended(self.stream, self.handed_over);
-    }
-}
-
-pin_project! {
-    /// A call that waits while its connection has had its turn.
-    pub(super) struct Paced<F> {
-        account: Arc<Account>,
-        #[pin]
-        call: F,
-    }
-}
-
-impl<F> Paced<F> {
-    pub(super) fn new(account: Arc<Account>, call: F) -> Self {
-        Self { account, call }
-    }
-}
-
-impl<F: Future> Future for Paced<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        ready!(this.account.poll_turn(cx));
-        this.call.poll(cx)
+        let send = respond.send_response(Response::from_parts(head, ()), bodiless).ok()?;
+        self.handed_over = bodiless;
+        (!bodiless).then(|| Outgoing {
+            send,
+            body,
+            chunk: Bytes::new(),
+            works: false,
+            credentials,
+            stalled: None,
+            backpressure: Backpressure::default(),
+        })
     }
 }
 
 /// A body on its way to the peer. A chunk is handed to h2 as far as the peer's windows go, so that what h2 holds is on
 /// its way and trailers never wait behind data that cannot be sent.
-struct Outgoing<'a, B> {
-    call: &'a Call,
+struct Outgoing<B> {
     send: SendStream<Bytes>,
-    body: Pin<&'a mut B>,
+    body: B,
     chunk: Bytes,
     /// The handler has written since it waited.
     works: bool,
@@ -134,10 +143,10 @@ struct Outgoing<'a, B> {
     backpressure: Backpressure,
 }
 
-impl<B: Body<Data = Bytes>> Outgoing<'_, B> {
+impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
     /// Ready when all is handed to h2, or with false when the stream is reset.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let polled = self.poll_frames(cx);
+    fn poll(&mut self, entry: &Entry, cx: &mut Context<'_>) -> Poll<bool> {
+        let polled = self.poll_frames(entry, cx);
         // Only a call that waits has to ask: nothing can be sent on a stream that is reset, so one that goes on finds out.
         if polled.is_pending() && self.send.poll_reset(cx).is_ready() {
             return Poll::Ready(false);
@@ -145,26 +154,27 @@ impl<B: Body<Data = Bytes>> Outgoing<'_, B> {
         polled
     }
 
-    fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+    fn poll_frames(&mut self, entry: &Entry, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
             if !self.chunk.is_empty() {
                 match self.poll_send(cx) {
                     Poll::Ready(true) => continue,
                     Poll::Ready(false) => return Poll::Ready(false),
-                    Poll::Pending => return self.poll_end_of_stall(cx).map(|()| false),
+                    Poll::Pending => return self.poll_end_of_stall(entry.end, cx).map(|()| false),
                 }
             }
-            ready!(self.call.account.poll_turn_of_frame(cx));
-            ready!(self.backpressure.poll_may_grow(&self.call.account, cx));
-            let Poll::Ready(frame) = self.body.as_mut().poll_frame(cx) else {
+            ready!(entry.account.poll_turn_of_frame(cx));
+            ready!(self.backpressure.poll_may_grow(&entry.account, cx));
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
                 if std::mem::take(&mut self.works) {
-                    self.call.account.handler_waits(self.call.stream);
+                    entry.account.handler_waits(entry.stream);
                 }
                 return Poll::Pending;
             };
             let handed_over = match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
+                        entry.account.reply_queued(entry.stream, data.len());
                         self.queue(data);
                         continue;
                     }
@@ -181,7 +191,6 @@ impl<B: Body<Data = Bytes>> Outgoing<'_, B> {
     }
 
     fn queue(&mut self, data: Bytes) {
-        self.call.account.reply_queued(self.call.stream, data.len());
         self.send.reserve_capacity(data.len());
         self.chunk = data;
         self.works = true;
@@ -208,8 +217,8 @@ impl<B: Body<Data = Bytes>> Outgoing<'_, B> {
     }
 
     /// The handler is not polled while a chunk waits, so that its own limits do not end it.
-    fn poll_end_of_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (end, credentials) = (self.call.end, &self.credentials);
+    fn poll_end_of_stall(&mut self, end: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let credentials = &self.credentials;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(end_of_stall(end, credentials.clone())));
         ready!(stalled.as_mut().poll(cx));
         self.send.send_reset(Reason::CANCEL);

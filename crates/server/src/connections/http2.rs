@@ -30,12 +30,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::{
-    account::Account,
-    call::{Call, Paced},
-    incoming_body::IncomingBody,
-    metered::Metered,
-};
+use super::{account::Account, call::Call, incoming_body::IncomingBody, metered::Metered};
 use crate::{
     config::Config,
     lifetime::{end_of_call, jittered},
@@ -66,15 +61,13 @@ pub(crate) async fn serve<I, S, B>(
 ) -> Result<(), h2::Error>
 where
     I: AsyncRead + AsyncWrite + Unpin,
-    S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible, Future: Send + 'static>,
-    B: Body<Data = Bytes> + Send + 'static,
+    S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible, Future: Unpin>,
+    B: Body<Data = Bytes> + Unpin,
 {
     let connection = builder(config).handshake(Metered::new(io, Arc::clone(&account))).await?;
     let max_stream_age = config.max_stream_age;
-    let run =
-        |call: Call, handler, respond| Paced::new(Arc::clone(call.account()), call.run(handler, respond));
-    let calls = FuturesUnordered::new();
-    let mut serving = Serving { connection, service, account, max_stream_age, run, calls };
+    let (begun, calls) = (Vec::new(), FuturesUnordered::new());
+    let mut serving = Serving { connection, service, account, max_stream_age, begun, calls };
     let mut rejected = pin!(rejected.fuse());
     let end = async {
         tokio::select! {
@@ -126,22 +119,22 @@ enum End<T> {
     Condemned(CloseReason),
 }
 
-struct Serving<I, S, R, F> {
+struct Serving<I, S, F, B> {
     connection: Connection<I, Bytes>,
     service: S,
     account: Arc<Account>,
     max_stream_age: Duration,
-    /// Makes the future of a call.
-    run: R,
-    calls: FuturesUnordered<F>,
+    /// Calls of this turn, not polled yet.
+    begun: Vec<Call<F, B>>,
+    /// Calls that had to wait.
+    calls: FuturesUnordered<Call<F, B>>,
 }
 
-impl<I, S, R, F> Serving<I, S, R, F>
+impl<I, S, B> Serving<I, S, S::Future, B>
 where
     I: AsyncRead + AsyncWrite + Unpin,
-    S: Service<Request<IncomingBody>, Error = Infallible>,
-    R: Fn(Call, S::Future, SendResponse<Bytes>) -> F,
-    F: Future<Output = ()>,
+    S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible, Future: Unpin>,
+    B: Body<Data = Bytes> + Unpin,
 {
     async fn until<T>(&mut self, end: impl Future<Output = T>) -> End<T> {
         let mut end = pin!(end);
@@ -180,21 +173,33 @@ where
             return Poll::Ready(End::Condemned(reason));
         }
         self.account.begin_turn_of_calls();
-        while let Poll::Ready(Some(())) = self.calls.poll_next_unpin(cx) {}
+        self.poll_calls(cx);
+        if !self.begun.is_empty() {
+            // After those that have waited. Not one by one as they are accepted: what is read together is answered in
+            // one write. Whatever has to wait is polled once more there, which registers the right waker.
+            self.calls.extend(self.begun.extract_if(.., |call| call.poll_unpin(cx).is_pending()));
+            self.begun.clear();
+            self.poll_calls(cx);
+        } else if self.begun.capacity() > 0 {
+            // An idle connection keeps no room for calls.
+            self.begun = Vec::new();
+        }
         Poll::Pending
+    }
+
+    fn poll_calls(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(())) = self.calls.poll_next_unpin(cx) {}
     }
 
     fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>, now: Instant) {
         let end = end_of_call(request.headers(), self.max_stream_age, now);
-        let id = respond.stream_id().as_u32();
-        let call = Call::begin(Arc::clone(&self.account), id, request.headers(), end);
-        let account = Arc::clone(&self.account);
-        let handler = self.service.call(request.map(|stream| IncomingBody::new(stream, account)));
-        self.calls.push((self.run)(call, handler, respond));
+        let call = Call::begin(&self.account, request, respond, end, |request| self.service.call(request));
+        self.begun.push(call);
     }
 
     /// Resets all streams and says why.
     async fn abort(&mut self, reason: CloseReason) -> Result<(), h2::Error> {
+        self.begun.clear();
         self.calls.clear();
         self.connection.abrupt_shutdown(error_code(reason));
         timeout(LAST_WORDS, poll_fn(|cx| self.connection.poll_closed(cx))).await.unwrap_or(Ok(()))
