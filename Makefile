@@ -5,14 +5,17 @@ SHELL := bash
 
 include $(wildcard mk/*.mk)
 
-.PHONY: help run build
+.PHONY: help run picture build
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## the server and four clients on this machine, live (ARGS="--plain --duration 20s --json")
 	@[ -e target/debug/kelvin ] || echo "building Kelvin: two to three minutes the first time on two cores" >&2
 	@cargo run --quiet --locked -p kelvin -- demo $(ARGS)
+
+picture: ## the terminal UI after a minute, as the picture in README
+	cargo run --release --locked -p kelvin -- demo --plain --duration 60s --picture docs/images/demo.svg
 
 build: ## all binaries, optimised, in target/release
 	cargo build --release --locked -p kelvin -p kelvin-server -p kelvin-client

@@ -103,7 +103,7 @@ impl Health {
             // Who answers is alive.
             ("/livez", _) | ("/readyz", Ok(())) => (StatusCode::OK, "ok"),
             ("/readyz", Err(reason)) => (StatusCode::SERVICE_UNAVAILABLE, reason),
-            _ => (StatusCode::NOT_FOUND, "not found; there are /livez and /readyz"),
+            _ => (StatusCode::NOT_FOUND, "not found; use /livez or /readyz"),
         };
         let mut response = Response::new(format!("{text}\n"));
         *response.status_mut() = status;
@@ -178,7 +178,7 @@ pub async fn check(address: SocketAddr) -> io::Result<()> {
     if head.split(' ').nth(1) == Some("200") {
         Ok(())
     } else {
-        Err(io::Error::other(format!("{address} says: {}", body.trim())))
+        Err(io::Error::other(format!("health check at {address} failed: {}", body.trim())))
     }
 }
 

@@ -23,4 +23,4 @@ pub use output::{print, report, try_print};
 pub use pluralize::pluralize;
 pub use program::{BoxError, Command, EXIT_USAGE, Program, UsageError, error_chain, exit_code};
 pub use settings::{Bytes, Parse, Setting, Settings, SettingsError};
-pub use time::unix_now;
+pub use time::{unix_now, unix_time};

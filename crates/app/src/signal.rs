@@ -21,7 +21,7 @@ const BY_SIGNAL: i32 = 128;
 
 /// A signal counts as the second one if it comes this long after the first. `timeout` of GNU and service managers send the
 /// same one to a process and then to its group, and a shutdown in order would never happen.
-const SECOND_SIGNAL: Duration = Duration::from_millis(500);
+pub const SECOND_SIGNAL: Duration = Duration::from_millis(500);
 
 /// Folders with keys and tokens, removed by whatever ends the process.
 static SECRETS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());

@@ -30,7 +30,7 @@ async fn get(address: SocketAddr, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn it_answers_with_the_state_of_the_moment() {
+async fn health_endpoint_returns_current_state() {
     let health = Health::new();
     let (address, _stop, _) = start(&health).await;
 

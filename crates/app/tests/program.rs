@@ -5,8 +5,9 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     thread,
-    time::Duration,
 };
+
+use kelvin_app::signal::SECOND_SIGNAL;
 
 fn program() -> Command {
     let test = std::env::current_exe().unwrap();
@@ -49,7 +50,7 @@ fn all_invalid_settings_are_reported_and_exit_64() {
 }
 
 #[test]
-fn an_unexpected_argument_exits_64() {
+fn unexpected_argument_exits_64() {
     let (code, _, err) = output(program().arg("--frobnicate"));
     assert_eq!(
         (code, err.as_str()),
@@ -58,13 +59,13 @@ fn an_unexpected_argument_exits_64() {
 }
 
 #[test]
-fn an_error_exits_1() {
+fn error_exits_1() {
     let (code, _, err) = output(program().arg("fail"));
     assert_eq!((code, err.as_str()), (Some(1), "program: failed, as asked\n"));
 }
 
 #[test]
-fn a_signal_ends_it_in_good_order() {
+fn signal_shuts_down_gracefully() {
     for signal in ["-TERM", "-INT", "-HUP", "-QUIT", "-USR1", "-USR2", "-ALRM", "-VTALRM", "-XCPU"] {
         if signal == "-HUP" && hup_is_ignored() {
             continue;
@@ -101,7 +102,7 @@ fn help_into_a_closed_pipe_or_a_full_disk_does_not_panic() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn second_signal_exits_immediately() {
     for (signal, code) in [("-TERM", 143), ("-INT", 130), ("-HUP", 129), ("-QUIT", 131)] {
         if signal == "-HUP" && hup_is_ignored() {
             continue;
@@ -109,7 +110,7 @@ fn a_second_signal_ends_it_at_once() {
         let (mut child, mut lines) = start(program().env("KELVIN_DRAIN", "1h"));
         send(&child, "-TERM");
         assert_eq!(lines.next().unwrap().unwrap(), "ending");
-        thread::sleep(Duration::from_millis(600));
+        thread::sleep(SECOND_SIGNAL * 3 / 2);
         send(&child, signal);
         assert_eq!(child.wait().unwrap().code(), Some(code));
     }

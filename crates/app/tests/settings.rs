@@ -111,7 +111,7 @@ fn all_problems_are_listed_in_order_of_the_settings() {
   KELVIN_LISTEN: "50051" is not an IP address and a port such as 0.0.0.0:50051 or [::]:50051
   KELVIN_AMOUNT: "some" is not `none` or `all`
   KELVIN_HIGH: "NaN" is not a number such as 21.5
-  KELVIN_SERVER: "localhost" is not an address such as https://kelvin.example:50051
+  KELVIN_SERVER: "localhost" is not a URL such as https://kelvin.example:50051
   KELVIN_LOW: must be below KELVIN_HIGH"#
     );
 }
@@ -159,7 +159,7 @@ fn former_name_and_setting_without_effect_are_warned_of() {
 #[test]
 fn value_with_an_at_sign_is_not_repeated() {
     let text = error(&[("KELVIN_SERVER", "https://user:s3cret@host name"), ("KELVIN_LISTEN", "a:b@c")]);
-    assert!(text.contains("KELVIN_SERVER: the value is not an address"), "{text}");
+    assert!(text.contains("KELVIN_SERVER: the value is not a URL"), "{text}");
     assert!(!text.contains("s3cret") && !text.contains("a:b"), "{text}");
 }
 
@@ -181,7 +181,7 @@ fn each_variable_is_reported_once() {
 }
 
 #[test]
-fn the_table_comes_from_the_declaration() {
+fn table_is_generated_from_declaration() {
     let idle = Config::SETTINGS[1];
     assert_eq!((idle.variable, idle.default), ("KELVIN_IDLE", "24h"));
     let table = Config::markdown();

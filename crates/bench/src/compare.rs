@@ -216,7 +216,7 @@ impl Bench {
         let wall = (end - start).as_secs_f64();
         let operations = operations_end - operations;
         if operations == 0 {
-            return Err(format!("{}: {} completed nothing", case.name, peer.name()).into());
+            return Err(format!("{}: {} completed no call", case.name, peer.name()).into());
         }
         let operations = operations as f64;
         let figures = report.rpc.get(case.call_type.key()).ok_or("no call ended")?;

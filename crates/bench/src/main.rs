@@ -33,19 +33,19 @@ struct Arguments {
     /// Peers to measure, separated by commas; all that are available by default
     #[arg(long, value_enum, value_delimiter = ',')]
     peers: Vec<Peer>,
-    /// Rounds, in each of which every peer has a turn
+    /// Number of rounds; every peer is measured once per round
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Seconds of a turn, after one second of warm-up
+    /// Seconds per measurement, after one second of warm-up
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(2..))]
     seconds: u64,
-    /// The kelvin-server of this commit; beside this program by default
+    /// Path of the kelvin-server of this commit; by default the one next to this program
     #[arg(long)]
     kelvin: Option<PathBuf>,
-    /// The kelvin-server of an older commit
+    /// Path of a kelvin-server of an older commit to compare with
     #[arg(long)]
     base: Option<PathBuf>,
-    /// The grpc-go peer
+    /// Path of the grpc-go server to compare with
     #[arg(long)]
     go: Option<PathBuf>,
     /// Print one JSON object instead of the table

@@ -7,7 +7,7 @@ const MULTIPLIER: f64 = 1.6;
 /// Each wait is drawn from so much below to so much above its nominal length.
 const JITTER: f64 = 0.2;
 
-/// How long to wait before trying again.
+/// Computes the wait before the next attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     initial: Duration,

@@ -25,10 +25,10 @@ pub async fn run(config: &Config, telemetry: &Telemetry) -> Result<(), BoxError>
         temperature: (fastrand::f64() * 1000.0).round() / 100.0,
     };
     let results = [
-        tell("a reading is stored", &calls.unary().await)?,
-        tell("a stream of readings is stored", &calls.stream().await)?,
-        tell("the readings are read back", &calls.read_back().await)?,
-        tell("a call without credentials is refused", &refused(config, telemetry).await)?,
+        print_result("a reading is stored", &calls.unary().await)?,
+        print_result("a stream of readings is stored", &calls.stream().await)?,
+        print_result("the readings are read back", &calls.read_back().await)?,
+        print_result("a call without credentials is refused", &refused(config, telemetry).await)?,
     ];
     match results.iter().filter(|well| !**well).count() {
         0 => Ok(()),
@@ -36,8 +36,8 @@ pub async fn run(config: &Config, telemetry: &Telemetry) -> Result<(), BoxError>
     }
 }
 
-/// Returns whether it is well.
-fn tell(what: &str, result: &Result<String, Status>) -> io::Result<bool> {
+/// Prints the result of one check. Returns whether it passed.
+fn print_result(what: &str, result: &Result<String, Status>) -> io::Result<bool> {
     print(&match result {
         Ok(found) => format!("ok      {what}: {found}\n"),
         Err(status) => format!("FAILED  {what}: {:?}: {}\n", status.code(), status.message()),
@@ -101,7 +101,7 @@ async fn refused(config: &Config, telemetry: &Telemetry) -> Result<String, Statu
         Channel::open(&bare, telemetry).map_err(|error: ClientError| Status::internal(error.to_string()))?;
     let query = SensorRequest { sensor_id: SENSOR.to_owned(), ..SensorRequest::default() };
     match channel.client().get_sensor_readings(request(&bare, query)).await {
-        Ok(_) => Err(Status::ok("it was answered")),
+        Ok(_) => Err(Status::ok("the call succeeded")),
         Err(status) if status.code() == Code::Unauthenticated => Ok(status.message().to_owned()),
         // A server that requires certificates ends the handshake.
         Err(status) if status.message().contains("CertificateRequired") => Ok(status.message().to_owned()),

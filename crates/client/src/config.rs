@@ -26,7 +26,7 @@ kelvin_app::settings! {
         pub tls_key: Option<PathBuf> = "",
         /// Name in the server's certificate, if it is not the host of `KELVIN_SERVER`.
         pub tls_server_name: Option<String> = "",
-        /// File with the token; the first one is sent, without its name.
+        /// File with the token; only the first token in it is sent, without its name.
         pub token_file: Option<PathBuf> = "",
         /// How often files are checked for changes.
         pub reload_interval: Duration = "10s",
@@ -88,10 +88,10 @@ fn check_server(config: &Config, error: &mut SettingsError) {
         // It would be a label of metrics, and what stands before it may be a password.
         error.push(
             "KELVIN_SERVER",
-            "must not contain a user or a password; KELVIN_TOKEN_FILE names the token",
+            "must not contain a user name or a password: put the token into a file and set KELVIN_TOKEN_FILE",
         );
     } else if kelvin_app::host_and_port(authority).is_none() {
-        error.push("KELVIN_SERVER", format_args!("{} names no port, such as :50051", config.server));
+        error.push("KELVIN_SERVER", format_args!("{} needs a port, such as :50051", config.server));
     } else if config.server.path_and_query().is_some_and(|path| path != "/") {
         error.push("KELVIN_SERVER", format_args!("{} must end with the port", config.server));
     }
@@ -108,7 +108,7 @@ fn check_server(config: &Config, error: &mut SettingsError) {
     }
     if config.tls_cert.is_some() != config.tls_key.is_some() {
         let missing = if config.tls_cert.is_some() { "KELVIN_TLS_KEY" } else { "KELVIN_TLS_CERT" };
-        error.push(missing, "certificate and key go together: set both or none");
+        error.push(missing, "certificate and key go together: set both or neither");
     }
     if let Some(name) = &config.tls_server_name
         && ServerName::try_from(name.as_str()).is_err()
@@ -119,7 +119,7 @@ fn check_server(config: &Config, error: &mut SettingsError) {
 
 fn check_sensors(config: &Config, error: &mut SettingsError) {
     if config.interval_min > config.interval_max {
-        error.push("KELVIN_INTERVAL_MIN", "is longer than KELVIN_INTERVAL_MAX");
+        error.push("KELVIN_INTERVAL_MIN", "must be at most KELVIN_INTERVAL_MAX");
     }
     for (variable, number) in
         [("KELVIN_SENSORS", config.sensors as usize), ("KELVIN_BACKLOG", config.backlog)]
@@ -170,12 +170,12 @@ fn warn_of_other_calls(config: &Config, reader: &mut Reader) {
     };
     if !has_streams && reader.is_set("KELVIN_STREAM_DURATION") {
         reader
-            .warn("KELVIN_STREAM_DURATION", "has no effect: the calls of KELVIN_CLIENT_RPC do not stay open");
+            .warn("KELVIN_STREAM_DURATION", "has no effect: with this KELVIN_CLIENT_RPC, no call stays open");
     }
 }
 
 impl Config {
-    /// Whether the server is spoken to over TLS.
+    /// Returns whether connections to the server use TLS.
     #[must_use]
     pub fn tls(&self) -> bool {
         self.server.scheme_str() == Some("https")

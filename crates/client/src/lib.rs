@@ -13,10 +13,10 @@ mod config;
 mod kinds;
 mod metrics;
 mod outbox;
+mod outcome;
 mod progress;
 mod session;
 mod simulation;
-mod verdict;
 
 use kelvin_app::{SettingsError, health::Health, unix_now};
 use kelvin_proto::CallType;
@@ -35,7 +35,7 @@ use progress::Progress;
 use session::Session;
 use simulation::Simulation;
 
-/// Why a channel cannot be opened. Once a client runs, it runs until shutdown.
+/// The reason why a channel cannot be opened. Once a client runs, it runs until shutdown.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Settings that cannot work, such as files that cannot be read.

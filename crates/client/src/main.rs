@@ -32,7 +32,7 @@ const PROGRAM: Program = Program {
     ],
 };
 
-/// How long telemetry may take to be delivered at the end.
+/// The timeout for the last export of telemetry.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
@@ -67,7 +67,10 @@ fn main() -> ExitCode {
 /// Warns of settings about metrics where nothing exports them.
 fn warn_without_export(config: &Config, telemetry: &Telemetry) {
     if config.rpc_metrics && !telemetry.exports_metrics() {
-        tracing::warn!(variable = "KELVIN_RPC_METRICS", "has no effect: no metrics are exported");
+        tracing::warn!(
+            variable = "KELVIN_RPC_METRICS",
+            "has no effect: no metrics are exported; set OTEL_EXPORTER_OTLP_ENDPOINT or KELVIN_PROMETHEUS=true"
+        );
     }
     if config.prometheus && telemetry.prometheus().is_none() {
         tracing::warn!(variable = "KELVIN_PROMETHEUS", "has no effect with OTEL_SDK_DISABLED=true");

@@ -1,4 +1,4 @@
-//! What became of the readings, for all who watch clients.
+//! Metrics of the readings of clients.
 
 use opentelemetry::{
     KeyValue,
@@ -28,19 +28,19 @@ impl Metrics {
         };
         let readings = |name, description| counter(name, "{reading}", description);
         let metrics = Self {
-            measured: readings("kelvin.client.readings.measured", "Readings the sensors took."),
-            sent: readings("kelvin.client.readings.sent", "Readings handed to a call, repeats included."),
+            measured: readings("kelvin.client.readings.measured", "Readings taken by the simulated sensors."),
+            sent: readings("kelvin.client.readings.sent", "Readings sent, including resent ones."),
             resent: readings(
                 "kelvin.client.readings.resent",
                 "Readings sent again because no acknowledgement came.",
             ),
             acknowledged: readings("kelvin.client.readings.acknowledged", "Readings the server has stored."),
-            rejected: readings("kelvin.client.readings.rejected", "Readings the server will not store."),
+            rejected: readings("kelvin.client.readings.rejected", "Readings the server has rejected."),
             dropped: readings(
                 "kelvin.client.readings.dropped",
                 "Readings lost because the backlog was full.",
             ),
-            received: readings("kelvin.client.readings.received", "Readings got back from the server."),
+            received: readings("kelvin.client.readings.received", "Readings received from the server."),
             alerts: counter("kelvin.client.alerts", "{alert}", "Alerts the server announced to this client."),
             attributes: [KeyValue::new("kelvin.rpc", rpc.to_string())],
         };

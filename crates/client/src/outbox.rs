@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
 
-/// What was measured and is not yet known to be stored. One call at a time sends from it.
+/// The readings that are not yet acknowledged. One call at a time sends from it.
 #[derive(Debug, Clone)]
 pub(crate) struct Outbox(Arc<Shared>);
 
@@ -23,9 +23,9 @@ struct Shared {
 #[derive(Debug)]
 struct Queue {
     readings: VecDeque<SensorReading>,
-    /// So many at the front were handed to the current call and await their answer.
+    /// The number at the front that were passed to the current call and are not yet acknowledged.
     in_flight: usize,
-    /// So many at the front were sent at least once.
+    /// The number at the front that were sent at least once.
     sent_before: usize,
     capacity: usize,
     /// Dropped since the last acknowledgement.
@@ -142,12 +142,12 @@ impl Outbox {
         self.queue().in_flight = 0;
     }
 
-    /// How many the current call has sent that await their answer.
+    /// Returns the number of readings sent by the current call and not yet acknowledged.
     pub(crate) fn in_flight(&self) -> usize {
         self.queue().in_flight
     }
 
-    /// How many await their acknowledgement, sent or not.
+    /// Returns the number of readings not yet acknowledged, sent or not.
     pub(crate) fn len(&self) -> usize {
         self.queue().readings.len()
     }
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_acknowledged_is_sent_again_in_order() {
+    fn unacknowledged_readings_are_resent_in_order() {
         let outbox = outbox(10);
         (1..=5).for_each(|number| outbox.push(reading(number)));
         assert_eq!(take(&outbox, 3), [1, 2, 3]);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_first_but_not_those_on_their_way() {
+    fn full_outbox_drops_oldest_not_in_flight() {
         let outbox = outbox(3);
         (1..=3).for_each(|number| outbox.push(reading(number)));
         assert_eq!(take(&outbox, 1), [1]);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_outbox_gives_what_it_has_and_ends() {
+    async fn closed_outbox_drains_and_ends() {
         let outbox = outbox(3);
         outbox.push(reading(1));
         let readings = tokio::spawn(outbox.readings().collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! How a client is doing: said in the log when it changes, and on the health port.
+//! The state of a client's calls, reported in the log when it changes, and on the health port.
 
 use std::{
     path::PathBuf,
@@ -12,17 +12,17 @@ use tonic::{Code, Status};
 
 use crate::backoff::Backoff;
 
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-/// Short, for without a connection a call fails before it costs anything.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// After a refusal: soon at first, for the server may be about to read the token that we have read already; then
-/// slowly, for only somebody who puts the right token into the file can help.
-const FIRST_REFUSED_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_REFUSED_WAIT: Duration = Duration::from_secs(30);
-/// What goes on failing is said again after so long.
-const REMIND: Duration = Duration::from_mins(1);
+const INITIAL_BACKOFF: Duration = Duration::from_millis(200);
+/// Short, because a call that fails without a connection costs the server nothing.
+const MAX_BACKOFF: Duration = Duration::from_secs(2);
+/// After rejected credentials. The first retry comes soon, because the server may not have reloaded its token file yet. Later
+/// ones are rare, because only a new token helps, and a changed token file ends the wait.
+const INITIAL_AUTH_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_AUTH_BACKOFF: Duration = Duration::from_secs(30);
+/// How often a failure that lasts is logged again.
+const REPEAT_INTERVAL: Duration = Duration::from_mins(1);
 
-/// What the calls of one client come to.
+/// Tracks the results of one client's calls.
 #[derive(Debug)]
 pub(crate) struct Progress {
     health: Health,
@@ -35,20 +35,20 @@ pub(crate) struct Progress {
 #[derive(Debug)]
 struct State {
     backoff: Backoff,
-    refused_backoff: Backoff,
+    auth_backoff: Backoff,
     /// A call has succeeded at some time.
     worked: bool,
     failures: u32,
     since: Instant,
-    /// What was last said of the failures, and when.
+    /// The status code that was last logged, and when.
     last_reported: Option<(Code, Instant)>,
 }
 
 impl Progress {
     pub(crate) fn new(health: Health, closing: CancellationToken, token_file: Option<PathBuf>) -> Self {
         let state = State {
-            backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
-            refused_backoff: Backoff::new(FIRST_REFUSED_WAIT, LONGEST_REFUSED_WAIT),
+            backoff: Backoff::new(INITIAL_BACKOFF, MAX_BACKOFF),
+            auth_backoff: Backoff::new(INITIAL_AUTH_BACKOFF, MAX_AUTH_BACKOFF),
             worked: false,
             failures: 0,
             since: Instant::now(),
@@ -57,7 +57,7 @@ impl Progress {
         Self { health, closing, token_file, state: Mutex::new(state) }
     }
 
-    /// The server answered a call as it should.
+    /// Records a call that succeeded.
     pub(crate) fn record_success(&self) {
         let mut state = self.state.lock();
         if !self.closing.is_cancelled() {
@@ -71,11 +71,11 @@ impl Progress {
             state.failures = 0;
             state.last_reported = None;
             state.backoff.reset();
-            state.refused_backoff.reset();
+            state.auth_backoff.reset();
         }
     }
 
-    /// A call failed. Says how long to wait before the next.
+    /// Records a failed call. Returns how long to wait before the next.
     pub(crate) fn record_failure(&self, status: &Status) -> Duration {
         let mut state = self.state.lock();
         if state.failures == 0 {
@@ -83,23 +83,24 @@ impl Progress {
         }
         state.failures += 1;
         let (code, now) = (status.code(), Instant::now());
-        let refused = is_refusal(status);
-        self.health.set_unready(if refused { "the server refuses the token" } else { "calls fail" });
-        let log =
-            state.last_reported.is_none_or(|(last, at)| last != code || (!refused && now - at >= REMIND));
+        let auth_error = is_auth_error(status);
+        self.health.set_unready(if auth_error { "the server refuses the token" } else { "calls fail" });
+        let log = state
+            .last_reported
+            .is_none_or(|(last, at)| last != code || (!auth_error && now - at >= REPEAT_INTERVAL));
         if log {
             state.last_reported = Some((code, now));
             self.log(status);
         } else {
             tracing::debug!(?code, reason = status.message(), "call failed again");
         }
-        if refused { state.refused_backoff.next() } else { state.backoff.next() }
+        if auth_error { state.auth_backoff.next() } else { state.backoff.next() }
     }
 
     fn log(&self, status: &Status) {
         let (code, reason) = (status.code(), status.message());
         match &self.token_file {
-            _ if !is_refusal(status) => {
+            _ if !is_auth_error(status) => {
                 tracing::warn!(?code, reason, "call failed; retrying with exponential backoff");
             }
             Some(file) => tracing::error!(
@@ -117,7 +118,7 @@ impl Progress {
     }
 }
 
-/// Whether the server knows who we are and does not want us, or does not know it.
-pub(crate) fn is_refusal(status: &Status) -> bool {
+/// Returns whether the server rejects our credentials.
+pub(crate) fn is_auth_error(status: &Status) -> bool {
     matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied)
 }

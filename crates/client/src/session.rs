@@ -1,4 +1,4 @@
-//! What every kind of client has: the channel, the readings to send, and how calls are begun.
+//! The state that every kind of client shares: the channel and the readings to send.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use tonic::{Request, Status};
 use crate::{
     Config,
     backoff::jitter,
-    channel::{Channel, Client, Deadline, Repeatable},
+    channel::{Channel, Client, Deadline, Retryable},
     metrics::Metrics,
     outbox::Outbox,
-    progress::{Progress, is_refusal},
-    verdict::Verdict,
+    outcome::Outcome,
+    progress::{Progress, is_auth_error},
 };
 
-/// How often the token is compared with the one that was refused.
+/// The interval at which the token is compared with the rejected one.
 const TOKEN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One running client.
@@ -34,7 +34,7 @@ impl Session {
     /// Waits until the next call after a failed one.
     pub(crate) async fn recover(&self, status: &Status) {
         let wait = tokio::time::sleep(self.progress.record_failure(status));
-        if is_refusal(status) {
+        if is_auth_error(status) {
             tokio::select! {
                 () = wait => {}
                 () = self.channel.token_changed(TOKEN_INTERVAL) => {}
@@ -44,34 +44,34 @@ impl Session {
         }
     }
 
-    /// Takes from the outbox what the server has stored or will not have, as `status` says. It is no failure where
-    /// only readings were at fault: the next call goes on behind them.
+    /// Removes from the outbox the readings that the server has stored or rejected according to `status`. Rejected readings
+    /// are no failure of the call: the next one continues after them.
     pub(crate) fn settle(&self, status: Status) -> Result<(), Status> {
-        let verdict = Verdict::of(&status, self.outbox.in_flight());
-        self.outbox.acknowledge(verdict.stored);
-        self.outbox.reject(verdict.unwanted, status.message());
-        if verdict.unwanted > 0 { Ok(()) } else { Err(status) }
+        let outcome = Outcome::of(&status, self.outbox.in_flight());
+        self.outbox.acknowledge(outcome.stored);
+        self.outbox.reject(outcome.rejected, status.message());
+        if outcome.rejected > 0 { Ok(()) } else { Err(status) }
     }
 
     pub(crate) fn client(&self) -> Client {
         self.channel.client()
     }
 
-    /// A call of one message that does no harm when it comes twice, to be over within `length` and the deadline.
-    pub(crate) fn repeatable<T>(&self, message: T, length: Duration) -> Request<T> {
+    /// Returns a request of one message that may be retried, to be over within `length` and the deadline.
+    pub(crate) fn retryable<T>(&self, message: T, length: Duration) -> Request<T> {
         let mut request = self.stream(message, length);
-        request.extensions_mut().insert(Repeatable);
+        request.extensions_mut().insert(Retryable);
         request
     }
 
-    /// A stream that we end after `length`, to be over within the deadline after that.
+    /// Returns a request whose stream we end after `length`, to be over within the deadline after that.
     pub(crate) fn stream<T>(&self, messages: T, length: Duration) -> Request<T> {
         let mut request = Request::new(messages);
         Deadline::after(length + self.config.deadline).put(&mut request);
         request
     }
 
-    /// How long the next stream shall be; not all clients end theirs at the same moment.
+    /// Returns how long the next stream stays open, with jitter, so that clients do not reconnect at the same moment.
     pub(crate) fn stream_duration(&self) -> Duration {
         jitter(self.config.stream_duration)
     }
@@ -84,7 +84,7 @@ impl Session {
         }
     }
 
-    /// The random wait from one reading to the next.
+    /// Returns the random wait from one reading to the next.
     pub(crate) fn interval(&self) -> Duration {
         let Config { interval_min, interval_max, .. } = self.config;
         interval_min + interval_max.saturating_sub(interval_min).mul_f64(fastrand::f64())

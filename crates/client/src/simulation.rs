@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_measures_the_same() {
+    fn equal_seeds_give_equal_readings() {
         let (mut a, mut b) = (Simulation::new(7, ids()), Simulation::new(7, ids()));
         let mut other = Simulation::new(8, ids());
         let readings: Vec<_> = (0..100).map(|now| a.measure(now)).collect();

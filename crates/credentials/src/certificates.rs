@@ -50,7 +50,7 @@ pub(crate) fn client_pair(files: &[File]) -> Result<Loaded<CertifiedKey>, TlsErr
     let pair = pair(files)?;
     if let Some(flaw) = client_flaw(&parse(&files[0], 0, &pair.value.cert[0])?) {
         let path = files[0].path.display();
-        tracing::warn!(%path, "the client's certificate {flaw}; kelvin-server rejects it where it asks for one");
+        tracing::warn!(%path, "the client's certificate {flaw}; kelvin-server rejects it if KELVIN_MTLS is optional or required");
     }
     Ok(pair)
 }

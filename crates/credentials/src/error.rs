@@ -37,7 +37,7 @@ pub enum TlsError {
         problem: String,
     },
     /// The key is not the certificate's.
-    #[error("the key in {} does not belong to the certificate in {}", key.display(), cert.display())]
+    #[error("the key in {} does not match the certificate in {}", key.display(), cert.display())]
     Mismatch {
         /// What the key file is for.
         role: Role,
@@ -47,7 +47,7 @@ pub enum TlsError {
         key: PathBuf,
     },
     /// The certificate is not valid at this time.
-    #[error("{}: the certificate is valid from {from} to {until}, and not now", path.display())]
+    #[error("{}: the certificate is not valid now, only from {from} to {until}", path.display())]
     NotValidNow {
         /// What the file is for.
         role: Role,

@@ -60,7 +60,7 @@ pub(crate) fn sections(text: &[u8]) -> Result<Vec<Section<'_>>, String> {
         }
     }
     match open {
-        Some((label, _)) => Err(format!("section {}: {label:?} does not end", sections.len() + 1)),
+        Some((label, _)) => Err(format!("section {}: {label:?} has no END line", sections.len() + 1)),
         None => Ok(sections),
     }
 }

@@ -12,7 +12,7 @@ use crate::file::{Event, Expiry};
 
 /// Values of the attribute `result`.
 const OK: &str = "ok";
-const REFUSED: &str = "refused";
+const REJECTED: &str = "rejected";
 
 pub(crate) struct Reporter {
     reloads: Counter<u64>,
@@ -35,7 +35,7 @@ impl Reporter {
             .build();
         // Prometheus sees no increase in a series that begins with its first event: they begin at 0.
         for file in names {
-            for result in [OK, REFUSED] {
+            for result in [OK, REJECTED] {
                 reloads.add(0, &attributes(file, result));
             }
         }
@@ -43,7 +43,7 @@ impl Reporter {
     }
 
     pub(crate) fn changed(&self, Event { name, result }: Event) {
-        self.reloads.add(1, &attributes(name, if result.is_ok() { OK } else { REFUSED }));
+        self.reloads.add(1, &attributes(name, if result.is_ok() { OK } else { REJECTED }));
         match result {
             Ok(()) => tracing::info!(file = name, "reloaded"),
             Err(error) => tracing::warn!(file = name, %error, "reload failed; keeping the last good one"),

@@ -176,7 +176,7 @@ fn split(line: &str) -> Result<(&str, &str, Option<&str>), &'static str> {
         token = word;
     }
     if token.ends_with(':') || NOT_TOKENS.iter().any(|word| token.eq_ignore_ascii_case(word)) {
-        return Err("a word that is no token, such as a scheme or the name of a header, before the token");
+        return Err("a word that is not a token, such as a scheme or a header name, in place of the token");
     }
     // `""`, or the dash of a list.
     if !token.bytes().any(|byte| byte.is_ascii_alphanumeric()) {

@@ -67,7 +67,7 @@ async fn pipe_is_read_once_up_to_its_end() {
 
     let metrics = Metrics::new();
     let _ = tokio::time::timeout(10 * POLL, tokens.watch(POLL, &metrics.meter())).await;
-    assert!(metrics.has("kelvin.reloads[{reload}]{file=tokens,result=refused} 0"), "{:?}", metrics.lines());
+    assert!(metrics.has("kelvin.reloads[{reload}]{file=tokens,result=rejected} 0"), "{:?}", metrics.lines());
 }
 
 #[test]
@@ -124,8 +124,8 @@ async fn unreadable_file_keeps_the_last_good_one_and_the_next_is_read() {
     let large = |path: &Path| File::create(path).unwrap().set_len(250_000_000).unwrap();
     for (count, make) in (1..).zip([&make_fifo as &dyn Fn(&Path), &large]) {
         replace(make);
-        let refused = format!("kelvin.reloads[{{reload}}]{{file=tokens,result=refused}} {count}");
-        until(&refused, async || metrics.has(&refused)).await;
+        let rejected = format!("kelvin.reloads[{{reload}}]{{file=tokens,result=rejected}} {count}");
+        until(&rejected, async || metrics.has(&rejected)).await;
         assert!(tokens.authenticate(b"alpha").is_ok());
     }
     replace(&|path| fs::write(path, "beta").unwrap());

@@ -78,7 +78,7 @@ async fn bad_client_certificates_are_refused_even_where_none_is_needed() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_states_no_usage_does_not_authenticate() {
+async fn certificate_without_usage_does_not_authenticate() {
     let ca = LocalCa::generate().unwrap();
     let address =
         serve(Secret::pair(&server_pair(&ca), &ca.pem()).server(ClientAuth::Required).unwrap()).await;
@@ -89,7 +89,7 @@ async fn a_certificate_that_states_no_usage_does_not_authenticate() {
 }
 
 #[tokio::test]
-async fn a_server_of_another_ca_or_name_is_refused() {
+async fn server_of_other_ca_or_name_is_rejected() {
     let ca = LocalCa::generate().unwrap();
     let other = LocalCa::generate().unwrap();
     let trusting = anonymous(&Secret::new(&[("ca.crt", &ca.pem())]).path("ca.crt")).config();

@@ -9,7 +9,7 @@ use kelvin_credentials::{
 };
 
 #[tokio::test]
-async fn a_certificate_changes_without_a_failed_call() {
+async fn certificate_rotates_without_failed_call() {
     let ca = LocalCa::generate().unwrap();
     let mut secret = Secret::pair(&server_pair(&ca), &ca.pem());
     let tls = secret.server(ClientAuth::None).unwrap();
@@ -34,7 +34,7 @@ async fn a_certificate_changes_without_a_failed_call() {
 }
 
 #[tokio::test]
-async fn a_bad_pair_is_refused_and_the_last_good_one_kept() {
+async fn bad_pair_is_rejected_and_previous_kept() {
     let ca = LocalCa::generate().unwrap();
     let good = server_pair(&ca);
     let mut secret = Secret::pair(&good, &ca.pem());
@@ -53,7 +53,7 @@ async fn a_bad_pair_is_refused_and_the_last_good_one_kept() {
     ];
     for (count, pair) in (1..).zip(&bad) {
         secret.write_pair(pair, &ca.pem());
-        let line = format!("kelvin.reloads[{{reload}}]{{file=server_certificate,result=refused}} {count}");
+        let line = format!("kelvin.reloads[{{reload}}]{{file=server_certificate,result=rejected}} {count}");
         until(&line, async || metrics.has(&line)).await;
         assert_eq!(call(address, client.clone()).await.unwrap().1, der(&good));
     }
@@ -64,7 +64,7 @@ async fn a_bad_pair_is_refused_and_the_last_good_one_kept() {
 }
 
 #[tokio::test]
-async fn a_renewed_ca_parts_nobody_while_both_are_in_the_bundle() {
+async fn ca_rotation_keeps_trust_while_bundle_has_both() {
     let old = LocalCa::generate().unwrap();
     let new = LocalCa::generate().unwrap();
     let both = old.pem() + &new.pem();
@@ -111,7 +111,7 @@ async fn a_renewed_ca_parts_nobody_while_both_are_in_the_bundle() {
 }
 
 #[tokio::test]
-async fn the_end_of_certificates_is_recorded() {
+async fn certificate_expiry_is_recorded() {
     let ca = LocalCa::generate().unwrap();
     let now = std::time::SystemTime::now();
     let end = now + std::time::Duration::from_hours(5);
@@ -138,8 +138,8 @@ async fn tokens_change_and_an_empty_file_is_refused() {
     assert!(tokens.authenticate(b"first").is_ok());
 
     secret.write(&[("tokens", "# none\n")]);
-    let refused = "kelvin.reloads[{reload}]{file=tokens,result=refused} 1";
-    until(refused, async || metrics.has(refused)).await;
+    let rejected = "kelvin.reloads[{reload}]{file=tokens,result=rejected} 1";
+    until(rejected, async || metrics.has(rejected)).await;
     assert!(tokens.authenticate(b"second").is_ok());
     assert_eq!(tokens.first(), "second");
 }

@@ -141,7 +141,7 @@ impl Cluster {
     /// A connection to a port of a pod in Kelvin's namespace.
     pub async fn dial(&self, pod: &str, port: u16) -> Result<tokio::io::DuplexStream> {
         let mut forward = self.pod_api(&self.namespace).portforward(pod, &[port]).await?;
-        let Some(stream) = forward.take_stream(port) else { bail!("no forward to port {port} of {pod}") };
+        let Some(stream) = forward.take_stream(port) else { bail!("no port-forward to {pod}:{port}") };
         Ok(stream)
     }
 

@@ -2,10 +2,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Result, bail};
+use kelvin_app::{unix_now, unix_time};
 use kelvin_proto::{Ack, SensorReading, SensorRequest};
 use kelvin_testing::was_never_processed;
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
@@ -22,46 +23,46 @@ const MAX_ATTEMPTS: u32 = 3;
 /// A sensor holds more by default.
 const MAX_PER_SENSOR: u32 = 9000;
 
-/// Writers at work.
+/// Writers in the background.
 pub struct Ledger {
     caller: Caller,
     stop: watch::Sender<bool>,
-    writers: Vec<JoinHandle<Page>>,
+    writers: Vec<JoinHandle<WriterLog>>,
 }
 
-/// What one writer wrote down of its own sensor.
-struct Page {
+/// The record that one writer keeps of its own sensor.
+struct WriterLog {
     sensor_id: String,
     acknowledged: Vec<Entry>,
     failures: HashMap<Code, u32>,
     first_failure: Option<String>,
 }
 
-/// A reading that the server has said is stored.
+/// An acknowledged reading.
 #[derive(Clone, Copy)]
 struct Entry {
     number: u32,
     at: SystemTime,
 }
 
-/// What became of the readings.
+/// The result of a run of the writers.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Readings that the server said are stored.
+    /// Acknowledged readings.
     pub acknowledged: usize,
-    /// Those of them that it does not give back, by when they were acknowledged.
+    /// Acknowledged readings that cannot be read back, by the time of their acknowledgement.
     pub lost: Vec<SystemTime>,
     /// Calls that failed, by their status. Their readings were not sent again.
     pub failures: HashMap<Code, u32>,
-    /// What the first of them said.
+    /// The status of the first of them.
     pub first_failure: Option<String>,
 }
 
 impl Ledger {
-    /// Begins to write, each writer to a sensor and on a connection of its own.
+    /// Starts the writers, each with a sensor and a connection of its own.
     pub async fn begin(caller: &Caller, writers: usize) -> Result<Self> {
         let (stop, stopped) = watch::channel(false);
-        let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        let run = unix_time().as_millis();
         let mut tasks = Vec::new();
         for writer in 0..writers {
             let client = caller.client().await?;
@@ -76,15 +77,15 @@ impl Ledger {
         let mut outcome =
             Outcome { acknowledged: 0, lost: Vec::new(), failures: HashMap::new(), first_failure: None };
         for writer in self.writers {
-            let page = writer.await?;
+            let log = writer.await?;
             let stored =
-                poll::until(Duration::from_mins(1), async || read(&self.caller, &page.sensor_id).await)
+                poll::until(Duration::from_mins(1), async || read(&self.caller, &log.sensor_id).await)
                     .await?;
-            let lost = page.acknowledged.iter().filter(|entry| !stored.contains(&entry.number));
+            let lost = log.acknowledged.iter().filter(|entry| !stored.contains(&entry.number));
             outcome.lost.extend(lost.map(|entry| entry.at));
-            outcome.acknowledged += page.acknowledged.len();
-            outcome.first_failure = outcome.first_failure.or(page.first_failure);
-            for (code, count) in page.failures {
+            outcome.acknowledged += log.acknowledged.len();
+            outcome.first_failure = outcome.first_failure.or(log.first_failure);
+            for (code, count) in log.failures {
                 *outcome.failures.entry(code).or_default() += count;
             }
         }
@@ -96,8 +97,8 @@ impl Ledger {
 }
 
 impl Outcome {
-    /// An error unless every call succeeded and everything acknowledged was given back.
-    pub fn whole(&self) -> Result<()> {
+    /// Returns an error unless every call succeeded and every acknowledged reading was read back.
+    pub fn verify(&self) -> Result<()> {
         if !self.failures.is_empty() {
             bail!("calls failed: {:?}, the first: {:?}", self.failures, self.first_failure);
         }
@@ -108,16 +109,16 @@ impl Outcome {
     }
 }
 
-async fn write(mut client: Client, sensor_id: String, mut stopped: watch::Receiver<bool>) -> Page {
-    let mut page =
-        Page { sensor_id, acknowledged: Vec::new(), failures: HashMap::new(), first_failure: None };
+async fn write(mut client: Client, sensor_id: String, mut stopped: watch::Receiver<bool>) -> WriterLog {
+    let mut log =
+        WriterLog { sensor_id, acknowledged: Vec::new(), failures: HashMap::new(), first_failure: None };
     for number in 0..MAX_PER_SENSOR {
-        let request = reading(&page.sensor_id, number);
+        let request = reading(&log.sensor_id, number);
         match send(&mut client, request).await {
-            Ok(_) => page.acknowledged.push(Entry { number, at: SystemTime::now() }),
+            Ok(_) => log.acknowledged.push(Entry { number, at: SystemTime::now() }),
             Err(status) => {
-                *page.failures.entry(status.code()).or_default() += 1;
-                page.first_failure.get_or_insert_with(|| format!("{status}"));
+                *log.failures.entry(status.code()).or_default() += 1;
+                log.first_failure.get_or_insert_with(|| format!("{status}"));
             }
         }
         tokio::select! {
@@ -125,7 +126,7 @@ async fn write(mut client: Client, sensor_id: String, mut stopped: watch::Receiv
             () = sleep(PAUSE) => {}
         }
     }
-    page
+    log
 }
 
 /// Sends a reading; again, a few times, while the server certainly has not processed the call. gRPC calls that a
@@ -144,8 +145,8 @@ async fn send(client: &mut Client, reading: SensorReading) -> Result<Response<Ac
 
 /// The temperature carries the number, exactly: both are multiples of 1/256.
 fn reading(sensor_id: &str, number: u32) -> SensorReading {
-    let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed());
-    SensorReading { sensor_id: sensor_id.to_owned(), temperature: f64::from(number) / 256.0, timestamp }
+    let temperature = f64::from(number) / 256.0;
+    SensorReading { sensor_id: sensor_id.to_owned(), temperature, timestamp: unix_now() }
 }
 
 async fn read(caller: &Caller, sensor_id: &str) -> Result<HashSet<u32>> {

@@ -8,7 +8,7 @@ use kelvin_e2e::{checks, cluster::Cluster, report::Report};
 /// Checks a running Kelvin from end to end.
 #[derive(Parser)]
 struct Args {
-    /// kubectl's context; its current one by default
+    /// kubectl context; the current one by default
     #[arg(long)]
     context: Option<String>,
     /// Namespace of the release

@@ -19,7 +19,7 @@ pub async fn until<T>(limit: Duration, mut attempt: impl AsyncFnMut() -> Result<
         }
         if Instant::now() + PAUSE >= end {
             let error = last.expect("there was an attempt");
-            return Err(error).with_context(|| format!("not within {} s", limit.as_secs()));
+            return Err(error).with_context(|| format!("timed out after {} s", limit.as_secs()));
         }
         sleep(PAUSE).await;
     }

@@ -1,8 +1,9 @@
 //! Prometheus' HTTP API.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
+use kelvin_app::unix_now;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::cluster::Cluster;
@@ -63,7 +64,7 @@ impl Cluster {
 
     /// Trace ids of the exemplars of the last ten minutes, the newest first.
     pub async fn exemplars(&self, promql: &str) -> Result<Vec<String>> {
-        exemplar_ids(self.api(&exemplar_query(promql)?).await?)
+        exemplar_ids(self.api(&exemplar_query(promql)).await?)
     }
 
     /// The rules that came from Kelvin's namespace.
@@ -102,10 +103,11 @@ impl Cluster {
 }
 
 /// Path of a query for the exemplars of the last ten minutes.
-pub fn exemplar_query(promql: &str) -> Result<String> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+#[must_use]
+pub fn exemplar_query(promql: &str) -> String {
+    let now = unix_now();
     let (start, end) = ((now - 600).to_string(), now.to_string());
-    Ok(path("query_exemplars", &[("query", promql), ("start", &start), ("end", &end)]))
+    path("query_exemplars", &[("query", promql), ("start", &start), ("end", &end)])
 }
 
 /// Trace ids in the data of the answer to that, the newest first.

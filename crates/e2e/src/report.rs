@@ -63,7 +63,7 @@ impl Report {
         if let Ok(Outcome::NotHere(component)) = &result
             && !may_be_missing(component)
         {
-            result = Err(anyhow!("{component} is not installed; NOT_HERE={component} accepts that"));
+            result = Err(anyhow!("{component} is not installed; set NOT_HERE={component} to skip"));
         }
         let seconds = started.elapsed().as_secs_f64();
         match result {
@@ -91,7 +91,7 @@ impl Report {
     /// Prints the pods, what Kubernetes warned of, and the last lines of the logs.
     pub async fn diagnose(&self, cluster: &Cluster) {
         if let Err(error) = diagnose(cluster).await {
-            println!("and the cluster does not say why: {error:#}");
+            println!("cannot collect diagnostics from the cluster: {error:#}");
         }
     }
 

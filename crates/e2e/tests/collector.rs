@@ -75,7 +75,7 @@ fn pods_reach_the_collector_of_their_own_node_by_its_service() {
 }
 
 #[test]
-fn the_collector_itself_finds_it_valid() {
+fn collector_accepts_generated_config() {
     let Some(manifests) = manifests() else { return };
     if !installed(COLLECTOR) {
         return not_run(

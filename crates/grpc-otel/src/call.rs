@@ -13,8 +13,8 @@ use crate::trace::{CallSpan, Current, End};
 use crate::{
     attempts::Attempts,
     clock::Instant,
-    flow::Flow,
     frame::FrameParser,
+    message_counter::MessageCounter,
     recorder::Recorder,
     side::{Direction, Side},
     status::{self, Reason},
@@ -28,8 +28,8 @@ pub(crate) struct Call {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) started: Instant,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) request: Flow,
-    pub(crate) response: Flow,
+    pub(crate) request: MessageCounter,
+    pub(crate) response: MessageCounter,
     pub(crate) attempts: Option<Arc<Attempts>>,
     /// What has become of the delays of an attempt, in picking a connection and in name resolution.
     #[cfg(feature = "trace")]
@@ -54,34 +54,34 @@ impl Meter {
 
     /// Takes the next part of the body.
     pub(crate) fn data(&mut self, call: &Call, data: &impl Buf) {
-        let flow = match self.direction {
+        let counter = match self.direction {
             Direction::Request => &call.request,
             Direction::Response => &call.response,
         };
         #[cfg(feature = "trace")]
         if let Some(events) = call.span.message_events(&call.recorder.shared.tracing, call.recorder.side) {
             let outbound = call.recorder.side.sends(self.direction);
-            each_chunk(data, |chunk| {
+            for_each_chunk(data, |chunk| {
                 self.parser
-                    .push(chunk, |message| call.span.message(events, outbound, message, &flow.unrecorded));
+                    .push(chunk, |message| call.span.message(events, outbound, message, &counter.unrecorded));
             });
-            flow.set_bytes(self.parser.bytes());
+            counter.set_bytes(self.parser.bytes());
             return;
         }
-        each_chunk(data, |chunk| self.parser.push(chunk, |_| {}));
-        flow.set_bytes(self.parser.bytes());
+        for_each_chunk(data, |chunk| self.parser.push(chunk, |_| {}));
+        counter.set_bytes(self.parser.bytes());
     }
 }
 
 /// Most data is one piece; data of several pieces gives them by `chunks_vectored`.
-fn each_chunk(data: &impl Buf, mut see: impl FnMut(&[u8])) {
+fn for_each_chunk(data: &impl Buf, mut visit: impl FnMut(&[u8])) {
     let first = data.chunk();
     if first.len() == data.remaining() {
-        return see(first);
+        return visit(first);
     }
     let mut chunks = [IoSlice::new(&[]); 64];
     let count = data.chunks_vectored(&mut chunks);
-    chunks[..count].iter().for_each(|chunk| see(chunk));
+    chunks[..count].iter().for_each(|chunk| visit(chunk));
 }
 
 /// Ends its call exactly once, at the latest when it is dropped.
@@ -168,8 +168,8 @@ impl Call {
             recorder,
             started,
             timeout,
-            request: Flow::default(),
-            response: Flow::default(),
+            request: MessageCounter::default(),
+            response: MessageCounter::default(),
             attempts,
             #[cfg(feature = "trace")]
             delays: Default::default(),

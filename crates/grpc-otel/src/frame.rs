@@ -151,7 +151,7 @@ mod tests {
         }
 
         #[test]
-        fn an_unfinished_message_is_not_counted(
+        fn unfinished_message_is_not_counted(
             messages in messages(),
             missing in 1_usize..44,
             cuts in prop::collection::vec(any::<usize>(), 0..60),

@@ -49,10 +49,10 @@ mod clock;
 mod deadline;
 #[cfg(feature = "descriptor")]
 mod descriptor;
-mod flow;
 mod frame;
 mod future;
 mod headers;
+mod message_counter;
 mod methods;
 #[cfg(feature = "metrics")]
 mod metrics;

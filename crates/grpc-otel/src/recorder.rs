@@ -43,8 +43,8 @@ pub(crate) struct Recorders {
     unregistered: Methods,
     /// By the length of the path, then sorted: mostly there is one.
     known: Box<[Vec<Registered>]>,
-    /// Met later: a client's methods, and unregistered ones a server is to name.
-    met: RwLock<HashMap<Box<str>, Arc<Recorder>>>,
+    /// Added at their first call: a client's methods, and unregistered ones a server is to name.
+    added: RwLock<HashMap<Box<str>, Arc<Recorder>>>,
     other: Arc<Recorder>,
 }
 
@@ -78,7 +78,7 @@ impl Recorders {
             enabled: shared.enabled(),
             unregistered: Methods::default(),
             known: Box::default(),
-            met: RwLock::default(),
+            added: RwLock::default(),
         }
     }
 
@@ -87,7 +87,7 @@ impl Recorders {
     }
 
     /// The recorder of the method a server is asked for.
-    pub(crate) fn of_path(&self, path: &str) -> Option<Arc<Recorder>> {
+    pub(crate) fn for_path(&self, path: &str) -> Option<Arc<Recorder>> {
         self.enabled.then(|| self.find(path)).filter(|recorder| recorder.enabled)
     }
 
@@ -97,7 +97,7 @@ impl Recorders {
             return known[place].1.clone();
         }
         match (&self.unregistered.unregistered, path.strip_prefix('/')) {
-            (Some(accept), Some(name)) if accept(name) => self.met(path, || name.to_owned()),
+            (Some(accept), Some(name)) if accept(name) => self.lookup_or_insert(path, || name.to_owned()),
             _ => self.other.clone(),
         }
     }
@@ -109,21 +109,23 @@ impl Recorders {
         }
         let path = request.uri().path();
         let recorder = match request.extensions().get::<GrpcMethod<'static>>() {
-            Some(method) => self.met(path, || format!("{}/{}", method.service(), method.method())),
+            Some(method) => {
+                self.lookup_or_insert(path, || format!("{}/{}", method.service(), method.method()))
+            }
             None => match (&self.shared.client_methods, path.strip_prefix('/')) {
-                (Some(accept), Some(name)) if accept(name) => self.met(path, || name.to_owned()),
+                (Some(accept), Some(name)) if accept(name) => self.lookup_or_insert(path, || name.to_owned()),
                 _ => self.other.clone(),
             },
         };
         recorder.enabled.then_some(recorder)
     }
 
-    fn met(&self, path: &str, name: impl FnOnce() -> String) -> Arc<Recorder> {
-        if let Some(met) = self.met.read().unwrap_or_else(PoisonError::into_inner).get(path) {
-            return met.clone();
+    fn lookup_or_insert(&self, path: &str, name: impl FnOnce() -> String) -> Arc<Recorder> {
+        if let Some(recorder) = self.added.read().unwrap_or_else(PoisonError::into_inner).get(path) {
+            return recorder.clone();
         }
-        let mut met = self.met.write().unwrap_or_else(PoisonError::into_inner);
-        met.entry(path.into()).or_insert_with(|| self.recorder(&name(), true)).clone()
+        let mut added = self.added.write().unwrap_or_else(PoisonError::into_inner);
+        added.entry(path.into()).or_insert_with(|| self.recorder(&name(), true)).clone()
     }
 
     fn recorder(&self, method: &str, streams: bool) -> Arc<Recorder> {

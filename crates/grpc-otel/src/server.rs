@@ -99,7 +99,7 @@ where
 
 impl ServerLayer {
     fn start<B>(&self, request: &Request<B>) -> Option<Arc<Call>> {
-        let recorder = self.recorders.of_path(request.uri().path())?;
+        let recorder = self.recorders.for_path(request.uri().path())?;
         let found = Found::among(request.headers(), recorder.shared.propagated());
         if !found.are_grpc(request.method()) {
             return None;

@@ -39,7 +39,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_the_protocol_allows_is_read(amount in 0_u32..=99_999_999, unit in 0_usize..6) {
+        fn valid_timeout_is_parsed(amount in 0_u32..=99_999_999, unit in 0_usize..6) {
             let (letter, nanos) = [
                 ('H', 3_600_000_000_000_u128),
                 ('M', 60_000_000_000),

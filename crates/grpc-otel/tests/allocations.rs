@@ -99,7 +99,7 @@ fn added(otel: &GrpcOtel) -> [usize; 2] {
 }
 
 #[test]
-fn a_call_allocates_little_and_a_message_nothing() {
+fn call_allocates_little_and_message_nothing() {
     let reader = PeriodicReader::builder(InMemoryMetricExporter::default()).build();
     let meters = SdkMeterProvider::builder().with_reader(reader).build();
     let tracers = |sampler| SdkTracerProvider::builder().with_sampler(sampler).build();

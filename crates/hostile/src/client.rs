@@ -8,7 +8,7 @@ use h2::{
     client::{ResponseFuture, SendRequest},
 };
 use http::{HeaderMap, Request};
-use kelvin_proto::SensorReading;
+use kelvin_proto::{Method, SensorReading};
 use prost::Message;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::client::TlsStream;
@@ -21,12 +21,12 @@ use crate::{
 /// Longer than any call takes that goes well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(crate) const UNARY: &str = "/SensorService/SendSingleReading";
-pub(crate) const CLIENT_STREAM: &str = "/SensorService/StreamSensorReadings";
-pub(crate) const CHAT: &str = "/SensorService/SensorChat";
-pub(crate) const READ: &str = "/SensorService/GetSensorReadings";
-pub(crate) const AGGREGATE: &str = "/SensorService/AggregateSensorReadings";
-pub(crate) const LIST: &str = "/SensorService/ListSensors";
+pub(crate) const UNARY: &str = Method::SendSingleReading.path();
+pub(crate) const CLIENT_STREAM: &str = Method::StreamSensorReadings.path();
+pub(crate) const CHAT: &str = Method::SensorChat.path();
+pub(crate) const READ: &str = Method::GetSensorReadings.path();
+pub(crate) const AGGREGATE: &str = Method::AggregateSensorReadings.path();
+pub(crate) const LIST: &str = Method::ListSensors.path();
 pub(crate) const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 pub(crate) const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 

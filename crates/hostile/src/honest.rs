@@ -59,9 +59,9 @@ pub(crate) fn all() -> Vec<Case> {
             IDLE,
             "Health/Check without a token, an hour's worth on one connection"
         ),
-        case!(health_watcher, UNAUTHENTICATED, IDLE, "Health/Watch without a token past the idle time"),
-        case!(forgotten_token, UNAUTHENTICATED, DEFAULTS, "calls without a token get their error"),
-        case!(gateway, AUTHENTICATED, DEFAULTS, "a connection on which one caller in two is refused"),
+        case!(health_watcher, UNAUTHENTICATED, IDLE, "Health/Watch without a token beyond the idle timeout"),
+        case!(forgotten_token, UNAUTHENTICATED, DEFAULTS, "calls without a token receive UNAUTHENTICATED"),
+        case!(gateway, AUTHENTICATED, DEFAULTS, "a connection on which every second call is refused"),
     ]
 }
 

@@ -23,23 +23,23 @@ use tokio::{runtime, time::timeout};
 use crate::{
     attacks::Case,
     witness::{Seen, Witness},
-    world::{Failure, World, text},
+    world::{EXPORT_INTERVAL, Failure, World, text},
 };
 
 /// Attacks the server's release binary over loopback.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Options {
-    /// Run only the cases whose name contains this; several allowed.
+    /// Run only the cases whose name contains this; can be repeated.
     #[arg(long)]
     case: Vec<String>,
-    /// Length of each attack. From 10 s on, limits are strict; shorter runs use lenient limits that hold on a busy machine.
+    /// Duration of each attack in seconds. From 10 on, limits are strict; shorter runs use lenient limits that hold on a busy machine.
     #[arg(long, default_value_t = 2)]
     seconds: u64,
     /// Runs of each case; the median of their latencies counts.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
-    /// The server.
+    /// Path of the kelvin-server binary to attack.
     #[arg(long, default_value = "target/release/kelvin-server")]
     server: PathBuf,
     /// List the cases.
@@ -60,6 +60,8 @@ const NEWCOMER: Duration = Duration::from_secs(1);
 const NEWCOMER_LENIENT: Duration = Duration::from_secs(5);
 /// What a case may take beyond the length of an attack.
 const OVERTIME: Duration = Duration::from_secs(15);
+/// How long what the server logs and exports may go on after an attack.
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 /// Lines logged per second of an attack, and in all besides.
 const LINES_PER_SECOND: u64 = 5;
 const LINES: u64 = 20;
@@ -161,7 +163,7 @@ fn judge_all(case: &Case, round: &Round, seconds: u64) -> Vec<Failure> {
     let mut failures = round.failures.clone();
     let newcomer = if seconds >= STRICT_SECONDS { NEWCOMER } else { NEWCOMER_LENIENT };
     if round.newcomer > newcomer {
-        failures.push(format!("a newcomer was served after {:?}, more than {newcomer:?}", round.newcomer));
+        failures.push(format!("a new caller was served after {:?}, more than {newcomer:?}", round.newcomer));
     }
     if round.growth > case.memory * MIB {
         failures.push(format!("memory grew by {} MiB, more than {}", round.growth / MIB, case.memory));
@@ -192,10 +194,23 @@ fn round(case: &Case, options: &Options) -> Result<Round, Failure> {
         let outcome = tokio::task::spawn_blocking(move || attacker.join()).await.map_err(text)?;
         let outcome = outcome.map_err(|_| "the attack panicked".to_owned())?;
         seen.failures.extend(quiet.failures.iter().map(|failure| format!("quiet: {failure}")));
-        // The exporter's pause.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        settle(&world).await;
         Ok(measured(&world, before, &quiet, &seen, outcome))
     })
+}
+
+/// Waits until no line was logged and no span exported for two intervals of the exporter, or for [`SETTLE_LIMIT`].
+async fn settle(world: &World) {
+    let deadline = Instant::now() + SETTLE_LIMIT;
+    let mut last = (world.logged(), world.spans());
+    while Instant::now() < deadline {
+        tokio::time::sleep(2 * EXPORT_INTERVAL).await;
+        let now = (world.logged(), world.spans());
+        if now == last {
+            return;
+        }
+        last = now;
+    }
 }
 
 fn measured(

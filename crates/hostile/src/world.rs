@@ -30,6 +30,9 @@ pub(crate) const TOKEN: &str = "correct-horse-battery-staple";
 /// Longer than a server takes to start on a busy machine.
 const START: Duration = Duration::from_secs(20);
 
+/// How often the server exports spans.
+pub(crate) const EXPORT_INTERVAL: Duration = Duration::from_millis(200);
+
 /// A caller's failure, for people to read.
 pub(crate) type Failure = String;
 
@@ -118,7 +121,7 @@ impl World {
             .env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
             .env("OTEL_TRACES_SAMPLER_ARG", "0.0")
             .env("OTEL_LOGS_EXPORTER", "none")
-            .env("OTEL_BSP_SCHEDULE_DELAY", "200")
+            .env("OTEL_BSP_SCHEDULE_DELAY", EXPORT_INTERVAL.as_millis().to_string())
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

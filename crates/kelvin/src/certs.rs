@@ -21,7 +21,7 @@ use kelvin_load::ServerName;
 pub(crate) struct Arguments {
     /// Output directory; created if it does not exist
     dir: PathBuf,
-    /// Names of the server: host names and IP addresses
+    /// Host names and IP addresses in the server certificate
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "localhost,127.0.0.1,::1", value_parser = name)]
     names: Vec<String>,
     /// Overwrite existing files

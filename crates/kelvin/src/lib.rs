@@ -11,7 +11,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::{Parser, Subcommand};
 use kelvin_app::{BoxError, EXIT_USAGE, Parse as _, error_chain, exit_code, print, report};
 
-/// Kelvin on one machine.
+/// Runs a demo on this machine, creates test certificates, and load-tests a server.
 #[derive(Parser)]
 #[command(name = "kelvin", version)]
 struct Cli {

@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     /// Name in the server's certificate, if it is not the host of --address
     #[arg(long, value_name = "NAME", value_parser = server_name)]
     server_name: Option<ServerName<'static>>,
-    /// The file with the token; the first one is sent
+    /// File with the token; only the first token in it is sent
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// No TLS
@@ -49,10 +49,10 @@ pub(crate) struct Arguments {
     /// Total number of connections
     #[arg(long, default_value_t = 4, value_parser = up_to(100_000))]
     connections: usize,
-    /// Calls at a time on each connection
+    /// Concurrent calls per connection
     #[arg(long, default_value_t = 32, value_parser = up_to(100_000))]
     streams: usize,
-    /// Threads; one for each core, unless there are fewer connections
+    /// Worker threads; by default one per core, but at most one per connection
     #[arg(long, value_parser = up_to(1024))]
     threads: Option<usize>,
     /// How long to measure
@@ -64,13 +64,13 @@ pub(crate) struct Arguments {
     /// Number of sensors that the readings belong to
     #[arg(long, default_value_t = 100, value_parser = up_to(1_000_000))]
     sensors: usize,
-    /// Readings sent or asked for in one call that streams
+    /// Readings to send or request per streaming call
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     messages: u64,
     /// Unacknowledged readings allowed on each bidirectional stream
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     in_flight: u64,
-    /// One reading a DATA frame, as most clients send them, instead of as many as fit
+    /// Send one reading per HTTP/2 DATA frame, as most clients do, instead of as many as fit
     #[arg(long)]
     one_message_a_frame: bool,
     /// One JSON object instead of the table
@@ -175,7 +175,7 @@ fn up_to(most: u64) -> RangedU64ValueParser<usize> {
 fn address(text: &str) -> Result<String, String> {
     match host_and_port(text) {
         Some(_) => Ok(text.to_owned()),
-        None => Err("it is not host:port, such as localhost:50051 or [::1]:50051".into()),
+        None => Err("expected host:port, such as localhost:50051 or [::1]:50051".into()),
     }
 }
 
@@ -194,7 +194,7 @@ fn hint(error: &LoadError) -> BoxError {
         LoadError::NotHttp2(_) => "is it a gRPC server?",
         LoadError::FirstCall { status, .. } => match status.code() {
             Code::Unauthenticated => "give the server's token with --token-file",
-            Code::Unimplemented => "is it a server of sensor.proto?",
+            Code::Unimplemented => "does the server implement sensor.proto?",
             Code::Unavailable | Code::Internal => {
                 "a server with a private CA needs --ca, one with mTLS --cert and --key, one without TLS --plaintext"
             }

@@ -19,7 +19,7 @@ fn help_names_what_there_is() {
 }
 
 #[test]
-fn what_there_is_not_exits_64() {
+fn unknown_argument_exits_64() {
     let nowhere = std::env::temp_dir().join("kelvin-certs-with-wrong-names").display().to_string();
     for wrong in [
         &[][..],
@@ -52,7 +52,7 @@ fn what_there_is_not_exits_64() {
 }
 
 #[test]
-fn a_demo_without_a_place_for_its_files_says_so() {
+fn demo_without_a_temporary_folder_says_so() {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_kelvin"));
     let Output { status, stderr, .. } =
         demo.args(["demo", "--plain"]).env("TMPDIR", "/nowhere").output().unwrap();

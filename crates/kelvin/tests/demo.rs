@@ -52,7 +52,7 @@ fn check(output: &Output) {
 }
 
 #[test]
-fn the_line_for_grpcurl_works_and_an_interrupt_ends_it_well() {
+fn grpcurl_line_works_and_interrupt_exits_cleanly() {
     let there = Command::new("grpcurl").arg("--version").output().is_ok();
     if !there {
         return kelvin_testing::not_run("grpcurl", "grpcurl is not installed");

@@ -165,7 +165,7 @@ fn all_types_of_call_work_in_one_run() {
 }
 
 #[test]
-fn a_server_on_valkey_stores_what_is_counted() {
+fn server_on_valkey_stores_what_is_counted() {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let valkey = runtime.block_on(kelvin_testing::ValkeyServer::start(&[]));
     let on_valkey = [("KELVIN_STORE", "valkey".to_owned()), ("KELVIN_VALKEY_ADDRESS", valkey.address())];
@@ -182,7 +182,7 @@ fn a_server_on_valkey_stores_what_is_counted() {
 }
 
 #[test]
-fn a_server_that_goes_away_is_counted() {
+fn lost_server_is_counted() {
     let server = Running::start();
     let mut load = server.load("token", &["--warm-up", "0s", "--duration", "3s", "--json"]);
     let mut load = load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -212,7 +212,7 @@ fn start_failure_is_reported_with_what_to_do() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for address in ["::1:50051", "localhost", "localhost:0", "localhost:99999", "a b:1"] {
         let invalid = refusal_with(64, &mut load(address, &["--plaintext"]));
-        assert!(invalid.contains("is not host:port"), "{address}: {invalid}");
+        assert!(invalid.contains("expected host:port"), "{address}: {invalid}");
     }
     let unreachable = refusal(&mut load(&nobody, &["--plaintext"]));
     assert!(unreachable.contains(&nobody) && unreachable.contains("is the server running"), "{unreachable}");

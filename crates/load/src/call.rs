@@ -11,22 +11,22 @@ use tonic::Status;
 
 use crate::{messages::Messages, payload::Frame};
 
-/// What a call moved.
+/// The readings that a call transferred.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Moved {
+pub(crate) struct Transferred {
     /// Readings stored or read.
     pub readings: u64,
     /// Readings that were sent and not stored.
     pub rejected: u64,
 }
 
-/// A call that is begun: both directions are open.
+/// A started call: both directions are open.
 pub(crate) struct Call {
     pub response: ResponseFuture,
     pub send: SendStream<Bytes>,
 }
 
-/// All that [`Call::chat`] needs of a [`kelvin_proto::ServerMessage`].
+/// The one field of a [`kelvin_proto::ServerMessage`] that [`Call::chat`] reads.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Answer {
     #[prost(enumeration = "Severity", optional, tag = "3")]
@@ -34,51 +34,51 @@ struct Answer {
 }
 
 impl Call {
-    /// One reading there, one acknowledgement back.
-    pub(crate) async fn unary(mut self, reading: Bytes) -> Result<Moved, Status> {
+    /// Sends one reading and reads its acknowledgement.
+    pub(crate) async fn unary(mut self, reading: Bytes) -> Result<Transferred, Status> {
         self.send.send_data(reading, true).map_err(status)?;
         read(self.response, |_| {}).await?;
-        Ok(Moved { readings: 1, rejected: 0 })
+        Ok(Transferred { readings: 1, rejected: 0 })
     }
 
-    /// As many frames as the iterator gives, one acknowledgement back.
+    /// Sends all `frames` and reads the acknowledgement.
     pub(crate) async fn client_streaming(
         mut self,
         frames: impl Iterator<Item = &Frame>,
-    ) -> Result<Moved, Status> {
+    ) -> Result<Transferred, Status> {
         let mut sent = 0;
         let mut accepted = None;
         for frame in frames {
             if send(&mut self.send, frame.bytes.clone()).await.is_err() {
-                break; // The answer says why.
+                break; // The response has the reason.
             }
             sent += frame.messages;
         }
-        // Fails when the server has answered already.
+        // Fails when the server has already responded.
         let _ = self.send.send_data(Bytes::new(), true);
         read(self.response, |message| accepted = Ack::decode(message).ok().and_then(|ack| ack.accepted))
             .await?;
         let readings = accepted.unwrap_or(sent).min(sent);
-        Ok(Moved { readings, rejected: sent - readings })
+        Ok(Transferred { readings, rejected: sent - readings })
     }
 
-    /// One request there, readings back.
-    pub(crate) async fn server_streaming(mut self, request: Bytes) -> Result<Moved, Status> {
+    /// Sends one request and counts the readings of the response.
+    pub(crate) async fn server_streaming(mut self, request: Bytes) -> Result<Transferred, Status> {
         let mut readings = 0;
         self.send.send_data(request, true).map_err(status)?;
         read(self.response, |_| readings += 1).await?;
-        Ok(Moved { readings, rejected: 0 })
+        Ok(Transferred { readings, rejected: 0 })
     }
 
-    /// Frames there and answers back at the same time, with at most about `in_flight` readings unanswered.
-    /// `answered` is called when a frame of readings was sent, once all of it is answered.
+    /// Sends frames and reads their responses at the same time, with at most about `in_flight` readings unacknowledged.
+    /// Calls `answered` with the time at which a frame was sent, once all its readings are acknowledged.
     pub(crate) async fn chat(
         mut self,
         mut frames: impl Iterator<Item = &Frame>,
         in_flight: u64,
         mut answered: impl FnMut(Instant),
-    ) -> Result<Moved, Status> {
-        let (mut sent, mut seen, mut moved) = (0, 0, Moved::default());
+    ) -> Result<Transferred, Status> {
+        let (mut sent, mut seen, mut transferred) = (0, 0, Transferred::default());
         let mut waiting = VecDeque::new();
         let mut messages = Messages::default();
         let mut response = Some(self.response);
@@ -103,14 +103,14 @@ impl Call {
             let body = body.as_mut().expect("its head was read");
             let Some(piece) = piece(body).await? else {
                 messages.end()?;
-                return trailers(body).await.map(|()| moved);
+                return trailers(body).await.map(|()| transferred);
             };
             messages.feed(&piece, |message| {
                 seen += 1;
                 let answer = Answer::decode(message).unwrap_or_default();
                 match answer.severity {
-                    Some(severity) if severity == Severity::Rejected as i32 => moved.rejected += 1,
-                    _ => moved.readings += 1,
+                    Some(severity) if severity == Severity::Rejected as i32 => transferred.rejected += 1,
+                    _ => transferred.readings += 1,
                 }
             })?;
             while let Some((_, at)) = waiting.pop_front_if(|(end, _)| *end <= seen) {
@@ -120,7 +120,7 @@ impl Call {
     }
 }
 
-/// Sends all of it, in parts where the server's windows ask for that.
+/// Sends all `bytes`, in parts where the flow-control windows require it.
 async fn send(stream: &mut SendStream<Bytes>, mut bytes: Bytes) -> Result<(), Status> {
     loop {
         stream.reserve_capacity(bytes.len());
@@ -139,7 +139,7 @@ async fn send(stream: &mut SendStream<Bytes>, mut bytes: Bytes) -> Result<(), St
     }
 }
 
-/// Reads an answer to its end; an error unless its status is OK.
+/// Reads a response to its end. Returns an error unless its status is OK.
 async fn read(response: ResponseFuture, mut each: impl FnMut(&[u8])) -> Result<(), Status> {
     let mut body = head(response).await?;
     let mut messages = Messages::default();
@@ -153,7 +153,7 @@ async fn read(response: ResponseFuture, mut each: impl FnMut(&[u8])) -> Result<(
 async fn head(response: ResponseFuture) -> Result<RecvStream, Status> {
     let (head, body) = response.await.map_err(status)?.into_parts();
     if let Some(status) = Status::from_header_map(&head.headers) {
-        return Err(status); // Trailers only; an OK without an answer is none.
+        return Err(status); // A trailers-only response; OK without a message is an error too.
     }
     if head.status != StatusCode::OK {
         return Err(of_http(head.status));
@@ -177,6 +177,7 @@ async fn trailers(body: &mut RecvStream) -> Result<(), Status> {
     }
 }
 
+/// Maps an HTTP status to a gRPC status:
 /// <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>
 fn of_http(code: StatusCode) -> Status {
     let message = format!("HTTP status {code}");
@@ -190,7 +191,7 @@ fn of_http(code: StatusCode) -> Status {
     }
 }
 
-/// As tonic maps it; a connection that is lost is UNAVAILABLE.
+/// Maps the error as tonic does, except that a lost connection is UNAVAILABLE.
 fn status(error: h2::Error) -> Status {
     let calm = error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
     if error.is_io() || (error.is_go_away() && !calm) {

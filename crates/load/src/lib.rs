@@ -1,8 +1,8 @@
-//! Load: as many calls as a server takes, and how long each took.
+//! Load generator: makes as many calls as the server takes and measures their latency.
 //!
-//! Goes below tonic so that one core of it outruns one core of a server: requests are encoded once, many readings
-//! to a frame, and of the answers only what must be known is read: where messages begin, whether a reading was
-//! stored, and the status. Works against any server of the contract.
+//! Uses h2 directly, below tonic, so that one core of it saturates more than one core of a server: requests are encoded
+//! once, many readings to a DATA frame, and of the responses only the message boundaries, whether a reading was stored, and
+//! the status are parsed. Works with any server of the API.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)] // they panic on closed pipes and full disks
 
@@ -27,57 +27,57 @@ use parking_lot::{Mutex, MutexGuard};
 use tonic::Status;
 
 pub use options::Options;
-pub use report::{Failures, Figures, Progress, Report};
+pub use report::{Failures, Progress, Report, Stats};
 pub use target::{Target, Tls};
 pub use tokio_rustls::rustls::pki_types::ServerName;
 
 use tally::Tally;
 use worker::{Shared, Worker};
 
-/// How often [`run`] tells its progress.
+/// How often [`run`] reports its progress.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Why there is no [`Report`].
+/// The reason why there is no [`Report`].
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// No TCP connection.
+    /// The TCP connection failed.
     #[error("cannot reach {address}: {source}")]
     Unreachable {
         /// As it was given.
         address: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// No TLS session.
+    /// The TLS handshake failed.
     #[error("TLS handshake with {address} failed: {source}")]
     Tls {
         /// As it was given.
         address: String,
-        /// What rustls said.
+        /// The error of rustls.
         source: std::io::Error,
     },
-    /// The peer took another protocol than `h2`.
+    /// The peer negotiated another protocol than `h2`.
     #[error("{0} does not speak HTTP/2")]
     NotHttp2(String),
-    /// A call made to see whether the server is the right one and lets us in.
+    /// A call of the check before the start failed.
     #[error("the first {} call failed: {} {}", kind.name(), status_name(status.code()), status.message())]
     FirstCall {
         /// Its type.
         kind: CallType,
-        /// What came back.
+        /// The status of the response.
         status: Box<Status>,
     },
     /// The options contradict each other.
     #[error("{0}")]
     Options(&'static str),
-    /// The system refuses a thread or a runtime.
+    /// A thread or a runtime could not be created.
     #[error("cannot start: {0}")]
     Start(#[source] std::io::Error),
 }
 
-/// Drives the target until the time is over. Blocks; `progress` is called about once a second.
+/// Sends calls to the target until the time is over. Blocks; `progress` is called about once a second.
 ///
-/// Connection errors and refusals before the start are errors; from then on they are counted.
+/// Connection errors and failed calls before the start are returned; from then on they are counted.
 pub fn run(options: &Options, mut progress: impl FnMut(&Progress)) -> Result<Report, LoadError> {
     options.check()?;
     let shared = Arc::new(Shared::new(options));
@@ -101,7 +101,7 @@ pub fn run(options: &Options, mut progress: impl FnMut(&Progress)) -> Result<Rep
         collect(&workers);
     }
     let measured = watch(&workers, options.duration, false, &mut progress);
-    // First of all no further calls, so that at most one of each stream ends uncounted.
+    // Stop new calls first, so that at most one call of each stream ends uncounted.
     shared.stop.store(true, Ordering::Relaxed);
     let tally = collect(&workers);
     for thread in threads {
@@ -111,7 +111,7 @@ pub fn run(options: &Options, mut progress: impl FnMut(&Progress)) -> Result<Rep
     Ok(Report::new(&tally, measured, unfinished))
 }
 
-/// Waits for `duration`, telling the progress; gives back how long it was in truth.
+/// Waits for `duration` and reports the progress. Returns the time that actually passed.
 fn watch(
     workers: &[Arc<Worker>],
     duration: Duration,
@@ -130,7 +130,7 @@ fn watch(
     start.elapsed()
 }
 
-/// Takes what the workers counted so far; they begin again at nothing.
+/// Sums up the workers' tallies and resets them.
 fn collect(workers: &[Arc<Worker>]) -> Tally {
     let mut sum = Tally::default();
     for worker in workers {

@@ -1,17 +1,15 @@
+use kelvin_proto::frame::PREFIX;
 use tonic::Status;
 
-/// Finds the messages of a gRPC stream in whatever pieces they arrive.
+/// Finds the messages of a gRPC stream that arrives in pieces of any size.
 #[derive(Default)]
 pub(crate) struct Messages {
     /// The beginning of a message whose end has not arrived.
     partial: Vec<u8>,
 }
 
-/// A byte that says whether the message is compressed, and its length.
-const PREFIX: usize = 5;
-
 impl Messages {
-    /// Takes the next piece and hands on each message that is whole with it.
+    /// Takes the next piece and passes each message that it completes to `each`.
     pub(crate) fn feed(&mut self, mut piece: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), Status> {
         while !self.partial.is_empty() && !piece.is_empty() {
             let wanted = match self.partial.first_chunk() {
@@ -34,7 +32,7 @@ impl Messages {
         Ok(())
     }
 
-    /// At the end of the stream nothing may be left.
+    /// Returns an error if the stream ended in the middle of a message.
     pub(crate) fn end(&self) -> Result<(), Status> {
         if self.partial.is_empty() {
             return Ok(());
@@ -46,7 +44,7 @@ impl Messages {
 /// The first message and what follows.
 type Split<'a> = (&'a [u8], &'a [u8]);
 
-/// Nothing while the first message is not whole.
+/// Splits off the first message. `None` while it is incomplete.
 fn split(bytes: &[u8]) -> Result<Option<Split<'_>>, Status> {
     let Some((prefix, rest)) = bytes.split_first_chunk() else { return Ok(None) };
     Ok(rest.split_at_checked(length(*prefix)?))
@@ -54,7 +52,7 @@ fn split(bytes: &[u8]) -> Result<Option<Split<'_>>, Status> {
 
 fn length([compressed, length @ ..]: [u8; PREFIX]) -> Result<usize, Status> {
     if compressed != 0 {
-        return Err(Status::internal("a compressed message, though none was asked for"));
+        return Err(Status::internal("unexpected compressed message: compression was not requested"));
     }
     Ok(u32::from_be_bytes(length) as usize)
 }
@@ -99,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_message_is_an_error() {
+    fn compressed_message_is_an_error() {
         let answer = Messages::default().feed(&[1, 0, 0, 0, 0], |_| panic!("not readable"));
         assert_eq!(answer.unwrap_err().code(), tonic::Code::Internal);
     }

@@ -4,7 +4,7 @@ use kelvin_proto::CallType;
 
 use crate::{LoadError, Target};
 
-/// What to do to whom, for how long.
+/// The target, the kind of load and its duration.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The server.
@@ -13,9 +13,9 @@ pub struct Options {
     pub call_types: Vec<CallType>,
     /// Total number of connections.
     pub connections: usize,
-    /// Calls at a time on each connection.
+    /// Concurrent calls on each connection.
     pub streams: usize,
-    /// Threads; the connections are dealt out to them.
+    /// Threads, among which the connections are distributed.
     pub threads: usize,
     /// Number of sensors that the readings belong to.
     pub sensors: usize,
@@ -23,16 +23,16 @@ pub struct Options {
     pub messages: u64,
     /// Unacknowledged readings allowed on each bidirectional stream.
     pub in_flight: u64,
-    /// One reading a DATA frame, as grpcio sends, instead of as many as fit.
+    /// One reading per DATA frame, as grpcio sends them, instead of as many as fit.
     pub one_message_a_frame: bool,
-    /// Not measured.
+    /// The time before the measurement.
     pub warm_up: Duration,
-    /// Measured.
+    /// The length of the measurement.
     pub duration: Duration,
 }
 
 impl Options {
-    /// One connection, 64 streams of one type of call, one thread, for ten seconds after one of warm-up.
+    /// Returns the defaults: one connection with 64 concurrent calls, one thread, ten seconds after one second of warm-up.
     #[must_use]
     pub fn new(target: Target, call_types: Vec<CallType>) -> Self {
         Self {
@@ -58,10 +58,10 @@ impl Options {
             ));
         }
         let Some(calls) = self.connections.checked_mul(self.streams) else {
-            return Err(LoadError::Options("too many connections and streams"));
+            return Err(LoadError::Options("too many connections and streams: lower one of them"));
         };
         if calls < self.call_types.len() {
-            return Err(LoadError::Options("fewer streams than types of call: raise the number of streams"));
+            return Err(LoadError::Options("fewer streams than call types: raise the number of streams"));
         }
         Ok(())
     }

@@ -1,17 +1,14 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
-use kelvin_proto::{SensorReading, SensorRequest};
+use kelvin_proto::{SensorReading, SensorRequest, frame::PAYLOAD};
 use prost::Message;
 
 use kelvin_app::unix_now;
 
-/// With its head of 9 bytes a frame fills one TLS record of 16 KiB and leaves no crumb for a second.
-const FRAME: usize = (16 << 10) - 9;
-
-/// What is sent, encoded once.
+/// The requests, encoded once.
 pub(crate) struct Payload {
     /// One reading each.
     pub singles: Vec<Frame>,
-    /// The same readings, as many as fit into a frame or one each.
+    /// The same readings, as many in a DATA frame as fit, or one each.
     pub frames: Vec<Frame>,
     /// A request for each sensor.
     pub requests: Vec<Bytes>,
@@ -25,7 +22,7 @@ pub(crate) struct Frame {
 }
 
 impl Payload {
-    /// Readings of all sensors in turn, several of each unless there are very many sensors.
+    /// Encodes readings of all sensors in turn, several of each unless there are very many sensors.
     pub(crate) fn new(sensors: usize, messages: u64, one_message_a_frame: bool) -> Self {
         let rounds = (20_000 / sensors).clamp(1, 64);
         let singles = encode((0..rounds * sensors).map(|at| reading(at % sensors, at / sensors)));
@@ -42,7 +39,7 @@ impl Payload {
         Self { singles, frames, requests }
     }
 
-    /// Full frames of readings of one sensor.
+    /// Encodes readings of one sensor in full frames.
     pub(crate) fn of_sensor(sensor: usize, messages: u64) -> Vec<Frame> {
         let round = usize::try_from(messages).unwrap_or(usize::MAX);
         join(&encode((0..round).map(|round| reading(sensor, round))))
@@ -53,7 +50,7 @@ fn id(sensor: usize) -> String {
     format!("load-{sensor:06}")
 }
 
-/// A day's curve in hundredths of a degree, as a sensor of that resolution would send it.
+/// Returns a point of a daily curve, in hundredths of a degree like a sensor of that resolution.
 fn reading(sensor: usize, round: usize) -> SensorReading {
     let phase = (sensor * 7 + round) as f64 / 10.0;
     let temperature = ((20.0 + 5.0 * phase.sin()) * 100.0).round() / 100.0;
@@ -79,11 +76,11 @@ fn put(message: &impl Message, bytes: &mut BytesMut) {
 
 fn join(singles: &[Frame]) -> Vec<Frame> {
     let mut frames = Vec::new();
-    let (mut bytes, mut messages) = (BytesMut::with_capacity(FRAME), 0);
+    let (mut bytes, mut messages) = (BytesMut::with_capacity(PAYLOAD), 0);
     for single in singles {
-        if bytes.len() + single.bytes.len() > FRAME {
+        if bytes.len() + single.bytes.len() > PAYLOAD {
             frames.push(Frame { bytes: bytes.split().freeze(), messages });
-            bytes.reserve(FRAME);
+            bytes.reserve(PAYLOAD);
             messages = 0;
         }
         bytes.extend_from_slice(&single.bytes);
@@ -105,7 +102,7 @@ mod tests {
             let payload = Payload::new(sensors, 1, one_message_a_frame);
             let mut found = std::collections::HashSet::new();
             for frame in &payload.frames {
-                assert!(frame.bytes.len() <= FRAME);
+                assert!(frame.bytes.len() <= PAYLOAD);
                 let (mut finder, mut messages) = (Messages::default(), 0);
                 let each = |message: &[u8]| {
                     messages += 1;

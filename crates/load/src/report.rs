@@ -6,67 +6,68 @@ use kelvin_proto::CallType;
 
 use crate::tally::{KindTally, Tally};
 
-/// What came of a run.
+/// The results of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// By type of call; only those that were made.
-    pub rpc: BTreeMap<&'static str, Figures>,
-    /// How long was measured, in seconds.
+    /// By type of call, if calls of that type were made.
+    pub rpc: BTreeMap<&'static str, Stats>,
+    /// The length of the measurement, in seconds.
     pub seconds: f64,
     /// Calls that did not end within five seconds after that.
     pub unfinished: u64,
 }
 
-/// What came of one type of call.
+/// The results of one type of call.
 #[derive(Debug, Clone, Serialize)]
-pub struct Figures {
+pub struct Stats {
     /// Calls that ended with OK.
     pub calls: u64,
-    /// The same by second.
+    /// Calls per second.
     pub calls_per_second: f64,
     /// Readings stored or read.
     pub readings: u64,
-    /// The same by second.
+    /// Readings per second.
     pub readings_per_second: f64,
     /// Readings that were sent and not stored.
     pub rejected: u64,
-    /// Milliseconds a call took that ended with OK; in a chat, a frame of readings until all its answers were there.
+    /// The median latency, in milliseconds: of a call that ended with OK; in a chat, from sending a frame of readings until
+    /// all of them are acknowledged.
     pub p50_ms: f64,
-    /// 90 % took no longer.
+    /// The 90th percentile of the latency.
     pub p90_ms: f64,
-    /// 99 % took no longer.
+    /// The 99th percentile of the latency.
     pub p99_ms: f64,
-    /// 99.9 % took no longer.
+    /// The 99.9th percentile of the latency.
     pub p99_9_ms: f64,
-    /// Calls that ended otherwise, by name of the status.
+    /// Failed calls, by name of the status.
     pub errors: BTreeMap<&'static str, Failures>,
 }
 
 /// Calls that ended with the same status. Becomes a number in JSON.
 #[derive(Debug, Clone)]
 pub struct Failures {
-    /// How many.
+    /// The number of calls.
     pub count: u64,
-    /// What came with the first.
+    /// The status message of the first.
     pub message: String,
 }
 
-/// How it goes. The rates are of the last second.
+/// The progress of a run. The rates are of the last second.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Progress {
-    /// Since the beginning of the warm-up or of the measurement.
+    /// The time since the beginning of the warm-up or of the measurement.
     pub elapsed: Duration,
-    /// Not measured yet.
+    /// True during the warm-up.
     pub warm_up: bool,
     /// Calls that ended with OK.
     pub calls: u64,
     /// Readings stored or read.
     pub readings: u64,
-    /// Calls that ended otherwise.
+    /// Failed calls.
     pub failures: u64,
-    /// Calls by second.
+    /// Calls per second.
     pub calls_per_second: f64,
-    /// Readings by second.
+    /// Readings per second.
     pub readings_per_second: f64,
 }
 
@@ -77,7 +78,7 @@ impl Report {
             .into_iter()
             .zip(&tally.kinds)
             .filter(|(_, tally)| tally.calls + tally.failures() > 0)
-            .map(|(kind, tally)| (kind.key(), Figures::new(tally, seconds)))
+            .map(|(kind, tally)| (kind.key(), Stats::new(tally, seconds)))
             .collect();
         Self { rpc, seconds, unfinished }
     }
@@ -85,19 +86,19 @@ impl Report {
     /// Calls of all types that ended with OK.
     #[must_use]
     pub fn calls(&self) -> u64 {
-        self.rpc.values().map(|figures| figures.calls).sum()
+        self.rpc.values().map(|stats| stats.calls).sum()
     }
 }
 
-impl Figures {
+impl Stats {
     fn new(tally: &KindTally, seconds: f64) -> Self {
         let percentile = |quantile| tally.latency.value_at_quantile(quantile) as f64 / 1e6;
         Self {
             calls: tally.calls,
             calls_per_second: tally.calls as f64 / seconds,
-            readings: tally.moved.readings,
-            readings_per_second: tally.moved.readings as f64 / seconds,
-            rejected: tally.moved.rejected,
+            readings: tally.transferred.readings,
+            readings_per_second: tally.transferred.readings as f64 / seconds,
+            rejected: tally.transferred.rejected,
             p50_ms: percentile(0.5),
             p90_ms: percentile(0.9),
             p99_ms: percentile(0.99),
@@ -115,7 +116,7 @@ impl Progress {
     pub(crate) fn plus(mut self, tally: &Tally) -> Self {
         for kind in &tally.kinds {
             self.calls += kind.calls;
-            self.readings += kind.moved.readings;
+            self.readings += kind.transferred.readings;
             self.failures += kind.failures();
         }
         self
@@ -146,25 +147,25 @@ impl fmt::Display for Report {
             "{:<17} {:>12} {:>14} {:>9} {:>9} {:>9} {:>9} {:>12}",
             "", "calls/s", "readings/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "calls"
         )?;
-        for (name, figures) in &self.rpc {
+        for (name, stats) in &self.rpc {
             writeln!(
                 f,
                 "{name:<17} {:>12.0} {:>14.0} {:>9.3} {:>9.3} {:>9.3} {:>9.3} {:>12}",
-                figures.calls_per_second,
-                figures.readings_per_second,
-                figures.p50_ms,
-                figures.p90_ms,
-                figures.p99_ms,
-                figures.p99_9_ms,
-                figures.calls
+                stats.calls_per_second,
+                stats.readings_per_second,
+                stats.p50_ms,
+                stats.p90_ms,
+                stats.p99_ms,
+                stats.p99_9_ms,
+                stats.calls
             )?;
         }
-        for (name, figures) in &self.rpc {
-            for (status, Failures { count, message }) in &figures.errors {
+        for (name, stats) in &self.rpc {
+            for (status, Failures { count, message }) in &stats.errors {
                 writeln!(f, "{name}: {count} × {status}: {message}")?;
             }
-            if figures.rejected > 0 {
-                writeln!(f, "{name}: {} readings were not stored", figures.rejected)?;
+            if stats.rejected > 0 {
+                writeln!(f, "{name}: {} readings were not stored", stats.rejected)?;
             }
         }
         if self.unfinished > 0 {

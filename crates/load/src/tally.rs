@@ -6,9 +6,9 @@ use tonic::Status;
 
 use kelvin_proto::CallType;
 
-use crate::call::Moved;
+use crate::call::Transferred;
 
-/// What was counted, by type of call.
+/// Counts calls by type.
 #[derive(Default)]
 pub(crate) struct Tally {
     pub kinds: [KindTally; CallType::ALL.len()],
@@ -17,10 +17,10 @@ pub(crate) struct Tally {
 pub(crate) struct KindTally {
     /// Calls that ended with OK.
     pub calls: u64,
-    pub moved: Moved,
-    /// In nanoseconds: of a call that ended with OK; of a chat, the round trip of each frame of readings.
+    pub transferred: Transferred,
+    /// In nanoseconds: the duration of calls that ended with OK; in a chat, the round trip of each frame of readings.
     pub latency: Histogram<u64>,
-    /// Calls that ended otherwise, by name of status, with the first message.
+    /// Failed calls by name of the status, with the first message.
     pub failures: BTreeMap<&'static str, (u64, String)>,
 }
 
@@ -32,8 +32,8 @@ impl Tally {
     pub(crate) fn add(&mut self, other: &Self) {
         for (sum, kind) in self.kinds.iter_mut().zip(&other.kinds) {
             sum.calls += kind.calls;
-            sum.moved.readings += kind.moved.readings;
-            sum.moved.rejected += kind.moved.rejected;
+            sum.transferred.readings += kind.transferred.readings;
+            sum.transferred.rejected += kind.transferred.rejected;
             sum.latency.add(&kind.latency).expect("all histograms have the same bounds");
             for (name, (count, message)) in &kind.failures {
                 sum.failures.entry(name).or_insert_with(|| (0, message.clone())).0 += count;
@@ -43,13 +43,13 @@ impl Tally {
 }
 
 impl KindTally {
-    pub(crate) fn ended(&mut self, moved: Moved) {
+    pub(crate) fn ended(&mut self, transferred: Transferred) {
         self.calls += 1;
-        self.moved.readings += moved.readings;
-        self.moved.rejected += moved.rejected;
+        self.transferred.readings += transferred.readings;
+        self.transferred.rejected += transferred.rejected;
     }
 
-    pub(crate) fn took(&mut self, time: Duration) {
+    pub(crate) fn record_latency(&mut self, time: Duration) {
         self.latency.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
@@ -66,7 +66,7 @@ impl KindTally {
 impl Default for KindTally {
     fn default() -> Self {
         // From 0.1 µs to ten minutes.
-        let latency = Histogram::new_with_bounds(100, 600_000_000_000, 3).expect("the bounds are sane");
-        Self { calls: 0, moved: Moved::default(), latency, failures: BTreeMap::new() }
+        let latency = Histogram::new_with_bounds(100, 600_000_000_000, 3).expect("the bounds are valid");
+        Self { calls: 0, transferred: Transferred::default(), latency, failures: BTreeMap::new() }
     }
 }

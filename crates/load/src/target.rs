@@ -23,13 +23,13 @@ use crate::LoadError;
 pub struct Target {
     /// `host:port`.
     pub address: String,
-    /// `None` speaks plain text.
+    /// `None` for plaintext.
     pub tls: Option<Tls>,
     /// The `authorization` metadata.
     pub token: Option<HeaderValue>,
 }
 
-/// How to know the server.
+/// How to authenticate the server.
 #[derive(Debug, Clone)]
 pub struct Tls {
     /// With ALPN `h2`.
@@ -39,14 +39,14 @@ pub struct Tls {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Read at once; rustls alone asks for 4 KiB at a time.
+/// The size of a read; rustls alone reads 4 KiB at a time.
 const READ: usize = 128 << 10;
-/// Room for the answers of every stream, so that a server never waits for us.
+/// Large enough that a server never waits for a `WINDOW_UPDATE` frame.
 const STREAM_WINDOW: u32 = 16 << 20;
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 impl Target {
-    /// A connection, driven by a task that ends with it.
+    /// Connects. Returns the connection and the task that drives it.
     pub(crate) async fn connect(&self) -> Result<(SendRequest<Bytes>, JoinHandle<()>), LoadError> {
         let unreachable = |source| LoadError::Unreachable { address: self.address.clone(), source };
         let tcp = within(TcpStream::connect(&self.address)).await.map_err(unreachable)?;
@@ -83,7 +83,7 @@ impl Target {
         Ok((send, driver))
     }
 
-    /// The head of a call, to be cloned.
+    /// Returns the headers of a call, to be cloned.
     pub(crate) fn request(&self, kind: CallType) -> Request<()> {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let mut request = Request::new(());

@@ -1,3 +1,9 @@
+//! One thread of the load: its connections, their streams, and call after call on each.
+//!
+//! A thread has a runtime of its own and shares only [`Shared`], which does not change but for `stop`, and its tally,
+//! whose lock it holds for a few additions. `open` is the number of calls begun and not ended. A connection that fails
+//! is made again after [`RECONNECT`] until `stop` is set, and calls then have [`GRACE`] to end.
+
 use std::{
     sync::{
         Arc,
@@ -20,18 +26,18 @@ use kelvin_proto::CallType;
 
 use crate::{
     LoadError, Options,
-    call::{Call, Moved},
+    call::{Call, Transferred},
     lock,
     payload::{Frame, Payload},
     tally::Tally,
 };
 
-/// How long calls may take to end after the time is over.
+/// How long open calls may take to end after the measurement.
 const GRACE: Duration = Duration::from_secs(5);
-/// Between a connection that was lost and the next.
+/// The delay before a lost connection is opened again.
 const RECONNECT: Duration = Duration::from_millis(100);
 
-/// What all threads share.
+/// The state that all threads share.
 pub(crate) struct Shared {
     options: Options,
     payload: Payload,
@@ -48,7 +54,7 @@ impl Shared {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Frames with as many readings as a call has, or fewer when the time is over; from somewhere in the payload.
+    /// Returns the frames of one call, taken from the payload from `from` on; fewer if the time is over meanwhile.
     fn frames(&self, from: usize) -> impl Iterator<Item = &Frame> {
         let frames = &self.payload.frames;
         let mut left = self.options.messages;
@@ -64,7 +70,7 @@ pub(crate) fn runtime() -> Result<Runtime, LoadError> {
     Builder::new_current_thread().enable_all().build().map_err(LoadError::Start)
 }
 
-/// Sees with one call of each type whether all is well, and stores what is going to be read.
+/// Checks the target with one call of each type, and stores the readings that server-streaming calls will read.
 pub(crate) async fn prepare(shared: &Shared) -> Result<(), LoadError> {
     let Options { target, call_types: kinds, sensors, messages, .. } = &shared.options;
     let (send, driver) = target.connect().await?;
@@ -95,7 +101,7 @@ pub(crate) async fn prepare(shared: &Shared) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Waits for a place among the server's streams.
+/// Starts a call once the server's limit of concurrent streams allows it.
 async fn begin(send: SendRequest<Bytes>, request: http::Request<()>) -> Result<Call, Status> {
     let begun = async {
         let (response, send) = send.ready().await?.send_request(request, false)?;
@@ -104,7 +110,7 @@ async fn begin(send: SendRequest<Bytes>, request: http::Request<()>) -> Result<C
     begun.await.map_err(|error: h2::Error| Status::unavailable(error.to_string()))
 }
 
-/// Says goodbye.
+/// Closes the connection gracefully, or aborts it after a second.
 async fn close(send: SendRequest<Bytes>, driver: tokio::task::JoinHandle<()>) {
     drop(send);
     let abort = driver.abort_handle();
@@ -113,12 +119,12 @@ async fn close(send: SendRequest<Bytes>, driver: tokio::task::JoinHandle<()>) {
     }
 }
 
-/// One thread's part.
+/// The connections and counts of one thread.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     index: usize,
     pub tally: Mutex<Tally>,
-    /// Calls begun and not ended.
+    /// Calls in progress.
     pub open: AtomicU64,
 }
 
@@ -127,7 +133,7 @@ impl Worker {
         Self { shared: shared.clone(), index, tally: Mutex::default(), open: AtomicU64::new(0) }
     }
 
-    /// Until `stop` is set and the open calls have ended.
+    /// Runs until `stop` is set and the open calls have ended.
     pub(crate) fn run(self: &Arc<Self>) {
         let Ok(runtime) = runtime() else { return };
         let Options { connections, threads, warm_up, duration, .. } = self.shared.options;
@@ -140,7 +146,7 @@ impl Worker {
         });
     }
 
-    /// Keeps one connection full of calls, and makes a new one when it is lost.
+    /// Keeps one connection at its number of concurrent calls, and reconnects when it is lost.
     async fn connection(self: Arc<Self>, connection: usize) {
         let Options { target, call_types: kinds, streams, .. } = &self.shared.options;
         while !self.shared.stopped() {
@@ -165,7 +171,7 @@ impl Worker {
         }
     }
 
-    /// Call after call until the connection takes no more.
+    /// Makes one call after the other until the connection is closed.
     async fn stream(self: Arc<Self>, mut send: SendRequest<Bytes>, kind: CallType, number: usize) {
         let request = self.shared.options.target.request(kind);
         // Streams begin at different readings, far from each other.
@@ -182,10 +188,10 @@ impl Worker {
             let mut tally = lock(&self.tally);
             let tally = tally.kind(kind);
             match ended {
-                Ok(moved) => {
-                    tally.ended(moved);
+                Ok(transferred) => {
+                    tally.ended(transferred);
                     if kind != CallType::BidiStreaming {
-                        tally.took(started.elapsed());
+                        tally.record_latency(started.elapsed());
                     }
                 }
                 Err(status) => tally.failed(&status),
@@ -193,15 +199,15 @@ impl Worker {
         }
     }
 
-    async fn make(&self, call: Call, kind: CallType, turn: usize) -> Result<Moved, Status> {
+    async fn make(&self, call: Call, kind: CallType, turn: usize) -> Result<Transferred, Status> {
         let Payload { singles, requests, .. } = &self.shared.payload;
         match kind {
             CallType::Unary => call.unary(singles[turn % singles.len()].bytes.clone()).await,
             CallType::ClientStreaming => call.client_streaming(self.shared.frames(turn)).await,
             CallType::ServerStreaming => call.server_streaming(requests[turn % requests.len()].clone()).await,
             CallType::BidiStreaming => {
-                let took = |sent: Instant| lock(&self.tally).kind(kind).took(sent.elapsed());
-                call.chat(self.shared.frames(turn), self.shared.options.in_flight, took).await
+                let answered = |sent: Instant| lock(&self.tally).kind(kind).record_latency(sent.elapsed());
+                call.chat(self.shared.frames(turn), self.shared.options.in_flight, answered).await
             }
         }
     }

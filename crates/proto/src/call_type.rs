@@ -1,5 +1,7 @@
 use std::{fmt, str::FromStr};
 
+use crate::Method;
+
 /// One of gRPC's four kinds of call, with the method of `SensorService` that stands for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CallType {
@@ -42,18 +44,22 @@ impl CallType {
 
     /// Returns the full method name as telemetry writes it, such as `SensorService/SensorChat`.
     #[must_use]
-    pub fn method(self) -> &'static str {
-        &self.path()[1..]
+    pub const fn method(self) -> &'static str {
+        self.rpc().full_name()
     }
 
     /// Returns the `:path` of the call, such as `/SensorService/SensorChat`.
     #[must_use]
     pub const fn path(self) -> &'static str {
+        self.rpc().path()
+    }
+
+    const fn rpc(self) -> Method {
         match self {
-            Self::Unary => "/SensorService/SendSingleReading",
-            Self::ClientStreaming => "/SensorService/StreamSensorReadings",
-            Self::ServerStreaming => "/SensorService/GetSensorReadings",
-            Self::BidiStreaming => "/SensorService/SensorChat",
+            Self::Unary => Method::SendSingleReading,
+            Self::ClientStreaming => Method::StreamSensorReadings,
+            Self::ServerStreaming => Method::GetSensorReadings,
+            Self::BidiStreaming => Method::SensorChat,
         }
     }
 }

@@ -21,7 +21,7 @@ fn there_is_no_package() {
 }
 
 #[test]
-fn the_four_calls_are_as_they_were() {
+fn original_four_calls_are_unchanged() {
     let (ours, fixed) = (ours(), fixed());
     let [service] = &ours.service[..] else { panic!("{:?}", ours.service) };
     assert_eq!(service.name, fixed.service[0].name);

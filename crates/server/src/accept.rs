@@ -30,7 +30,7 @@ const KEEPALIVE_PAUSE: Duration = Duration::from_secs(10);
 static HANDSHAKE_LOG: LogRateLimiter = LogRateLimiter::new();
 static CERTIFICATE_LOG: LogRateLimiter = LogRateLimiter::new();
 
-/// What all connections of a server share.
+/// The state that all connections of a server share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     /// Plain text if there is none.

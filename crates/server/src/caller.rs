@@ -1,4 +1,4 @@
-//! Who makes a call, and what ends calls whose credentials are no longer accepted.
+//! The caller of a call, and the signals that end calls whose credentials are no longer accepted.
 //!
 //! Every stream is polled for each batch of its readings, so it waits for a single signal ([`Interrupts`]) that covers
 //! every reason: the drain, a reload of the tokens, a rejected client certificate. A call that is woken checks whether a
@@ -20,7 +20,7 @@ use crate::end_reason::EndReason;
 /// Attribute of a span: the name of the caller's token.
 const CALLER_NAME: &str = "kelvin.caller.name";
 
-/// Who makes a call.
+/// The authenticated caller of a call.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Caller {
     /// The token it sent, if it was accepted for that.
@@ -94,7 +94,7 @@ impl Credentials {
     }
 }
 
-/// What ends the calls of one worker from outside.
+/// The signals that end the calls of one worker from outside.
 #[derive(Debug, Default)]
 pub(crate) struct Interrupts {
     drain: CancellationToken,

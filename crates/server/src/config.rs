@@ -50,9 +50,9 @@ kelvin_app::settings! {
         /// Worker threads, each with its own runtime and listener; 0 for one per core.
         pub workers: usize = "0",
 
-        /// Certificate chain of the server, PEM. This and the following files are reloaded when they change.
+        /// Certificate chain of the server, PEM. Like all files below, it is reloaded when it changes.
         pub tls_cert: Option<PathBuf> = "",
-        /// Private key of the certificate, PEM.
+        /// Private key of `KELVIN_TLS_CERT`, PEM.
         pub tls_key: Option<PathBuf> = "",
         /// Certificate chain for the public names of the server, PEM; presented to clients that ask for one of them (SNI).
         pub tls_external_cert: Option<PathBuf> = "",
@@ -66,7 +66,7 @@ kelvin_app::settings! {
         pub plaintext: bool = "false",
         /// File with the accepted tokens, one per line; an optional name after white space identifies the caller in logs and spans.
         pub token_file: Option<PathBuf> = "",
-        /// How often the files above are checked for changes.
+        /// How often the files with certificates, keys, tokens and passwords are checked for changes.
         pub reload_interval: Duration = "10s",
         /// Serve gRPC reflection to authenticated callers.
         pub reflection: bool = "true",
@@ -124,12 +124,12 @@ kelvin_app::settings! {
         pub keepalive_interval: Duration = "1m",
         /// After SIGTERM: how long to keep serving while not ready, so that no new clients connect.
         pub drain_delay: Duration = "5s",
-        /// After that: time limit for open calls to end.
+        /// Time limit for open calls to end after `KELVIN_DRAIN_DELAY`.
         pub drain_timeout: Duration = "20s",
 
         /// Address of Valkey, `host:port`; with `KELVIN_VALKEY_CLUSTER=true` those of several nodes, separated by commas.
         pub valkey_address: Vec<String> = "",
-        /// The addresses are nodes of a cluster.
+        /// Use a Valkey cluster; `KELVIN_VALKEY_ADDRESS` lists some or all of its nodes.
         pub valkey_cluster: bool = "false",
         /// Valkey's ACL user; empty for the default user.
         pub valkey_username: Option<String> = "",
@@ -139,7 +139,7 @@ kelvin_app::settings! {
         pub valkey_tls_ca: Option<PathBuf> = "",
         /// Certificate chain to present to Valkey, PEM.
         pub valkey_tls_cert: Option<PathBuf> = "",
-        /// Private key of that certificate, PEM.
+        /// Private key of `KELVIN_VALKEY_TLS_CERT`, PEM.
         pub valkey_tls_key: Option<PathBuf> = "",
         /// When a reading counts as stored: `primary`, `replica` or `fsync`.
         pub valkey_acknowledge: Acknowledge = "primary",
@@ -332,7 +332,7 @@ fn check_alerts(config: &Config, error: &mut SettingsError) {
             .push("KELVIN_ALERT_LOW", format_args!("{low} must be below KELVIN_ALERT_HIGH, which is {high}"));
     }
     if config.alert_z_score.is_some_and(|z_score| z_score <= 0.0) {
-        error.push("KELVIN_ALERT_Z_SCORE", "must be above 0, or empty for no such alerts");
+        error.push("KELVIN_ALERT_Z_SCORE", "must be greater than 0, or empty to disable");
     }
 }
 
@@ -345,7 +345,7 @@ fn check_valkey(config: &Config, error: &mut SettingsError) {
             // What stands before it may be a password.
             error.push(
                 "KELVIN_VALKEY_ADDRESS",
-                "must be host:port; the user and its password belong into KELVIN_VALKEY_USERNAME and KELVIN_VALKEY_PASSWORD_FILE",
+                "must be host:port; set the user and its password with KELVIN_VALKEY_USERNAME and KELVIN_VALKEY_PASSWORD_FILE",
             );
         } else if host_and_port(address).is_none() {
             error.push(
@@ -405,7 +405,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_complete_but_for_tls_and_tokens() {
+    fn only_tls_and_tokens_have_no_default() {
         let error = Config::from_pairs([("", ""); 0]).unwrap_err();
         let named: Vec<_> = Config::SETTINGS.iter().map(|s| s.variable).filter(|v| error.names(v)).collect();
         assert_eq!(named, ["KELVIN_TLS_CERT", "KELVIN_TLS_KEY", "KELVIN_TOKEN_FILE"]);

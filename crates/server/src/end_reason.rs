@@ -1,4 +1,4 @@
-/// What ended a call.
+/// The reason why a call was ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndReason {
     /// The caller's deadline.

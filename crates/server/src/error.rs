@@ -3,7 +3,7 @@ use std::{io, net::SocketAddr};
 use kelvin_app::SettingsError;
 use kelvin_store::StoreError;
 
-/// Why a server cannot start or cannot go on.
+/// The reason why a server cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// Settings that cannot work, such as files that cannot be read.
@@ -16,7 +16,7 @@ pub enum ServerError {
         variable: &'static str,
         /// Its value.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The store cannot be opened.
@@ -26,7 +26,7 @@ pub enum ServerError {
     #[error("cannot start a worker")]
     Worker(#[source] io::Error),
     /// A worker ended before shutdown.
-    #[error("worker {0} has ended unexpectedly; the log says why")]
+    #[error("worker {0} stopped unexpectedly; see the server log")]
     WorkerLost(usize),
 }
 
@@ -45,7 +45,7 @@ impl From<StoreError> for ServerError {
 
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "; end the program that uses it or choose another port",
+        io::ErrorKind::AddrInUse => "; stop the process that uses it or choose another port",
         io::ErrorKind::PermissionDenied => "; ports below 1024 need root or CAP_NET_BIND_SERVICE",
         _ => "",
     }

@@ -1,4 +1,4 @@
-//! What the fuzz targets in `fuzz/` reach; compiled for them alone.
+//! Entry points of the fuzz targets in `fuzz/`; compiled for them alone.
 
 use std::time::Instant;
 
@@ -8,12 +8,12 @@ use crate::{
     wire::{Deframer, Encoding, FrameError, read_reading},
 };
 
-/// What came out of a request body.
+/// The messages of a request body.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Deframed {
     /// The messages, in order.
     pub messages: Vec<Vec<u8>>,
-    /// Why the rest cannot be read.
+    /// The error that makes the rest unreadable.
     pub error: Option<String>,
     /// Whether the body ends at the end of a message.
     pub is_complete: bool,

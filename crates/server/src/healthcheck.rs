@@ -28,10 +28,10 @@ use tonic_health::pb::{
 
 use crate::config::{Config, Mtls};
 
-/// How long the whole check may take.
+/// The timeout of the whole check.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Why a server is not well.
+/// The reason why a server is not healthy.
 #[derive(Debug, thiserror::Error)]
 pub enum Unhealthy {
     /// It cannot be asked with the files that the settings name.
@@ -42,11 +42,11 @@ pub enum Unhealthy {
     Unreachable {
         /// Where it should listen.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: BoxError,
     },
     /// It answers that it does not serve.
-    #[error("the server at {address} says {status}")]
+    #[error("the server at {address} reports {status}")]
     NotServing {
         /// Where it listens.
         address: SocketAddr,

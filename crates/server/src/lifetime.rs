@@ -1,4 +1,4 @@
-//! What ends a call from outside: its deadline, its age, the server's drain, its caller's credentials.
+//! Ends calls from outside: at their deadline or maximum age, when the server drains, or when credentials become invalid.
 //!
 //! | reason | known from | ends |
 //! |---|---|---|
@@ -37,7 +37,7 @@ static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 static REMOVED_LOG: LogRateLimiter = LogRateLimiter::new();
 
-/// How long a call may go on. Timers are made when it has to wait for the first time.
+/// Limits the duration of a call. Timers are created when it waits for the first time.
 #[derive(Debug)]
 pub(crate) struct Lifetime {
     deadline: Option<Instant>,

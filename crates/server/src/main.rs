@@ -52,7 +52,10 @@ fn warn_without_export(config: &Config, telemetry: &Telemetry) {
         [("KELVIN_RPC_METRICS", config.rpc_metrics), ("KELVIN_SENSOR_METRICS", config.sensor_metrics > 0)]
     {
         if is_set && !telemetry.exports_metrics() {
-            tracing::warn!(variable, "has no effect: no metrics are exported");
+            tracing::warn!(
+                variable,
+                "has no effect: no metrics are exported; set OTEL_EXPORTER_OTLP_ENDPOINT or KELVIN_PROMETHEUS=true"
+            );
         }
     }
     if config.prometheus && telemetry.prometheus().is_none() {

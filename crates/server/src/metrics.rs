@@ -1,4 +1,5 @@
-use kelvin_store::{Reading, Report};
+use kelvin_proto::Method;
+use kelvin_store::{AlertKind, Reading, RejectReason, Report};
 use opentelemetry::{
     KeyValue,
     metrics::{BoundCounter, BoundHistogram, Counter, Meter, UpDownCounter},
@@ -14,7 +15,7 @@ const TEMPERATURES: [f64; 22] = [
 
 /// Declares the values of a metric label: a closed set, so that every series begins at 0.
 macro_rules! label_values {
-    ($(#[$meta:meta])* $name:ident { $($variant:ident = $value:literal,)+ }) => {
+    ($(#[$meta:meta])* $name:ident { $($variant:ident = $value:expr,)+ }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum $name { $($variant),+ }
@@ -31,21 +32,19 @@ macro_rules! label_values {
 }
 
 label_values! {
-    /// Why a reading is not stored.
-    RejectReason {
-        InvalidSensorId = "invalid_sensor_id",
-        InvalidTemperature = "invalid_temperature",
-        InvalidTimestamp = "invalid_timestamp",
-        TooManySensors = "too_many_sensors",
-        StoreFull = "store_full",
+    /// Why a reading is rejected before it gets to the store, whose reasons are in [`RejectReason`].
+    InvalidReason {
+        SensorId = "invalid_sensor_id",
+        Temperature = "invalid_temperature",
+        Timestamp = "invalid_timestamp",
     }
 }
 
 label_values! {
     /// A call that takes a stream of readings.
     StreamMethod {
-        StreamSensorReadings = "SensorService/StreamSensorReadings",
-        SensorChat = "SensorService/SensorChat",
+        StreamSensorReadings = Method::StreamSensorReadings.full_name(),
+        SensorChat = Method::SensorChat.full_name(),
     }
 }
 
@@ -81,8 +80,6 @@ label_values! {
         SettingsFlood = "settings_flood",
     }
 }
-
-const ALERTS: [&str; 3] = ["low", "high", "outlier"];
 
 fn values<T: Copy>(all: &[T], as_str: impl Fn(T) -> &'static str) -> Vec<&'static str> {
     all.iter().map(|value| as_str(*value)).collect()
@@ -132,20 +129,30 @@ impl Metrics {
                 "{reading}",
                 "Readings not stored, by reason",
                 "reason",
-                &values(RejectReason::ALL, RejectReason::as_str),
+                &[
+                    values(InvalidReason::ALL, InvalidReason::as_str),
+                    values(&RejectReason::ALL, RejectReason::as_str),
+                ]
+                .concat(),
             ),
-            alerts: counter_by("kelvin.alerts", "{alert}", "Alerts begun, by kind", "kind", &ALERTS),
+            alerts: counter_by(
+                "kelvin.alerts",
+                "{alert}",
+                "Alerts raised, by kind",
+                "kind",
+                &AlertKind::LABELS,
+            ),
             temperature: meter
                 .f64_histogram("kelvin.temperature")
                 .with_unit("Cel")
-                .with_description("Temperatures that arrive: the first of each batch")
+                .with_description("Sampled temperatures: the first of each batch")
                 .with_boundaries(TEMPERATURES.to_vec())
                 .build()
                 .bind(&[]),
             aborted: counter_by(
                 "kelvin.streams.aborted",
                 "{stream}",
-                "Streams of readings that broke off, by call",
+                "Aborted streams of readings, by method",
                 "rpc.method",
                 &values(StreamMethod::ALL, StreamMethod::as_str),
             ),
@@ -159,7 +166,7 @@ impl Metrics {
             connections: meter
                 .i64_up_down_counter("kelvin.connections")
                 .with_unit("{connection}")
-                .with_description("Connections open")
+                .with_description("Open connections")
                 .build(),
             // gRFC A118
             tls_handshakes: counter(
@@ -193,15 +200,15 @@ impl Metrics {
             self.accepted.add(report.stored as u64);
         }
         for (_, reason) in &report.rejected {
-            self.rejected.add(1, &[KeyValue::new("reason", reason.label())]);
+            self.rejected.add(1, &[KeyValue::new("reason", reason.as_str())]);
         }
         for (_, alert) in report.alerts.iter().filter(|(_, alert)| alert.began) {
-            self.alerts.add(1, &[KeyValue::new("kind", alert.label())]);
+            self.alerts.add(1, &[KeyValue::new("kind", alert.kind.label())]);
         }
     }
 
     pub(crate) fn invalid(&self, invalid: Invalid) {
-        if let Some(reason) = reject_reason(invalid) {
+        if let Some(reason) = invalid_reason(invalid) {
             self.rejected.add(1, &[KeyValue::new("reason", reason.as_str())]);
         }
     }
@@ -236,13 +243,13 @@ impl Metrics {
 }
 
 /// Returns the reason to count a rejected reading under; none for a field of a query.
-fn reject_reason(invalid: Invalid) -> Option<RejectReason> {
+fn invalid_reason(invalid: Invalid) -> Option<InvalidReason> {
     match invalid {
-        Invalid::EmptySensorId | Invalid::LongSensorId(_) => Some(RejectReason::InvalidSensorId),
+        Invalid::EmptySensorId | Invalid::LongSensorId(_) => Some(InvalidReason::SensorId),
         Invalid::NotFinite(_) | Invalid::BelowAbsoluteZero(_) | Invalid::AboveMaximum(_) => {
-            Some(RejectReason::InvalidTemperature)
+            Some(InvalidReason::Temperature)
         }
-        Invalid::TimestampInFuture { .. } => Some(RejectReason::InvalidTimestamp),
+        Invalid::TimestampInFuture { .. } => Some(InvalidReason::Timestamp),
         Invalid::ShortStep(_) => None,
     }
 }

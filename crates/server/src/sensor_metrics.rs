@@ -27,7 +27,7 @@ const PAGES: usize = 8;
 /// Questions to the store at a time.
 const CONCURRENCY: usize = 32;
 
-/// What the last round found, by sensor.
+/// The result of the last round, by sensor.
 type Found = Arc<Mutex<BTreeMap<String, Stats>>>;
 
 /// Keeps the gauges of at most `limit` sensors up to date until it is dropped.
@@ -59,7 +59,7 @@ pub(crate) async fn report(factory: StoreFactory, limit: usize, meter: Meter) {
     }
 }
 
-/// Who has a place, and where the search for the next one goes on.
+/// The sensors that are reported, and where the search for the next one continues.
 struct Places {
     limit: usize,
     silent: Duration,
@@ -162,7 +162,7 @@ fn observe(found: &Found, meter: &Meter) {
         .build();
     meter
         .u64_observable_gauge("kelvin.sensor.alerting") // no unit: Prometheus would add _ratio for "1"
-        .with_description("1 while an alert of the sensor has begun and not ended, 0 otherwise.")
+        .with_description("1 while an alert of the sensor is active, 0 otherwise.")
         .with_callback(each(found, |stats| stats.alerting.into()))
         .build();
 }
@@ -206,7 +206,7 @@ mod tests {
         Places { limit, silent, taken: BTreeMap::new(), page_token: String::new() }
     }
 
-    /// Who has a place after the next round.
+    /// Returns the sensors that are reported after the next round.
     async fn taken(places: &mut Places, store: &Store) -> Vec<String> {
         assert!(places.refresh(store).await.unwrap());
         places.taken.keys().cloned().collect()

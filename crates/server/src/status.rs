@@ -55,19 +55,19 @@ pub(crate) fn invalid_in_stream(invalid: Invalid, at: ReadingPosition) -> Status
 /// The store is full for the only reading.
 pub(crate) fn refused(reason: RejectReason) -> Status {
     let text = reject_text(reason);
-    let details = ErrorDetails::with_quota_failure_violation(reason.label(), text);
+    let details = ErrorDetails::with_quota_failure_violation(reason.as_str(), text);
     Status::with_error_details(Code::ResourceExhausted, text, details)
 }
 
 /// The store is full for a reading within a stream.
 pub(crate) fn refused_in_stream(reason: RejectReason, at: ReadingPosition) -> Status {
     let text = reject_text(reason);
-    let mut details = ErrorDetails::with_quota_failure_violation(reason.label(), text);
-    details.set_error_info("REFUSED_READING", DOMAIN, at.metadata());
+    let mut details = ErrorDetails::with_quota_failure_violation(reason.as_str(), text);
+    details.set_error_info("REJECTED_READING", DOMAIN, at.metadata());
     Status::with_error_details(Code::ResourceExhausted, format!("{at}: {text}"), details)
 }
 
-/// Why a valid reading is not stored.
+/// Returns the message for a valid reading that is not stored.
 pub(crate) fn reject_text(reason: RejectReason) -> &'static str {
     match reason {
         RejectReason::TooManySensors => "sensor limit reached (KELVIN_MAX_SENSORS)",
@@ -137,7 +137,7 @@ pub(crate) fn panicked() -> Status {
     Status::internal(INTERNAL)
 }
 
-/// How many readings of a call are stored, for programs: the rest can be sent again.
+/// Returns the metadata with the number of stored readings, after which a client sends the rest again.
 fn stored_metadata(stored: u64) -> HashMap<String, String> {
     [("stored".to_owned(), stored.to_string())].into()
 }

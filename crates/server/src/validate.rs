@@ -16,7 +16,7 @@ pub(crate) const MAX_TEMPERATURE: f64 = 1e6;
 /// The temperatures that are accepted, in degrees Celsius.
 pub(crate) const TEMPERATURES: RangeInclusive<f64> = ABSOLUTE_ZERO..=MAX_TEMPERATURE;
 
-/// What is wrong with a reading or a request.
+/// The reason why a reading or a request is invalid.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Invalid {
     EmptySensorId,
@@ -78,13 +78,13 @@ impl fmt::Display for Invalid {
         match self {
             Self::EmptySensorId => write!(f, "sensor_id must not be empty"),
             Self::LongSensorId(length) => {
-                write!(f, "sensor_id is {length} bytes long, at most {MAX_SENSOR_ID} are allowed")
+                write!(f, "sensor_id is {length} bytes long; at most {MAX_SENSOR_ID} are allowed")
             }
             Self::NotFinite(temperature) => write!(f, "temperature must be a number, not {temperature}"),
             Self::BelowAbsoluteZero(temperature) => {
                 write!(f, "temperature {temperature} °C is below absolute zero ({ABSOLUTE_ZERO} °C)")
             }
-            Self::ShortStep(step) => write!(f, "step {step} is too short, it must be at least 1 second"),
+            Self::ShortStep(step) => write!(f, "step {step} is too short: it must be at least 1 second"),
             Self::AboveMaximum(temperature) => {
                 write!(f, "temperature {temperature} °C is above the maximum ({MAX_TEMPERATURE} °C)")
             }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_edges_are_where_the_contract_says() {
+    fn values_at_contract_limits_are_valid() {
         let check = |id: &str, temperature, timestamp| {
             check_reading(id.into(), Reading { temperature, timestamp }, 1000).map_err(Invalid::field)
         };

@@ -26,7 +26,7 @@ use crate::{
     rpc::{AuxiliaryService, Core},
 };
 
-/// How long to wait when a connection cannot be accepted, most likely for want of file descriptors.
+/// The pause after a connection could not be accepted, most likely because there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 static ACCEPT_LOG: LogRateLimiter = LogRateLimiter::new();

@@ -26,7 +26,7 @@ fn code(result: Result<(), Status>) -> Code {
 }
 
 #[tokio::test]
-async fn a_token_is_taken_bare_and_as_bearer_and_no_other_is() {
+async fn token_is_accepted_with_and_without_bearer() {
     let server = TestServer::start(&[]).await;
     let bearer = format!("Bearer {TOKEN}");
     for right in [TOKEN, &bearer] {
@@ -57,7 +57,7 @@ async fn every_call_but_health_needs_a_token() {
 }
 
 #[tokio::test]
-async fn a_certificate_authenticates_only_if_it_says_client_auth() {
+async fn certificate_without_client_auth_is_rejected() {
     let files = Files::new();
     files.issue("client", Usage::Client);
     files.issue("unstated", Usage::Unspecified);

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use kelvin_app::signal::SECOND_SIGNAL;
 use kelvin_credentials::ca::Usage;
 use kelvin_telemetry::receiver::{
     Receiver,
@@ -100,7 +101,7 @@ fn expired_certificate_is_reported_with_its_dates() {
     pair.write(&files.path("server.pem"), &files.path("server.key")).unwrap();
     let (code, output) = run(files.settings(), &[]);
     assert_eq!(code, Some(64), "{output}");
-    assert!(output.contains("KELVIN_TLS_CERT") && output.contains("valid from"), "{output}");
+    assert!(output.contains("KELVIN_TLS_CERT") && output.contains("not valid now, only from"), "{output}");
 }
 
 #[test]
@@ -168,7 +169,7 @@ impl Drop for Running {
 }
 
 #[test]
-fn it_serves_is_healthy_and_ends_well_at_sigterm() {
+fn server_is_healthy_and_exits_cleanly_on_sigterm() {
     let files = Files::new();
     let mut server = Running::start(files.settings());
     let settings = with(&files, &[("KELVIN_LISTEN", &server.address)]);
@@ -193,12 +194,12 @@ fn certificate_that_expires_in_use_is_logged() {
 }
 
 #[test]
-fn a_second_sigterm_ends_it_in_the_middle_of_the_drain() {
+fn second_sigterm_interrupts_drain() {
     let files = Files::new();
     let mut server = Running::start(with(&files, &[("KELVIN_DRAIN_DELAY", "1h")]));
     server.terminate();
     server.until("\"draining\"");
-    thread::sleep(Duration::from_millis(600));
+    thread::sleep(SECOND_SIGNAL * 3 / 2);
     server.terminate();
     assert_eq!(server.exit_code(), Some(143));
 }
@@ -252,7 +253,7 @@ fn limit_on_open_files_is_raised_and_warned_of() {
 }
 
 #[tokio::test]
-async fn the_most_talkative_log_holds_no_token_and_no_key() {
+async fn trace_log_contains_no_secrets() {
     let files = Files::new();
     let log = files.path("log");
     fs::write(files.path("tokens"), format!("{TOKEN} gateway-7\n")).unwrap();

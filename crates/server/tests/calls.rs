@@ -2,8 +2,7 @@
 
 mod support;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use kelvin_app::unix_now;
 use kelvin_proto::{
     AggregateRequest, ListSensorsRequest, SensorAggregate, SensorReading, SensorRequest, SensorStatsRequest,
     ServerMessage, Severity,
@@ -39,7 +38,7 @@ fn place(status: &Status) -> (String, String) {
 }
 
 #[tokio::test]
-async fn what_is_sent_one_by_one_comes_back_in_order_of_arrival() {
+async fn unary_readings_are_returned_in_arrival_order() {
     let server = TestServer::start(&[]).await;
     let mut client = server.client().await;
     let sent = vec![reading("cellar", 8.5, 300), reading("cellar", -0.0, 100), reading("cellar", 8.5, 300)];
@@ -66,7 +65,7 @@ async fn since_until_and_limit_choose() {
 async fn one_wrong_reading_is_invalid_and_its_field_is_named() {
     let server = TestServer::start(&[]).await;
     let mut client = server.client().await;
-    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let now = unix_now();
     let wrong = [
         (reading("", 1.0, 1), "sensor_id"),
         (reading(&"x".repeat(129), 1.0, 1), "sensor_id"),
@@ -85,7 +84,7 @@ async fn one_wrong_reading_is_invalid_and_its_field_is_named() {
 }
 
 #[tokio::test]
-async fn a_wrong_reading_ends_a_stream_and_what_came_before_stays() {
+async fn invalid_reading_ends_stream_and_keeps_earlier() {
     let server = TestServer::start(&[]).await;
     let mut sent = readings("cellar", 3000);
     sent[2500].temperature = -300.0;
@@ -129,8 +128,8 @@ async fn chat_answers_each_reading_in_order_and_goes_on_after_wrong_ones() {
         answers[3].message.contains("31.00 °C") && answers[3].message.contains("30.00 °C"),
         "{answers:?}"
     );
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    assert!(answers.iter().all(|answer| now.abs_diff(answer.server_time.cast_unsigned()) < 60));
+    let now = unix_now();
+    assert!(answers.iter().all(|answer| now.abs_diff(answer.server_time) < 60));
 }
 
 #[tokio::test]
@@ -149,7 +148,7 @@ async fn chat_answers_while_more_arrive() {
 }
 
 #[tokio::test]
-async fn a_long_chat_is_answered_completely() {
+async fn long_chat_is_answered_completely() {
     let server = TestServer::start(&[]).await;
     let answers =
         server.client().await.sensor_chat(iter(readings("cellar", 50_000))).await.unwrap().into_inner();
@@ -158,7 +157,7 @@ async fn a_long_chat_is_answered_completely() {
 }
 
 #[tokio::test]
-async fn a_call_that_follows_gets_what_is_new() {
+async fn follow_call_receives_new_readings() {
     let server = TestServer::start(&[]).await;
     let mut client = server.client().await;
     client.send_single_reading(reading("cellar", 1.0, 1)).await.unwrap();

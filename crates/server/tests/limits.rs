@@ -63,7 +63,7 @@ fn text(trailers: &HeaderMap) -> &str {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_refused_in_plain_words() {
+async fn unreadable_message_is_rejected_with_reason() {
     let server = TestServer::start(&[("KELVIN_MAX_MESSAGE_SIZE", "1KiB")]).await;
     let channel = server.connect().await;
     let good = reading("cellar", 20.0, 1).encode_to_vec();
@@ -191,7 +191,7 @@ async fn slow_follower_learns_how_much_it_missed() {
 }
 
 #[tokio::test]
-async fn who_has_nothing_to_say_is_cut_off() {
+async fn idle_connection_is_closed() {
     let server = TestServer::start(&[("KELVIN_HANDSHAKE_TIMEOUT", "100ms")]).await;
     let silent = TcpStream::connect(server.address).await.unwrap();
     hung_up(silent).await;

@@ -53,7 +53,7 @@ fn assert_unavailable(status: &Status, stored: Option<u64>) {
 }
 
 #[tokio::test]
-async fn the_server_is_ready_and_every_call_says_unavailable() {
+async fn calls_return_unavailable_while_server_is_ready() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let settings = [
         ("KELVIN_STORE", "valkey"),
@@ -182,7 +182,7 @@ async fn incompatible_store_is_logged_once_and_not_used() {
 }
 
 #[tokio::test]
-async fn a_changed_password_file_lets_the_server_in() {
+async fn changed_password_file_is_used() {
     let valkey = ValkeyServer::start(&[]).await;
     valkey.tell(&["ACL", "SETUSER", "kelvin", "on", ">right", "~*", "&*", "+@all"]).await;
     let files = Files::new();
@@ -209,7 +209,7 @@ async fn a_changed_password_file_lets_the_server_in() {
 }
 
 #[tokio::test]
-async fn a_store_that_does_not_answer_slows_streams() {
+async fn unresponsive_store_slows_streams() {
     let valkey = ValkeyServer::start(&[]).await;
     let address = valkey.address();
     let settings = [

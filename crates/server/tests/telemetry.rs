@@ -178,12 +178,12 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
 }
 
 #[tokio::test]
-async fn a_broken_key_is_refused_and_the_last_good_pair_stays() {
+async fn broken_key_is_rejected_and_previous_pair_kept() {
     let receiver = Receiver::start().await.unwrap();
     let telemetry = observed_by(&receiver);
     let server = TestServer::start_observed(Files::new(), &[], &telemetry).await;
     std::fs::write(server.files.path("server.key"), "broken").unwrap();
-    until_counted(&receiver, &telemetry, "kelvin.reloads", "result", ("refused", 1)).await;
+    until_counted(&receiver, &telemetry, "kelvin.reloads", "result", ("rejected", 1)).await;
     server.client().await.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
 
     server.files.issue("server", kelvin_credentials::ca::Usage::Server);
@@ -215,7 +215,7 @@ async fn changed_secrets_of_the_store_are_counted_and_what_is_broken_is_refused(
     counted("result", ("ok", 1)).await;
     std::fs::write(&ca, "broken").unwrap();
     counted("file", ("store_ca", 1)).await;
-    counted("result", ("refused", 1)).await;
+    counted("result", ("rejected", 1)).await;
     std::fs::write(&ca, kelvin_credentials::ca::LocalCa::generate().unwrap().pem()).unwrap();
     counted("result", ("ok", 2)).await;
 }

@@ -27,7 +27,7 @@ impl Batch {
         self.items.len()
     }
 
-    /// Whether there is no reading.
+    /// Returns whether there is no reading.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()

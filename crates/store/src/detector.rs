@@ -56,12 +56,12 @@ impl From<&AlertSettings> for Rules {
 }
 
 impl Rules {
-    /// Whether nothing can raise an alert.
+    /// Returns whether nothing can raise an alert.
     pub(crate) fn are_silent(&self) -> bool {
         self.low == f64::NEG_INFINITY && self.high == f64::INFINITY && !self.need_history()
     }
 
-    /// Whether readings are compared with those before them.
+    /// Returns whether readings are compared with those before them.
     pub(crate) fn need_history(&self) -> bool {
         self.z_score.is_finite()
     }
@@ -76,7 +76,7 @@ enum State {
     Outlier,
 }
 
-/// What one sensor is compared with.
+/// The history that one sensor's readings are compared with.
 #[derive(Debug, Clone)]
 pub(crate) struct Detector {
     median: f64,
@@ -102,7 +102,7 @@ impl Default for Detector {
 }
 
 impl Detector {
-    /// Whether readings between `min` and `max` cannot begin or end an alert.
+    /// Returns whether readings between `min` and `max` cannot begin or end an alert.
     pub(crate) fn all_within(&self, rules: &Rules, min: f64, max: f64) -> bool {
         self.state == State::Normal
             && min > rules.low.max(self.median - self.threshold)
@@ -148,7 +148,7 @@ impl Detector {
         self.state = *states.get(usize::from(state)).unwrap_or(&State::Normal);
     }
 
-    /// What the next reading changes; `history` is the readings before it, newest first.
+    /// Evaluates the next reading; `history` is the readings before it, newest first.
     pub(crate) fn evaluate(
         &mut self,
         rules: &Rules,
@@ -185,7 +185,7 @@ impl Detector {
         self.alerts.into()
     }
 
-    /// Whether an alert has begun and not ended.
+    /// Returns whether an alert has begun and not ended.
     pub(crate) fn alerting(&self) -> bool {
         self.state != State::Normal
     }

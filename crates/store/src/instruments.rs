@@ -1,7 +1,51 @@
 //! The instruments of a store. What is refused or raises an alert is in the [`Report`](crate::Report), and counted by
 //! who asked.
 
-use opentelemetry::metrics::{AsyncInstrumentBuilder, Histogram, Meter, ObservableCounter, ObservableGauge};
+use opentelemetry::{
+    KeyValue,
+    metrics::{AsyncInstrumentBuilder, Histogram, Meter, ObservableCounter, ObservableGauge},
+};
+
+/// The operations that [`duration`] measures.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Operation {
+    Append,
+    Read,
+}
+
+/// The reasons for the removal of stored readings, counted in [`evicted`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum EvictionReason {
+    /// A limit is reached, and newer readings of the sensor need the room.
+    Full,
+    /// The sensor expired.
+    Idle,
+}
+
+impl Operation {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Read => "read",
+        }
+    }
+}
+
+impl From<Operation> for KeyValue {
+    fn from(operation: Operation) -> Self {
+        Self::new("operation", operation.as_str())
+    }
+}
+
+impl From<EvictionReason> for KeyValue {
+    fn from(reason: EvictionReason) -> Self {
+        let reason = match reason {
+            EvictionReason::Full => "full",
+            EvictionReason::Idle => "idle",
+        };
+        Self::new("reason", reason)
+    }
+}
 
 pub(crate) fn sensors(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGauge<u64>, u64> {
     meter
@@ -35,14 +79,14 @@ pub(crate) fn memory_usage(meter: &Meter) -> AsyncInstrumentBuilder<'_, Observab
     meter
         .u64_observable_gauge("kelvin.store.memory.usage")
         .with_unit("By")
-        .with_description("Memory of the store; of the fullest node of a shared one.")
+        .with_description("Memory used by the store; by its fullest node if it is shared.")
 }
 
 pub(crate) fn memory_limit(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGauge<u64>, u64> {
     meter
         .u64_observable_gauge("kelvin.store.memory.limit")
         .with_unit("By")
-        .with_description("Memory the store may use: KELVIN_STORE_MEMORY_LIMIT, or maxmemory of that node.")
+        .with_description("Memory limit of the store: KELVIN_STORE_MEMORY_LIMIT, or maxmemory of Valkey.")
 }
 
 pub(crate) fn evicted(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableCounter<u64>, u64> {

@@ -127,34 +127,16 @@ impl Store {
         }
     }
 
-    /// Follows a sensor from the sequence number `from` on, which may be one that is already stored. The first reading
-    /// since the sensor was first seen has number 1; a number in the future stands for the next one.
-    pub async fn watch(&self, sensor_id: &str, from: u64) -> Result<Watch, StoreError> {
-        let query = Query { follow: true, ..Query::default() };
-        let mut reader = self.read(sensor_id, query).await?;
-        match &mut reader.0 {
-            Inner::Memory(reader) => reader.begin_at(from),
-            Inner::Valkey(reader) => reader.begin_at(from),
-        }
-        Ok(Watch { reader, readings: Vec::new() })
-    }
-
     /// Aggregates what is stored of a sensor in windows of time; an unknown sensor has none.
     pub async fn aggregate(&self, sensor_id: &str, query: &AggregateQuery) -> Result<Aggregate, StoreError> {
         let AggregateQuery { since, until, step } = *query;
         let mut windows = Windows::new(step);
-        let Reader(mut reader) =
-            self.read(sensor_id, Query { since, until, limit: None, follow: false }).await?;
+        let mut reader = self.read(sensor_id, Query { since, until, limit: None, follow: false }).await?;
         // Sequence numbers begin at 1, so what comes before the oldest that is held has been evicted.
-        let mut evicted = 0;
-        match &mut reader {
-            Inner::Memory(reader) => {
-                evicted += reader.position();
-                reader.aggregate(&mut windows).await?;
-                evicted += reader.missed();
-            }
+        let evicted_before = reader.position();
+        match &mut reader.0 {
+            Inner::Memory(reader) => reader.aggregate(&mut windows).await?,
             Inner::Valkey(reader) => {
-                evicted += reader.position();
                 let mut readings = Vec::new();
                 while Box::pin(reader.next(&mut readings)).await? {
                     for part in readings.chunks(AGGREGATED) {
@@ -164,10 +146,9 @@ impl Store {
                     }
                     readings.clear();
                 }
-                evicted += reader.missed();
             }
         }
-        Ok(Aggregate { windows: windows.finish()?, evicted })
+        Ok(Aggregate { windows: windows.finish()?, evicted: evicted_before + reader.missed() })
     }
 
     /// Statistics of a sensor since it was first seen; `None` if it is unknown.
@@ -216,7 +197,7 @@ impl Reader {
         }
     }
 
-    /// How many readings were evicted before this reader reached them, whether its query wanted them or not.
+    /// Returns the number of readings evicted before this reader reached them, whether its query selects them or not.
     #[must_use]
     pub fn missed(&self) -> u64 {
         match &self.0 {
@@ -224,28 +205,15 @@ impl Reader {
             Inner::Valkey(reader) => reader.missed(),
         }
     }
-}
 
-/// Follows one sensor with sequence numbers.
-#[derive(Debug)]
-pub struct Watch {
-    reader: Reader,
-    readings: Vec<Reading>,
-}
-
-impl Watch {
-    /// Waits for readings and appends them to `out`. Numbers are missing only where readings were evicted first. A
-    /// sensor that expired and comes back starts again with 1.
-    pub async fn next(&mut self, out: &mut Vec<(u64, Reading)>) -> Result<(), StoreError> {
-        self.readings.clear();
-        self.reader.next(&mut self.readings).await?;
-        let last = match &self.reader.0 {
+    /// Returns the sequence number of the last reading looked at. The first reading since the sensor was first seen has
+    /// number 1; a sensor that expired and comes back starts again.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        match &self.0 {
             Inner::Memory(reader) => reader.position(),
             Inner::Valkey(reader) => reader.position(),
-        };
-        let first = last + 1 - self.readings.len() as u64;
-        out.extend((first..).zip(self.readings.iter().copied()));
-        Ok(())
+        }
     }
 }
 

@@ -41,7 +41,7 @@ pub struct AlertSettings {
     pub z_score: Option<f64>,
 }
 
-/// What came of one reading.
+/// The outcome of one reading.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// It is stored, and perhaps an alert began or ended with it.
@@ -50,7 +50,7 @@ pub enum Outcome {
     Rejected(RejectReason),
 }
 
-/// Why a valid reading was not stored.
+/// The reason why a valid reading was not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RejectReason {
     /// The limit for sensors is reached.
@@ -64,13 +64,13 @@ pub enum RejectReason {
 pub struct Alert {
     /// True when the alert begins, false when it ends.
     pub began: bool,
-    /// What was crossed.
+    /// The limit that was crossed.
     pub kind: AlertKind,
     /// The reading that crossed it, in degrees Celsius.
     pub temperature: f64,
 }
 
-/// What an [`Alert`] crossed.
+/// The limit that an [`Alert`] crossed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum AlertKind {
     /// The low limit, in degrees Celsius.
@@ -88,16 +88,16 @@ pub enum AlertKind {
     },
 }
 
-/// What came of a batch. Readings that are in neither list are stored and uneventful.
+/// The outcome of a batch. Readings that are in neither list are stored and changed no alert.
 #[derive(Debug, Default, Clone)]
 pub struct Report {
-    /// How many readings are stored.
+    /// The number of stored readings.
     pub stored: usize,
-    /// How many older readings were evicted.
+    /// The number of older readings that were evicted.
     pub evicted: usize,
-    /// What was not stored, by index in the batch, ascending.
+    /// The readings that were not stored, by index in the batch, ascending.
     pub rejected: Vec<(usize, RejectReason)>,
-    /// What began or ended an alert, by index in the batch, ascending.
+    /// The readings that began or ended an alert, by index in the batch, ascending.
     pub alerts: Vec<(usize, Alert)>,
 }
 
@@ -139,7 +139,7 @@ pub struct Aggregate {
 pub struct Window {
     /// Unix seconds, a multiple of the step; `i64::MIN` for the window that begins before it.
     pub start: i64,
-    /// How many readings there are, at least one.
+    /// The number of readings, at least one.
     pub count: u64,
     /// Arithmetic mean.
     pub mean: f64,
@@ -166,7 +166,7 @@ pub struct Stats {
     pub standard_deviation: f64,
     /// The reading that arrived last.
     pub last: Reading,
-    /// How long ago it arrived.
+    /// The time since it arrived.
     pub idle: Duration,
     /// Mean of the newest [`Limits::recent_window`] readings.
     pub recent_mean: f64,
@@ -189,7 +189,7 @@ pub struct Page {
     pub next: Option<String>,
 }
 
-/// Why a store could not do what it was asked.
+/// The reason why an operation of a store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store cannot be reached or does not answer in time; whether a write happened is unknown.
@@ -217,7 +217,7 @@ impl Report {
         self.alerts.clear();
     }
 
-    /// What came of the reading at `index`. Cheap when asked in ascending order of few events.
+    /// Returns the outcome of the reading at `index`. Cheap when called in ascending order and with few events.
     #[must_use]
     pub fn outcome(&self, index: usize) -> Outcome {
         if let Ok(at) = self.rejected.binary_search_by_key(&index, |(at, _)| *at) {
@@ -228,14 +228,18 @@ impl Report {
     }
 }
 
-impl Alert {
-    /// A word for a metric label: `low`, `high` or `outlier`.
+impl AlertKind {
+    /// The metric labels of all kinds, in the order of the variants.
+    pub const LABELS: [&str; 3] = ["low", "high", "outlier"];
+
+    /// Returns the kind's metric label.
     #[must_use]
-    pub fn label(&self) -> &'static str {
-        match self.kind {
-            AlertKind::Low(_) => "low",
-            AlertKind::High(_) => "high",
-            AlertKind::Outlier { .. } => "outlier",
+    pub const fn label(&self) -> &'static str {
+        let [low, high, outlier] = Self::LABELS;
+        match self {
+            Self::Low(_) => low,
+            Self::High(_) => high,
+            Self::Outlier { .. } => outlier,
         }
     }
 }
@@ -273,9 +277,12 @@ impl fmt::Display for Alert {
 }
 
 impl RejectReason {
-    /// A word for a metric label.
+    /// All reasons.
+    pub const ALL: [Self; 2] = [Self::TooManySensors, Self::Full];
+
+    /// Returns the value of a metric label.
     #[must_use]
-    pub fn label(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::TooManySensors => "too_many_sensors",
             Self::Full => "store_full",

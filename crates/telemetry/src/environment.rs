@@ -35,8 +35,8 @@ pub(crate) enum Signal {
 impl Signal {
     pub(crate) const ALL: [Self; 3] = [Self::Traces, Self::Metrics, Self::Logs];
 
-    /// As it stands in names of variables.
-    pub(crate) fn word(self) -> &'static str {
+    /// Returns the part of variable names that stands for the signal.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Traces => "TRACES",
             Self::Metrics => "METRICS",
@@ -169,7 +169,7 @@ impl Environment {
 
     /// The exporters of `signal` that exist; OTLP where none is named.
     fn exporters(&self, signal: Signal) -> Vec<String> {
-        let mut names = self.list(&format!("OTEL_{}_EXPORTER", signal.word()), &EXPORTERS);
+        let mut names = self.list(&format!("OTEL_{}_EXPORTER", signal.as_str()), &EXPORTERS);
         if names.is_empty() {
             return vec!["otlp".into()];
         }
@@ -266,7 +266,7 @@ impl Environment {
         if endpoint.is_none() {
             // What stands before an `@` may be a password.
             let value = value.rsplit('@').next().unwrap_or_default();
-            error.push(variable, format_args!("{value:?} is not an address such as http://collector:4317"));
+            error.push(variable, format_args!("{value:?} is not a URL such as http://collector:4317"));
         }
         endpoint
     }
@@ -311,7 +311,7 @@ impl Environment {
 
 /// The names of a variable of the OTLP exporter: the signal's own, and the one for all signals.
 fn exporter_variables(signal: Signal, what: &str) -> [String; 2] {
-    [format!("OTEL_EXPORTER_OTLP_{}_{what}", signal.word()), format!("OTEL_EXPORTER_OTLP_{what}")]
+    [format!("OTEL_EXPORTER_OTLP_{}_{what}", signal.as_str()), format!("OTEL_EXPORTER_OTLP_{what}")]
 }
 
 /// A base with the path of a signal, before its query.
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_gets_the_path_of_the_signal_and_an_own_endpoint_does_not() {
+    fn signal_path_is_added_to_base_endpoint_only() {
         let base = [(ENDPOINT, "http://c:4318/otlp/"), (PROTOCOL, "http/protobuf")];
         assert_eq!(
             endpoint(Signal::Metrics, &base),

@@ -5,13 +5,13 @@ use std::{
     env, fmt, io,
     io::IsTerminal,
     panic,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use opentelemetry::{Context, trace::TraceContextExt};
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
+use parking_lot::Mutex;
 use tracing::{
     Event, Level, Metadata, Subscriber, callsite::Identifier, level_filters::LevelFilter,
     subscriber::DefaultGuard,
@@ -102,7 +102,7 @@ fn rate_limit_libraries<S: Subscriber>(measured: bool) -> impl layer::Filter<S> 
             return false;
         }
         let now = Instant::now();
-        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = last.lock();
         let due = last.get(&metadata.callsite()).is_none_or(|last| now.duration_since(*last) >= REPEAT);
         if due {
             last.insert(metadata.callsite(), now);
@@ -163,7 +163,7 @@ mod tests {
 
     impl io::Write for Buffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
+            self.0.lock().write(bytes)
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -185,13 +185,13 @@ mod tests {
             drop(inside);
             tracing::warn!("outside");
         });
-        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(buffer.0.lock().clone()).unwrap();
         let lines: Vec<_> = text.lines().map(ToOwned::to_owned).collect();
         lines.try_into().unwrap()
     }
 
     #[test]
-    fn a_terminal_gets_text_with_ids_at_the_end() {
+    fn terminal_log_is_text_ending_with_ids() {
         let [inside, outside] = logged(true, false);
         assert!(inside.ends_with(&format!("inside answer=42 {IDS}")), "{inside}");
         assert!(outside.ends_with("outside"), "{outside}");

@@ -45,14 +45,14 @@ const NO_LENGTH_LIMITS: &str = "the SDK has no limits on the length of attribute
 const NO_ATTRIBUTE_LIMITS: &str = "the SDK has no such limit";
 const THREAD_IGNORES_TIMEOUT: &str =
     "batches have no time limit of their own; OTEL_EXPORTER_OTLP_TIMEOUT limits exports";
-const NO_CONFIG_FILE: &str = "the SDK reads no configuration file, only variables";
+const NO_CONFIG_FILE: &str = "the SDK does not read a configuration file, only environment variables";
 const SCRAPING: &str = "KELVIN_PROMETHEUS=true serves /metrics on KELVIN_HEALTH_LISTEN";
 const NO_ZIPKIN: &str = "there is no Zipkin exporter";
 
 /// Variables of a signal's exporter (`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`) are here without the signal.
 const VARIABLES: &[(&str, Takes)] = &[
     ("OTEL_SDK_DISABLED", Boolean),
-    ("OTEL_ENTITIES", Nothing("the SDK has no entities; use OTEL_RESOURCE_ATTRIBUTES")),
+    ("OTEL_ENTITIES", Nothing("the SDK does not support entities; use OTEL_RESOURCE_ATTRIBUTES")),
     ("OTEL_RESOURCE_ATTRIBUTES", KeyValues),
     ("OTEL_SERVICE_NAME", Anything),
     ("OTEL_LOG_LEVEL", Nothing("RUST_LOG sets log levels")),
@@ -164,11 +164,11 @@ fn of_exporter(environment: &Environment, variable: &str) -> Option<&'static str
     if !names_otlp && !variable.starts_with("OTEL_EXPORTER_OTLP_") {
         return None;
     }
-    let own = |signal: &Signal| variable.contains(&format!("_{}_", signal.word()));
+    let own = |signal: &Signal| variable.contains(&format!("_{}_", signal.as_str()));
     let for_all = !Signal::ALL.iter().any(own);
     let signals = || Signal::ALL.into_iter().filter(|signal| for_all || own(signal));
     if !signals().any(|signal| environment.has_endpoint(signal)) {
-        return Some("nothing is sent by OTLP: OTEL_EXPORTER_OTLP_ENDPOINT is not set");
+        return Some("nothing is exported over OTLP: OTEL_EXPORTER_OTLP_ENDPOINT is not set");
     }
     let names_file = variable.ends_with("_CERTIFICATE") || variable.ends_with("_CLIENT_KEY");
     let targets = signals().filter_map(|signal| environment.target(signal, &mut SettingsError::default()));

@@ -259,7 +259,7 @@ async fn console_prints_all_signals_and_their_resource() {
 }
 
 #[tokio::test]
-async fn the_environment_names_the_service() {
+async fn environment_sets_service_name() {
     let receiver = Receiver::start().await.unwrap();
     run(emit(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint()),
@@ -276,7 +276,7 @@ async fn the_environment_names_the_service() {
 }
 
 #[tokio::test]
-async fn the_runtime_and_the_sdk_are_measured() {
+async fn runtime_and_sdk_are_measured() {
     let receiver = Receiver::start().await.unwrap();
     run(emit(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint())])).await;
     let names = units(&receiver);
@@ -292,7 +292,7 @@ async fn the_runtime_and_the_sdk_are_measured() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn the_process_is_measured() {
+async fn process_is_measured() {
     let receiver = Receiver::start().await.unwrap();
     run(emit(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint())])).await;
     let names = units(&receiver);

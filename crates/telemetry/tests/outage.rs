@@ -36,7 +36,7 @@ async fn check(name: &str, endpoint: &str, protocol: &str) {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_gone_costs_nothing() {
+async fn absent_collector_costs_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -45,7 +45,7 @@ async fn a_collector_that_is_gone_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_collector_that_never_accepts_costs_nothing() {
+async fn unaccepting_collector_costs_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     check("silent, gRPC", &endpoint, "grpc").await;
@@ -53,7 +53,7 @@ async fn a_collector_that_never_accepts_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_collector_that_reads_and_never_answers_costs_nothing() {
+async fn unresponsive_collector_costs_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {

@@ -17,7 +17,7 @@ pub fn pin(core: CoreId) -> io::Result<()> {
     if core_affinity::set_for_current(core) {
         return Ok(());
     }
-    Err(io::Error::other(format!("cannot stay on core {}", core.id)))
+    Err(io::Error::other(format!("cannot pin this thread to core {}", core.id)))
 }
 
 /// Returns the CPU time of the threads of a process so far, in seconds; `None` where there is no `/proc`.

@@ -12,7 +12,7 @@ use std::{
 /// The line goes past the capture of the test harness, and to the file that `NOT_RUN_FILE` names, which `make test`
 /// prints at its end. Panics where [`may_be_missing`] is false.
 pub fn not_run(component: &str, reason: &str) {
-    assert!(may_be_missing(component), "{reason}; NOT_HERE={component} accepts that");
+    assert!(may_be_missing(component), "{reason}; set NOT_HERE={component} to skip this test");
     let test = thread::current().name().unwrap_or("a test").to_owned();
     let line = format!("NOT RUN: {test}: {reason}\n");
     io::stderr().write_all(line.as_bytes()).expect("standard error can be written");

@@ -6,12 +6,14 @@
 //! | relative links in Markdown lead to a file, and to a heading of it | [`links`] |
 //! | no import cycle between the modules of a crate | [`cycles`] |
 //! | a runbook per alert and an alert per runbook | [`runbooks`] |
+//! | names of tests begin with their subject | [`test_names`] |
 
 pub mod cycles;
 mod files;
 mod lexer;
 pub mod links;
 pub mod runbooks;
+pub mod test_names;
 pub mod words;
 
 pub use files::{File, repository};

@@ -1,4 +1,6 @@
-//! Finds the words of `words.txt`.
+//! Finds the words of `words.txt` in the paths and texts of files.
+
+use std::iter;
 
 use crate::File;
 
@@ -44,12 +46,13 @@ pub fn check(rules: &[Rule<'_>], files: &[File]) -> Vec<String> {
             .iter()
             .filter(|rule| !rule.allowed.iter().any(|allowed| path.starts_with(allowed)))
             .collect();
-        for (number, line) in (1..).zip(text.lines()) {
+        let lines = (1..).zip(text.lines()).map(|(number, line)| (format!("{path}:{number}"), line));
+        for (place, line) in iter::once((path.clone(), path.as_str())).chain(lines) {
             let words = split(line);
             for rule in &rules {
                 if words.windows(rule.phrase.len()).any(|words| words == rule.phrase) {
                     let (phrase, instead) = (rule.phrase.join(" "), rule.instead);
-                    found.push(format!("{path}:{number}: `{phrase}`; write: {instead}\n    {}", line.trim()));
+                    found.push(format!("{place}: `{phrase}`; write: {instead}\n    {}", line.trim()));
                 }
             }
         }
@@ -94,6 +97,15 @@ mod tests {
             assert_eq!(found("src/a.rs", text).len(), 1, "{text}");
         }
         assert!(found("src/a.rs", "let a;\nlet gate;")[0].starts_with("src/a.rs:2: `gate`; write: barrier"));
+    }
+
+    #[test]
+    fn listed_word_in_path_is_found() {
+        for path in ["src/gate.rs", "docs/open-gate/a.md", "src/for_ever.rs"] {
+            let found = found(path, "");
+            assert!(found.len() == 1 && found[0].starts_with(&format!("{path}: `")), "{found:?}");
+        }
+        assert_eq!(found("old/for_ever.rs", ""), [""; 0]);
     }
 
     #[test]

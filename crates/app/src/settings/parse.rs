@@ -59,7 +59,7 @@ impl Parse for f64 {
 
 impl Parse for String {
     fn expected() -> String {
-        "a text".into()
+        "a non-empty string".into()
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -79,7 +79,7 @@ impl Parse for PathBuf {
 
 impl Parse for http::Uri {
     fn expected() -> String {
-        "an address such as https://kelvin.example:50051".into()
+        "a URL such as https://kelvin.example:50051".into()
     }
 
     fn parse(text: &str) -> Option<Self> {

@@ -41,15 +41,15 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 /// Large against the stream's: h2 ends connections with too many small unread frames, by a budget of half of this.
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
-/// How connections are opened.
+/// Opens connections.
 #[derive(Debug)]
 pub(super) struct Connector {
     pub(super) tls: Tls,
     /// Scheme and authority of the calls.
     pub(super) origin: Uri,
-    /// How long opening may take.
+    /// The timeout for opening a connection.
     pub(super) limit: Duration,
-    /// How often the TLS configuration is looked at.
+    /// The interval at which the TLS configuration is checked for changes.
     pub(super) reload_interval: Duration,
     pub(super) metrics: SubchannelMetrics,
 }
@@ -57,7 +57,7 @@ pub(super) struct Connector {
 /// With the name that the server's certificate must have; `None` is plain text.
 pub(super) type Tls = Option<(Arc<ClientTls>, ServerName<'static>)>;
 
-/// Why a connection is not used any longer.
+/// The reason why a connection is no longer used.
 enum Disconnected {
     /// It still works; a connection with the new credentials takes its place.
     CredentialsChanged,
@@ -135,7 +135,7 @@ impl Connector {
                     open.ended(&end, self.tls.is_some());
                     let mut error = match end {
                         Err(error) => error_chain(&error),
-                        Ok(()) => "the server ended the connection".to_owned(),
+                        Ok(()) => "the server closed the connection".to_owned(),
                     };
                     if !stable && self.tls.is_none() {
                         error += " (connecting without TLS; if the server uses TLS, set KELVIN_SERVER to https://…)";

@@ -1,4 +1,4 @@
-//! What a client shows, and what it checks the server with; kept up to date with the files.
+//! The client's credentials and the CAs that it verifies the server with, reloaded when the files change.
 
 use std::sync::Arc;
 

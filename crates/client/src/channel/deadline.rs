@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_header_has_at_most_eight_digits() {
+    async fn header_has_at_most_eight_digits() {
         assert_eq!(Deadline::after(Duration::from_millis(1500)).header(), "1500m");
         assert_eq!(Deadline::after(Duration::from_secs(100_000)).header(), "100000S");
         assert_eq!(Deadline::after(Duration::ZERO).header(), "0m");

@@ -1,5 +1,5 @@
-//! What is known of the endpoints of the server's name, as a pure state machine: [`EndpointSet::step`] takes a state and
-//! an event to the next state and to what has to be done because of it. No clock, no task and no lock is in here.
+//! The state of the server's endpoints, as a pure state machine: [`EndpointSet::step`] maps a state and an event to the
+//! next state and its effects. There is no clock, no task and no lock in here.
 //!
 //! The states of an endpoint are those of
 //! [gRPC connectivity](https://github.com/grpc/grpc/blob/master/doc/connectivity-semantics-and-api.md), and `Draining`: the
@@ -19,7 +19,7 @@ pub(super) trait Connection: Clone {
 #[derive(Debug, Clone)]
 pub(super) struct EndpointSet<C> {
     endpoints: BTreeMap<SocketAddr, State<C>>,
-    /// Why the last look-up of the name failed.
+    /// The error of the last look-up of the name.
     resolve_error: Option<String>,
     /// A server that calls may still be on drains or was removed, and no other one was ready to take them over.
     ///
@@ -52,7 +52,7 @@ pub(super) enum Event<C> {
     Failed(SocketAddr, String),
 }
 
-/// What has to be done after an event.
+/// The effects of an event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Effects {
     pub(super) connect: Vec<SocketAddr>,
@@ -138,12 +138,12 @@ impl<C: Connection> EndpointSet<C> {
         }
     }
 
-    /// The connection for the call number `turn`: the ready ones in turn (round robin), else one that drains.
+    /// The connection for the call number `call`: the ready ones in turn (round robin), else one that drains.
     /// `None` while it is not yet known whether there is one.
-    pub(super) fn pick(&self, turn: usize) -> Option<Result<C, NoEndpoint<'_, C>>> {
+    pub(super) fn pick(&self, call: usize) -> Option<Result<C, NoEndpoint<'_, C>>> {
         let count = self.ready().count();
         if count > 0 {
-            return self.ready().nth(turn % count).cloned().map(Ok);
+            return self.ready().nth(call % count).cloned().map(Ok);
         }
         if let Some(draining) = self.draining_connections().next() {
             return Some(Ok(draining.clone()));
@@ -162,7 +162,7 @@ impl<C: Connection> EndpointSet<C> {
         self.endpoints.values().filter(|state| matches!(state, State::Draining(_))).filter_map(State::open)
     }
 
-    /// Whether no address of the name is known.
+    /// Returns whether the name has not been resolved to any address.
     pub(super) fn is_empty(&self) -> bool {
         self.endpoints.is_empty()
     }

@@ -37,7 +37,7 @@ struct Shared {
     resolve: Notify,
     /// Changes with every handover.
     handovers: watch::Sender<u64>,
-    turn: AtomicUsize,
+    next_call: AtomicUsize,
 }
 
 impl Endpoints {
@@ -54,7 +54,7 @@ impl Endpoints {
         effects
     }
 
-    /// How many endpoints are ready.
+    /// Returns the number of ready endpoints.
     pub(super) fn connections(&self) -> usize {
         self.0.set.borrow().ready().count()
     }
@@ -80,13 +80,13 @@ impl Endpoints {
         &self,
         waiting: impl Fn(&'static str) -> D,
     ) -> Result<HttpConnection, Status> {
-        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
+        let call = self.0.next_call.fetch_add(1, Ordering::Relaxed);
         let mut set = self.0.set.subscribe();
         let mut delay: Option<(&str, D)> = None;
         loop {
             let kind = {
                 let set = set.borrow_and_update();
-                if let Some(picked) = set.pick(turn) {
+                if let Some(picked) = set.pick(call) {
                     return picked.map_err(|error| Status::unavailable(error.to_string()));
                 }
                 if set.is_empty() { "resolving" } else { "connecting" }

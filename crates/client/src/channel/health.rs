@@ -1,4 +1,4 @@
-//! What a server says of itself: client-side health checking,
+//! Client-side health checking,
 //! [gRFC A17](https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md).
 
 use std::{convert::Infallible, future::pending};

@@ -38,7 +38,7 @@ use retry::Retry;
 use subchannel_metrics::SubchannelMetrics;
 
 pub(crate) use deadline::Deadline;
-pub(crate) use retry::Repeatable;
+pub(crate) use retry::Retryable;
 
 /// The layers over all connections.
 type Service = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
@@ -83,7 +83,12 @@ impl Channel {
             reload_interval: config.reload_interval,
             metrics: SubchannelMetrics::new(&meter, &config.server.to_string()),
         };
-        tasks.spawn(resolver::follow(lookup, config.dns_refresh, Arc::new(connector), endpoints.clone()));
+        tasks.spawn(resolver::resolve_loop(
+            lookup,
+            config.dns_refresh,
+            Arc::new(connector),
+            endpoints.clone(),
+        ));
 
         let mut otel = GrpcOtel::builder()
             .meter_provider(&telemetry.meter_provider())
@@ -113,7 +118,7 @@ impl Channel {
         self.client.clone()
     }
 
-    /// How many endpoints are connected at this moment.
+    /// Returns the number of endpoints that are connected.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.endpoints.connections()

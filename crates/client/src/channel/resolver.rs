@@ -13,7 +13,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Keeps a connection to every address that `lookup` finds: connects to new ones, drains those that are gone.
 /// Calls that are under way there end by themselves; those that go on for long are handed over.
-pub(super) async fn follow<F, A>(
+pub(super) async fn resolve_loop<F, A>(
     mut lookup: F,
     refresh: Duration,
     connector: Arc<Connector>,
@@ -29,7 +29,7 @@ pub(super) async fn follow<F, A>(
             Ok(found) => {
                 let effects = endpoints.apply(Event::Resolved(found.into_iter().collect()));
                 for address in effects.disconnect {
-                    tracing::info!(%address, "no longer an address of the server");
+                    tracing::info!(%address, "the server's name no longer resolves to this address; closing its connection");
                     connections.remove(&address);
                 }
                 for address in effects.connect {

@@ -1,4 +1,4 @@
-//! Retries of calls that may be repeated, as gRFC A6 has them: only before an answer began, only within the deadline.
+//! Retries of calls that may be repeated, as in gRFC A6: only before a response has begun, only within the deadline.
 
 use std::{
     task::{Context, Poll},
@@ -16,16 +16,16 @@ use tower::Service as _;
 use super::{Service, deadline::Deadline};
 use crate::backoff::Backoff;
 
-/// A6 allows no more.
+/// The maximum of gRFC A6.
 const MAX_ATTEMPTS: u8 = 5;
 const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
 
-/// Marks a request of one message that does no harm when it comes twice. Travels as an extension of the request.
+/// Marks a request of one message that may be sent more than once. Travels as an extension of the request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Repeatable;
+pub(crate) struct Retryable;
 
-/// Repeats what is [`Repeatable`] when the server is unavailable.
+/// Retries requests marked [`Retryable`] when the server is unavailable.
 #[derive(Debug, Clone)]
 pub(super) struct Retry(pub(super) Service);
 
@@ -39,10 +39,10 @@ impl tower::Service<Request<Body>> for Retry {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if request.extensions().get::<Repeatable>().is_none() {
+        if request.extensions().get::<Retryable>().is_none() {
             return Box::pin(self.0.call(request));
         }
-        // The balancer below makes nobody wait for readiness: the clone is as ready as the original.
+        // The balancer below is always ready (it waits in `call`), so the clone is as ready as the original.
         Box::pin(attempts(self.0.clone(), request))
     }
 }
@@ -74,7 +74,7 @@ async fn attempts(mut service: Service, request: Request<Body>) -> Result<Respon
     }
 }
 
-/// How long to wait before the next attempt, if the answer is a status that allows one.
+/// Returns how long to wait before the next attempt, if the response is a status that allows one.
 fn wait(headers: &HeaderMap, backoff: &mut Backoff) -> Option<Duration> {
     let status = Status::from_header_map(headers).filter(|status| status.code() == Code::Unavailable)?;
     let asked = status.get_details_retry_info().and_then(|info| info.retry_delay);

@@ -54,7 +54,7 @@ fn take(session: &Session, answer: &ServerMessage) {
     match answer.severity.map(|severity| Severity::try_from(severity).unwrap_or_default()) {
         Some(Severity::Rejected) => session.outbox.reject(1, &answer.message),
         Some(Severity::Alert) => {
-            tracing::info!(alert = answer.message, "the server announces an alert");
+            tracing::info!(alert = answer.message, "alert received from the server");
             session.metrics.alert();
             session.outbox.acknowledge(1);
         }

@@ -9,25 +9,25 @@ use tonic::Status;
 use super::Kind;
 use crate::{Config, session::Session};
 
-/// So many of the newest are asked for at first.
+/// The number of newest readings that the first call requests.
 const FIRST_LIMIT: u64 = 100;
 
 /// Reads one sensor after the other, each from where it was left.
 #[derive(Debug)]
 pub(crate) struct ServerStreaming {
     sensors: Vec<Cursor>,
-    turn: usize,
+    next: usize,
 }
 
-/// How far a sensor was read.
+/// The position up to which a sensor was read.
 #[derive(Debug, Default)]
 struct Cursor {
     sensor_id: String,
-    /// The latest timestamp got, in Unix seconds.
+    /// The latest timestamp received, in Unix seconds.
     latest: Option<i64>,
-    /// How many readings of that timestamp were got.
+    /// The number of readings received with that timestamp.
     at_latest: usize,
-    /// How many of those the current call gave again.
+    /// The number of those that the current call has returned again.
     again: usize,
 }
 
@@ -35,7 +35,7 @@ impl ServerStreaming {
     pub(crate) fn new(config: &Config) -> Self {
         let sensors =
             config.sensor_ids().map(|sensor_id| Cursor { sensor_id, ..Cursor::default() }).collect();
-        Self { sensors, turn: 0 }
+        Self { sensors, next: 0 }
     }
 }
 
@@ -48,10 +48,10 @@ impl Kind for ServerStreaming {
             () = sleep(wait) => {}
             () = session.closing.cancelled() => return Ok(()),
         }
-        let turn = self.turn % self.sensors.len();
-        self.turn = turn + 1;
-        let cursor = &mut self.sensors[turn];
-        let request = session.repeatable(cursor.request(follow), length);
+        let index = self.next % self.sensors.len();
+        self.next = index + 1;
+        let cursor = &mut self.sensors[index];
+        let request = session.retryable(cursor.request(follow), length);
         let mut readings = session.client().get_sensor_readings(request).await?.into_inner();
         session.progress.record_success();
         let end = async {
@@ -86,8 +86,8 @@ impl Cursor {
         }
     }
 
-    /// Whether `reading` was not got before. A server that knows no `since` gives all again, those of the latest
-    /// second come again from any.
+    /// Returns whether `reading` is new. A server without `since` returns all readings again, and every server those of the
+    /// latest second.
     fn is_new(&mut self, reading: &SensorReading) -> bool {
         let latest = *self.latest.get_or_insert(reading.timestamp);
         if reading.timestamp > latest {

@@ -3,9 +3,10 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
+use kelvin_app::unix_now;
 use kelvin_client::{Channel, Client};
 use kelvin_proto::SensorReading;
 
@@ -13,9 +14,7 @@ use crate::setup::{Setup, telemetry, until};
 
 async fn send(client: &mut Client, readings: usize) {
     for _ in 0..readings {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let timestamp = i64::try_from(now.as_secs()).unwrap();
-        let reading = SensorReading { sensor_id: "a".into(), temperature: 20.0, timestamp };
+        let reading = SensorReading { sensor_id: "a".into(), temperature: 20.0, timestamp: unix_now() };
         client.send_single_reading(reading).await.unwrap();
     }
 }
@@ -69,7 +68,7 @@ async fn all_addresses_take_their_turn() {
 }
 
 #[tokio::test]
-async fn a_call_says_what_is_wrong_with_each_address() {
+async fn error_names_failure_of_each_address() {
     let setup = Setup::new();
     let server = setup.server(&[]);
     let address = server.address;

@@ -72,7 +72,7 @@ async fn bidi_streaming_loses_nothing_when_connections_are_cut() {
     connections_are_cut("bidi-streaming").await;
 }
 
-async fn the_server_ends_streams(rpc: &str) {
+async fn server_ends_streams(rpc: &str) {
     let setup = Setup::new();
     let server = setup.server(&[("KELVIN_MAX_STREAM_AGE", "100ms")]);
     let mut client = client(&setup, rpc, server.address, "1h");
@@ -83,16 +83,16 @@ async fn the_server_ends_streams(rpc: &str) {
 
 #[tokio::test]
 async fn client_streaming_loses_nothing_when_the_server_ends_streams() {
-    the_server_ends_streams("client-streaming").await;
+    server_ends_streams("client-streaming").await;
 }
 
 #[tokio::test]
 async fn bidi_streaming_loses_nothing_when_the_server_ends_streams() {
-    the_server_ends_streams("bidi-streaming").await;
+    server_ends_streams("bidi-streaming").await;
 }
 
 #[tokio::test]
-async fn the_end_waits_for_the_last_acknowledgement() {
+async fn shutdown_waits_for_last_acknowledgement() {
     let setup = Setup::new();
     let server = setup.server(&[]);
     for rpc in ["unary", "client-streaming", "bidi-streaming"] {

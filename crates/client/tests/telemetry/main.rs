@@ -29,7 +29,7 @@ async fn spans_metrics_and_logs_agree() {
     calls_counted_are_calls_traced(&seen);
     instruments_are_those_of_a66(&seen);
     readings_stored_are_readings_acknowledged(&seen);
-    what_is_logged_in_a_call_has_its_ids(&seen, &broken);
+    log_record_in_call_has_its_ids(&seen, &broken);
 }
 
 fn everybody_says_who_they_are(seen: &Seen) {
@@ -156,7 +156,7 @@ fn readings_stored_are_readings_acknowledged(seen: &Seen) {
 }
 
 /// The server's log line on the stream that broke off carries the ids of that call, and its span says so too.
-fn what_is_logged_in_a_call_has_its_ids(seen: &Seen, trace_id: &[u8]) {
+fn log_record_in_call_has_its_ids(seen: &Seen, trace_id: &[u8]) {
     let record =
         seen.log(SERVER, "stream aborted; stored readings are kept").expect("a line on the broken stream");
     assert_eq!(record.trace_id, trace_id);

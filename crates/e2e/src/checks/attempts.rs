@@ -1,8 +1,9 @@
 //! Whether calls of the four clients failed while something happened.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use kelvin_app::unix_now;
 
 use super::telemetry::KINDS;
 use crate::{cluster::Cluster, poll, prometheus::Counters};
@@ -20,22 +21,21 @@ impl Attempts {
     /// Those from now on. Clients that have just been installed may have failures to report from before there was a
     /// server, so each has to export first.
     pub async fn watch(cluster: &Cluster) -> Result<Self> {
-        exported(cluster, SystemTime::now()).await?;
+        exported(cluster, unix_now()).await?;
         Ok(Self { failed: cluster.counters(series(cluster, "grpc_status!~\"OK|CANCELLED\"")).await? })
     }
 
     /// An error if one has failed until now.
     pub async fn all_succeeded(self, cluster: &Cluster) -> Result<()> {
-        exported(cluster, SystemTime::now()).await?;
+        exported(cluster, unix_now()).await?;
         let failed = self.failed.total_growth(cluster).await?;
         ensure!(failed < 0.5, "{failed} calls of the clients failed");
         Ok(())
     }
 }
 
-/// Waits until every client has sent its metrics of that time.
-async fn exported(cluster: &Cluster, time: SystemTime) -> Result<()> {
-    let time = time.duration_since(UNIX_EPOCH)?.as_secs();
+/// Waits until every client has sent its metrics of that time, in Unix seconds.
+async fn exported(cluster: &Cluster, time: i64) -> Result<()> {
     let reported = format!("max by (service_name) (timestamp({})) > {time}", series(cluster, ""));
     poll::until(EXPORT, async || {
         let clients = cluster.query(&reported).await?.len();

@@ -1,8 +1,7 @@
 //! Calls that must work, from outside the cluster through a port-forward and from inside by `helm test`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::{Context, Result, bail, ensure};
+use kelvin_app::{unix_now, unix_time};
 use kelvin_proto::{SensorReading, SensorRequest};
 use tokio::process::Command;
 use tonic_health::pb::{
@@ -28,7 +27,7 @@ pub async fn grpcurl(cluster: &Cluster) -> Result<String> {
 
     let services = call("", &["list"]).await?;
     ensure!(services.lines().any(|line| line == "SensorService"), "reflection lists {services:?}");
-    let reading = reading("grpcurl", 20.5)?;
+    let reading = reading("grpcurl", 20.5);
     let id = &reading.sensor_id;
     let sent = format!(r#"{{"sensor_id":"{id}","temperature":20.5,"timestamp":{}}}"#, reading.timestamp);
     call(&sent, &["SensorService/SendSingleReading"]).await?;
@@ -41,7 +40,7 @@ pub async fn grpcurl(cluster: &Cluster) -> Result<String> {
 /// Unary, client-streaming and chat write; server-streaming gives back all of it in order.
 pub async fn all_four(cluster: &Cluster) -> Result<String> {
     let mut client = Caller::new(cluster).await?.client().await?;
-    let template = reading("ours", 0.0)?;
+    let template = reading("ours", 0.0);
     let readings: Vec<_> =
         (1..=6).map(|n| SensorReading { temperature: f64::from(n), ..template.clone() }).collect();
     client.send_single_reading(readings[0].clone()).await?;
@@ -102,8 +101,7 @@ pub(super) async fn output(mut command: Command) -> Result<String> {
 }
 
 /// A reading of now, of a sensor that is nobody else's.
-pub(super) fn reading(name: &str, temperature: f64) -> Result<SensorReading> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    let sensor_id = format!("e2e-{name}-{}", now.as_millis());
-    Ok(SensorReading { sensor_id, temperature, timestamp: now.as_secs().try_into()? })
+pub(super) fn reading(name: &str, temperature: f64) -> SensorReading {
+    let sensor_id = format!("e2e-{name}-{}", unix_time().as_millis());
+    SensorReading { sensor_id, temperature, timestamp: unix_now() }
 }

@@ -82,7 +82,7 @@ async fn newest_exemplar(cluster: &Cluster, ui: &Ui) -> Result<String> {
         "traces_span_metrics_duration_milliseconds_bucket{{service_name=\"{}-server\",k8s_namespace_name=\"{}\"}}",
         cluster.release, cluster.namespace
     );
-    let query = crate::prometheus::exemplar_query(&histogram)?;
+    let query = crate::prometheus::exemplar_query(&histogram);
     let answer: Value = ui.get("Prometheus", &query, None).await?;
     exemplar_ids(answer["data"].clone())?.into_iter().next().context("no exemplars")
 }

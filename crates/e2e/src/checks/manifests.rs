@@ -41,7 +41,7 @@ pub async fn dry_run(cluster: &Cluster) -> Result<String> {
 
 /// Under a name of its own: selectors of what is there cannot be changed.
 async fn rendered(cluster: &Cluster, values: &Path) -> Result<String> {
-    let values = values.to_str().context("a path that is no text")?;
+    let values = values.to_str().context("the path is not UTF-8")?;
     // A pod, unlike a Deployment, is refused when its account or RuntimeClass does not exist.
     let settings = "test.enabled=false";
     let apis = "monitoring.coreos.com/v1/PrometheusRule,cert-manager.io/v1";

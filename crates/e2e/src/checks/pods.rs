@@ -47,11 +47,11 @@ pub async fn restricted(cluster: &Cluster) -> Result<String> {
     }))?;
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     match cluster.pod_api(&cluster.namespace).create(&dry, &privileged).await {
-        Ok(_) => bail!("{} takes a privileged pod", cluster.namespace),
+        Ok(_) => bail!("{} admits a privileged pod", cluster.namespace),
         Err(kube::Error::Api(status)) if status.message.contains("violates PodSecurity \"restricted") => {
-            Ok("as `restricted` says".to_owned())
+            Ok("rejected by the `restricted` policy".to_owned())
         }
-        Err(error) => Err(error).context("another error than Pod Security's"),
+        Err(error) => Err(error).context("rejected, but not by Pod Security"),
     }
 }
 
@@ -70,5 +70,5 @@ pub async fn no_warnings(cluster: &Cluster) -> Result<String> {
             _ => bail!("{}: {reason}: {message}", event.involved_object.name.unwrap_or_default()),
         }
     }
-    Ok(format!("{passing} of certificates and drains"))
+    Ok(format!("{passing} expected ones, of certificates and drains"))
 }

@@ -1,14 +1,15 @@
 //! Calls that must not work.
 
-use std::error::Error as _;
-
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kelvin_proto::SensorRequest;
 use kube::Api;
 use tonic::{Code, Status};
 
-use crate::{cluster::Cluster, server::Caller};
+use crate::{
+    cluster::Cluster,
+    server::{Caller, Client},
+};
 
 /// No metadata and no client certificate.
 pub async fn no_token(cluster: &Cluster) -> Result<String> {
@@ -23,19 +24,24 @@ pub async fn wrong_token(cluster: &Cluster) -> Result<String> {
 /// The way in without a token.
 pub async fn certificate(cluster: &Cluster) -> Result<String> {
     match call(&Caller::new(cluster).await?.with_token(None)?.with_certificate().await?).await {
-        Ok(()) => Ok("let in".to_owned()),
+        Ok(()) => Ok("accepted".to_owned()),
         Err(error) => Err(error.into()),
     }
 }
 
 /// The port speaks TLS only.
 pub async fn plain_text(cluster: &Cluster) -> Result<String> {
-    match call(&Caller::new(cluster).await?.in_plain_text()).await {
-        Ok(()) => bail!("was answered"),
+    // HTTP/2 begins without an answer of the server: this says that the port is reached.
+    let client = Caller::new(cluster).await?.in_plain_text().client().await.context("connecting")?;
+    match read(client).await {
+        Ok(()) => bail!("the call succeeded, but must be refused"),
         Err(status) => {
-            // Which code tonic gives a connection's end depends on when its call learned of it, but
-            // only a status that came from the server has no source.
-            ensure!(status.source().is_some(), "was answered with {status}");
+            // Which code tonic gives a connection's end depends on when its call learned of it. hyper's error is among
+            // its causes in any case, and not among those of a server's status, a timeout or a failed connect.
+            let ended = causes(&status)
+                .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
+                .any(|error| !error.is_timeout());
+            ensure!(ended, "the connection was not closed: {}", chain(&status));
             Ok("connection ended".to_owned())
         }
     }
@@ -53,7 +59,7 @@ pub async fn other_ca(cluster: &Cluster) -> Result<String> {
             let cause = chain(&error);
             ensure!(
                 cause.contains("UnknownIssuer") || cause.contains("BadSignature"),
-                "another error: {cause}"
+                "unexpected error: {cause}"
             );
             Ok("unknown issuer".to_owned())
         }
@@ -62,19 +68,28 @@ pub async fn other_ca(cluster: &Cluster) -> Result<String> {
 
 async fn unauthenticated(caller: Caller) -> Result<String> {
     match call(&caller).await {
-        Ok(()) => bail!("was answered"),
+        Ok(()) => bail!("the call succeeded, but must be refused"),
         Err(status) if status.code() == Code::Unauthenticated => Ok(status.message().to_owned()),
         Err(status) => Err(status.into()),
     }
 }
 
 async fn call(caller: &Caller) -> Result<(), Status> {
-    let mut client = caller.client().await.map_err(|error| Status::unavailable(chain(&error)))?;
+    read(caller.client().await.map_err(|error| Status::unavailable(chain(&error)))?).await
+}
+
+async fn read(mut client: Client) -> Result<(), Status> {
     let request = SensorRequest { sensor_id: "e2e".to_owned(), limit: Some(1), ..SensorRequest::default() };
     client.get_sensor_readings(request).await.map(drop)
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| (*error).source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Returns an error and its causes.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
 }

@@ -53,7 +53,7 @@ pub async fn unnoticed(cluster: &Cluster) -> Result<String> {
     .await?;
 
     let outcome = ledger.close().await?;
-    outcome.whole()?;
+    outcome.verify()?;
     attempts.all_succeeded(cluster).await?;
     Ok(format!("{} calls of ours and all of the clients' succeeded", outcome.acknowledged))
 }

@@ -48,7 +48,7 @@ pub async fn during(cluster: &Cluster, command: &str) -> Result<String> {
     if cluster.store == Store::Memory {
         outcome.lost.clear();
     }
-    outcome.whole()?;
+    outcome.verify()?;
     telemetry::clients_progress(cluster).await?;
     attempts.all_succeeded(cluster).await?;
     Ok(format!("{} acknowledged, {lost} lost, no call failed", outcome.acknowledged))

@@ -170,7 +170,7 @@ async fn wanted(cluster: &Cluster, enough: impl Fn(i32) -> bool) -> Result<i32> 
     let status = autoscaler.status.context("no status")?;
     ensure!(
         status.current_metrics.is_some(),
-        "the autoscaler has measured nothing: is metrics-server there?"
+        "the autoscaler has no metrics: is metrics-server installed and ready?"
     );
     let replicas = status.desired_replicas;
     ensure!(enough(replicas), "it wants {replicas} servers");
@@ -182,7 +182,7 @@ fn autoscalers(cluster: &Cluster) -> Api<HorizontalPodAutoscaler> {
 }
 
 fn no_failed_calls(outcome: &Outcome) -> Result<String> {
-    outcome.whole()?;
+    outcome.verify()?;
     Ok(format!("{} acknowledged, none lost, no call failed", outcome.acknowledged))
 }
 

@@ -21,7 +21,7 @@ use self::{
 };
 use crate::{
     attempts::Retries,
-    flow::Flow,
+    message_counter::MessageCounter,
     names::{
         Attributes, ERROR_TYPE, Filter, OTHER, RPC_METHOD, RPC_OTHER, RPC_SYSTEM_NAME, SERVER_ADDRESS,
         SERVER_PORT,
@@ -138,7 +138,7 @@ impl MethodMetrics {
         &self,
         code: Code,
         duration: Duration,
-        [request, response]: [&Flow; 2],
+        [request, response]: [&MessageCounter; 2],
         labels: &[KeyValue],
     ) {
         let Some(series) = &self.0 else { return };

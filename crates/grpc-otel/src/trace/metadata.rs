@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName};
 use opentelemetry::{Array, Key, KeyValue, StringValue, Value};
 
-use super::ends::cut;
+use super::addresses::cut;
 
 /// So many values of one key come into an attribute.
 const MAX_VALUES: usize = 8;

@@ -1,7 +1,7 @@
 //! The spans of gRFC A72, with OpenTelemetry's attributes.
 
+mod addresses;
 mod background;
-mod ends;
 mod events;
 mod metadata;
 mod propagator;
@@ -17,17 +17,17 @@ use opentelemetry::{Context, KeyValue, trace::SpanKind};
 
 #[cfg(feature = "grpc-trace-bin")]
 pub use self::trace_bin::GrpcTraceBinPropagator;
-pub use self::{background::background, events::MessageEvents, span::SpanStatus};
-use self::{ends::cut, start::Start};
+use self::{addresses::cut, start::Start};
 pub(crate) use self::{
-    ends::peer,
+    addresses::peer,
     metadata::Metadata,
     propagator::Propagator,
     span::{CallSpan, Current, End},
     start::{SpanTemplate, StartSpan},
 };
+pub use self::{background::background, events::MessageEvents, span::SpanStatus};
 use crate::{
-    clock::{Beginning, Instant},
+    clock::{Instant, StartTime},
     names::Attributes,
     side::Side,
 };
@@ -61,7 +61,7 @@ impl Default for Tracing {
             status: SpanStatus::default(),
             attempt_kind: SpanKind::Internal,
             untrusted: None,
-            peer: ends::tonic_peer,
+            peer: addresses::tonic_peer,
             for_sampler: false,
             attributes: None,
             metadata: Metadata::default(),
@@ -126,14 +126,14 @@ impl Tracing {
             return parent.map_or_else(CallSpan::none, |parent| CallSpan::new(parent, None));
         };
         let describe = |set: &mut dyn FnMut(KeyValue)| {
-            ends::server(request, set);
+            addresses::server(request, set);
             if let Some(peer) = peer.or_else(|| (self.peer)(extensions)) {
-                ends::peer(peer).into_iter().for_each(&mut *set);
+                addresses::peer(peer).into_iter().for_each(&mut *set);
             }
             self.describe_call(template, request, set);
         };
         let cause = propagator.filter(|_| untrusted).and_then(|propagator| propagator.extract_cause(headers));
-        let (began, for_sampler) = (Beginning::at(started), self.for_sampler);
+        let (began, for_sampler) = (StartTime::at(started), self.for_sampler);
         let start = |parent: &Context| {
             tracer.start(Start { template, began, parent, cause, for_sampler, describe: &describe })
         };
@@ -181,7 +181,7 @@ impl Tracing {
         describe: &start::Describe<'_>,
     ) -> CallSpan {
         let Some(tracer) = &self.tracer else { return CallSpan::none() };
-        let (began, for_sampler) = (Beginning::at(started), self.for_sampler);
+        let (began, for_sampler) = (StartTime::at(started), self.for_sampler);
         Context::map_current(|parent| {
             tracer.start(Start { template, began, parent, cause: None, for_sampler, describe })
         })
@@ -191,7 +191,7 @@ impl Tracing {
     pub(crate) fn delay_span(&self, kind: &'static str, started: Instant, parent: &Context) -> CallSpan {
         let Some(tracer) = &self.tracer else { return CallSpan::none() };
         let template = &SpanTemplate::delay(kind);
-        let began = Beginning::at(started);
+        let began = StartTime::at(started);
         tracer.start(Start { template, began, parent, cause: None, for_sampler: false, describe: &|_| () })
     }
 

@@ -15,9 +15,9 @@ use tonic::Code;
 
 use super::{MessageEvents, Tracing};
 use crate::{
-    clock::{Beginning, Instant},
-    flow::Flow,
+    clock::{Instant, StartTime},
     frame::Message,
+    message_counter::MessageCounter,
     names::ERROR_TYPE,
     side::Side,
     status::{self, Reason},
@@ -42,7 +42,7 @@ pub(crate) struct CallSpan {
     context: Context,
     present: bool,
     /// Whether anything is recorded, and since when.
-    began: Option<Beginning>,
+    began: Option<StartTime>,
     #[cfg(feature = "tracing")]
     bridge: tracing::Span,
 }
@@ -59,7 +59,7 @@ pub(crate) struct Current<'a> {
 impl CallSpan {
     /// The span in that context; since when it is recorded, if it is. Of a call that is not sampled
     /// the context is kept too, as what is below it is to know that.
-    pub(crate) fn new(context: Context, began: Option<Beginning>) -> Self {
+    pub(crate) fn new(context: Context, began: Option<StartTime>) -> Self {
         Self {
             context,
             present: true,
@@ -120,7 +120,7 @@ impl CallSpan {
 
     /// The time of day at that moment.
     pub(crate) fn time_at(&self, moment: Instant) -> SystemTime {
-        self.began.unwrap_or_else(|| Beginning::at(moment)).time_at(moment)
+        self.began.unwrap_or_else(|| StartTime::at(moment)).time_at(moment)
     }
 
     pub(crate) fn event(&self, name: &'static str, at: Instant, attributes: Vec<KeyValue>) {
@@ -167,8 +167,8 @@ impl CallSpan {
             Side::Server => (end.response, end.request),
             Side::Call | Side::Attempt => (end.request, end.response),
         };
-        let unrecorded = |key, flow: &Flow| {
-            let unrecorded = flow.unrecorded.load(Relaxed);
+        let unrecorded = |key, counter: &MessageCounter| {
+            let unrecorded = counter.unrecorded.load(Relaxed);
             (unrecorded > 0).then(|| KeyValue::new(key, to_i64(unrecorded)))
         };
         let is_error = status::is_error(end.side, end.code);
@@ -202,8 +202,8 @@ pub(crate) struct End<'a> {
     pub(crate) status: SpanStatus,
     /// The attribute of the code.
     pub(crate) code_name: &'static str,
-    pub(crate) request: &'a Flow,
-    pub(crate) response: &'a Flow,
+    pub(crate) request: &'a MessageCounter,
+    pub(crate) response: &'a MessageCounter,
 }
 
 /// The code and the message: `UNAVAILABLE, unable to resolve host`.

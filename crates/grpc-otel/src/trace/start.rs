@@ -9,7 +9,7 @@ use opentelemetry::{
 
 use super::span::CallSpan;
 use crate::{
-    clock::Beginning,
+    clock::StartTime,
     names::{OTHER, RPC_METHOD, RPC_OTHER, RPC_SYSTEM_NAME, SERVER_ADDRESS, SERVER_PORT, intern},
     side::Side,
     target::Target,
@@ -24,7 +24,7 @@ pub(crate) type Describe<'a> = dyn Fn(&mut dyn FnMut(KeyValue)) + 'a;
 /// A span to begin.
 pub(crate) struct Start<'a> {
     pub(super) template: &'a SpanTemplate,
-    pub(super) began: Beginning,
+    pub(super) began: StartTime,
     pub(super) parent: &'a Context,
     /// Of another trace.
     pub(super) cause: Option<SpanContext>,

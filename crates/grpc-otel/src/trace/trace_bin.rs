@@ -99,7 +99,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_sent_is_understood(
+        fn injected_context_is_extracted(
             trace in 1_u128..,
             span in 1_u64..,
             sampled in any::<bool>(),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_are_those_of_opencensus() {
+    fn encoding_equals_opencensus() {
         let context = SpanContext::new(
             0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10_u128.into(),
             0x1112_1314_1516_1718_u64.into(),

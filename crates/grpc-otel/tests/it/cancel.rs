@@ -43,7 +43,7 @@ async fn dropped_calls_are_cancelled_on_both_sides() {
 }
 
 #[tokio::test]
-async fn a_panic_is_unknown() {
+async fn panic_is_recorded_as_unknown() {
     let server = Observed::new();
     let endpoint = serve(&server.builder().build()).await;
     GreeterClient::new(endpoint.connect_lazy()).say_hello(hello("panic")).await.unwrap_err();
@@ -77,7 +77,7 @@ async fn deadlines_are_exceeded_in_unary_calls_without_help() {
 }
 
 #[tokio::test]
-async fn the_deadline_layer_ends_streams_and_keeps_a_limit() {
+async fn deadline_layer_ends_streams_at_its_limit() {
     let server = Observed::new();
     let (endpoint, incoming) = listen().await;
     let layers = ServiceBuilder::new()

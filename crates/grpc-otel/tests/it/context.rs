@@ -43,7 +43,7 @@ async fn trace_and_baggage_reach_the_handler() {
 }
 
 #[tokio::test]
-async fn a_handler_knows_of_a_call_that_is_not_sampled_and_its_baggage() {
+async fn handler_sees_unsampled_context_and_baggage() {
     let tracers = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOff).build();
     let otel = || GrpcOtel::builder().propagator(BaggagePropagator::new());
     let endpoint = serve(&otel().tracer_provider(&tracers).build()).await;
@@ -68,7 +68,7 @@ fn words(message: &str) -> [String; 3] {
 }
 
 #[tokio::test]
-async fn a_peer_of_opencensus_times_is_understood() {
+async fn opencensus_peer_context_is_extracted() {
     let (server, caller) = (Observed::new(), Observed::new());
     let endpoint = serve(&server.builder().propagator(GrpcTraceBinPropagator::new()).build()).await;
     let otel = caller.builder().propagator(GrpcTraceBinPropagator::new()).build();

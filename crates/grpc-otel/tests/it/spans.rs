@@ -24,7 +24,7 @@ fn named<'a>(spans: &'a [SpanData], name: &str) -> &'a SpanData {
 }
 
 #[tokio::test]
-async fn a_call_is_one_trace_of_three_spans() {
+async fn call_is_one_trace_of_three_spans() {
     let (server, caller) = (Observed::new(), Observed::new());
     let endpoint = serve(&server.builder().build()).await;
     let before = SystemTime::now() - CLOCKS;

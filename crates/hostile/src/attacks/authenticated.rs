@@ -16,27 +16,27 @@ use crate::{
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        case!(chats_and_settings, AUTHENTICATED, DEFAULTS, "S2: chats, then SETTINGS to and fro"),
+        case!(chats_and_settings, AUTHENTICATED, DEFAULTS, "S2: chats, then alternating SETTINGS"),
         case!(
             tiny_frames,
             AUTHENTICATED,
             DEFAULTS,
-            "S3: chats whose answers are not taken, one byte a frame"
+            "S3: chats with unread replies, in DATA frames of one byte"
         ),
-        case!(partial_messages, AUTHENTICATED, DEFAULTS, "S3: messages of 64 KiB that do not end")
+        case!(partial_messages, AUTHENTICATED, DEFAULTS, "S3: messages of 64 KiB that are not completed")
             .over_connections(64),
-        case!(dropped_streams, AUTHENTICATED, DEFAULTS, "S5: 128 client streams a connection, dropped"),
-        case!(unread_replies, AUTHENTICATED, DEFAULTS, "S9: GetSensorReadings that are not read")
+        case!(dropped_streams, AUTHENTICATED, DEFAULTS, "S5: client streams that are opened and reset"),
+        case!(unread_replies, AUTHENTICATED, DEFAULTS, "S9: GetSensorReadings, unread replies")
             .over_connections(16),
-        case!(unread_aggregates, AUTHENTICATED, DEFAULTS, "AggregateSensorReadings that are not read")
+        case!(unread_aggregates, AUTHENTICATED, DEFAULTS, "AggregateSensorReadings, unread replies")
             .over_connections(16),
-        case!(shrunken_windows, AUTHENTICATED, DEFAULTS, "S9: windows closed when the answers are queued")
+        case!(shrunken_windows, AUTHENTICATED, DEFAULTS, "S9: windows set to 0 after replies are queued")
             .over_connections(16),
-        case!(fruitless_queries, AUTHENTICATED, DEFAULTS, "S17: since that matches none, with limit"),
+        case!(fruitless_queries, AUTHENTICATED, DEFAULTS, "S17: since matches no reading, with limit"),
         case!(empty_frames, AUTHENTICATED, DEFAULTS, "DATA frames without payload"),
-        case!(idle_streams, AUTHENTICATED, DEFAULTS, "streams that wait after many messages at once")
+        case!(idle_streams, AUTHENTICATED, DEFAULTS, "streams that stay idle after a burst of messages")
             .over_connections(64),
-        case!(idle_followers, AUTHENTICATED, DEFAULTS, "followers that wait after many readings at once")
+        case!(idle_followers, AUTHENTICATED, DEFAULTS, "followers that stay idle after a burst")
             .over_connections(64),
         case!(gzip_bombs, AUTHENTICATED, DEFAULTS, "messages that inflate to 16 MiB"),
     ]

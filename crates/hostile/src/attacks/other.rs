@@ -34,7 +34,7 @@ pub(super) fn cases() -> Vec<Case> {
             silent_health_port,
             UNAUTHENTICATED,
             DEFAULTS,
-            "S7: connections to the health port that say nothing"
+            "S7: connections to the health port that send nothing"
         ),
         case!(
             closed_windows,
@@ -46,7 +46,7 @@ pub(super) fn cases() -> Vec<Case> {
             full_store,
             AUTHENTICATED,
             [("KELVIN_MAX_READINGS", "6500"), ("KELVIN_MAX_READINGS_PER_SENSOR", "1000")],
-            "S11: new sensors beside streams to capped ones, with room for both"
+            "S11: new sensors while streams write to sensors at their limit, with room for both"
         ),
         case!(empty_bearer, UNAUTHENTICATED, DEFAULTS, "S12: a token file with an empty token is refused"),
         case!(
@@ -55,7 +55,7 @@ pub(super) fn cases() -> Vec<Case> {
             DEFAULTS,
             "S14: two authorization headers, another content type"
         ),
-        case!(half_open_tls, UNAUTHENTICATED, DEFAULTS, "TLS handshakes that stop"),
+        case!(half_open_tls, UNAUTHENTICATED, DEFAULTS, "TLS handshakes that are never completed"),
         case!(
             expired_certificate,
             UNAUTHENTICATED,

@@ -22,7 +22,7 @@ pub(super) fn cases() -> Vec<Case> {
         case!(health_bodies, UNAUTHENTICATED, DEFAULTS, "S1: unfinished health checks with bodies"),
         case!(large_headers, UNAUTHENTICATED, DEFAULTS, "S1: open calls with 15 KiB of headers"),
         case!(indexed_headers, UNAUTHENTICATED, DEFAULTS, "S1: headers of 15 KiB in a few bytes (HPACK)"),
-        case!(watches_and_settings, UNAUTHENTICATED, DEFAULTS, "S2: Health/Watch, then SETTINGS to and fro"),
+        case!(watches_and_settings, UNAUTHENTICATED, DEFAULTS, "S2: Health/Watch, then alternating SETTINGS"),
         case!(
             sampled_by_caller,
             UNAUTHENTICATED,
@@ -31,26 +31,26 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case!(silent_connections, UNAUTHENTICATED, DEFAULTS, "S8: 1500 TLS connections that make no call"),
         case!(baggage, UNAUTHENTICATED, DEFAULTS, "S15: calls without a token and with baggage"),
-        case!(refused_calls, UNAUTHENTICATED, DEFAULTS, "calls with wrong tokens, on ever new connections"),
+        case!(refused_calls, UNAUTHENTICATED, DEFAULTS, "calls with wrong tokens, reconnecting when closed"),
         case!(pings, UNAUTHENTICATED, DEFAULTS, "PING flood"),
         case!(
             unsolicited_acks,
             UNAUTHENTICATED,
             DEFAULTS,
-            "PING acknowledgements of nothing, which h2 warns of"
+            "unsolicited PING acknowledgements, which h2 logs as warnings"
         ),
         case!(resets, UNAUTHENTICATED, DEFAULTS, "rapid reset (CVE-2023-44487)"),
         case!(
             endless_continuation,
             UNAUTHENTICATED,
             DEFAULTS,
-            "CONTINUATION without an end (CVE-2024-27316)"
+            "endless CONTINUATION frames (CVE-2024-27316)"
         ),
         case!(
             full_connections,
             FULL_CONNECTIONS * CONNECTION_KIB / 1024,
             DEFAULTS,
-            "S1: 200 connections that hold as much as one may"
+            "S1: 200 connections that each buffer as much as allowed"
         ),
         case!(unknown_frames, UNAUTHENTICATED, DEFAULTS, "frames of an unknown type"),
     ]

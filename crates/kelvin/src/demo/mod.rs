@@ -15,7 +15,9 @@ mod world;
 use std::{
     env,
     ffi::OsStr,
+    fs,
     io::{self, IsTerminal as _},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -34,13 +36,16 @@ pub(crate) struct Arguments {
     /// Stop after this time and print a summary
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
-    /// The summary as one JSON object, the only thing on standard output
+    /// When the demo stops, save the terminal UI to this file as SVG
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+    /// Print only the summary to standard output, as one JSON object
     #[arg(long)]
     json: bool,
-    /// Where the server listens on loopback; 0 takes any free port
+    /// Loopback port that the server listens on; 0 picks a free port
     #[arg(long, default_value_t = 50051)]
     port: u16,
-    /// Where readings are kept; for valkey, set `KELVIN_VALKEY_ADDRESS` and the like
+    /// Where readings are kept; for valkey, set `KELVIN_VALKEY_ADDRESS` and the other `KELVIN_VALKEY_*` variables
     #[arg(long, value_enum, default_value = "memory")]
     store: Store,
 }
@@ -54,13 +59,16 @@ enum Store {
 /// Runs until the time is over, the user quits or a signal comes; then prints the summary.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), BoxError> {
     let terminal = io::stdout().is_terminal() && moves_cursor(env::var_os("TERM").as_deref());
-    let picture = !arguments.plain && !arguments.json && terminal;
-    let log = log::Log::start(picture);
+    let live = !arguments.plain && !arguments.json && terminal;
+    let log = log::Log::start(live);
     let world = World::start(arguments)?;
     let end = arguments.duration.map(|duration| Instant::now() + duration);
-    let shown =
-        if picture { screen::show(&world, &log, end) } else { plain::show(&world, arguments.json, end) };
+    let shown = if live { screen::show(&world, &log, end) } else { plain::show(&world, arguments.json, end) };
     let summary = world.view().summary();
+    if let Some(file) = &arguments.picture {
+        let picture = screen::svg(&world, &log)?;
+        fs::write(file, picture).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
     // What ended it is worth more than the summary.
     world.stop()?;
     if arguments.json {

@@ -1,4 +1,4 @@
-//! What one connection costs.
+//! The cost of one connection.
 //!
 //! ```text
 //!             Metered (frame headers)         IncomingBody                 Call
@@ -44,14 +44,14 @@ const REFUSED_CALLS: u32 = 100;
 /// Bytes up to which a connection need not wait for the memory of others: well-behaved callers do not.
 const SMALL: usize = 64 * 1024;
 
-/// What one poll of a connection may read, in units: a frame is 1, and one that starts a call or makes h2 visit every
-/// stream is more. Others have their turn then.
+/// The budget of one poll of a connection: a frame costs 1, and one that starts a call or makes h2 visit every stream costs
+/// more. Then other connections have their turn.
 const TURN: u32 = 1024;
 const TURN_HEADERS: u32 = 16;
 const TURN_SETTINGS: u32 = 128;
 
-/// How long a connection may read, and its calls may work then, before others have their turn. What is done at once
-/// with one batch of readings or a few frames of a reply comes on top.
+/// How long a connection may read, and its calls may work afterwards, before others have their turn. A batch of readings or a
+/// few frames of a reply that are already begun may exceed it.
 const TURN_TIME: Duration = Duration::from_micros(200);
 
 /// The end of a turn while the connection is not polled.
@@ -60,7 +60,7 @@ const NO_TURN: u64 = u64::MAX;
 /// Frames of a reply after which a call looks at the clock again: the message and the trailers of a unary call.
 const FREE_FRAMES: u32 = 2;
 
-/// What a connection holds, and whether it may go on.
+/// Accounts for the resources of a connection, and decides whether it may continue.
 #[derive(Debug)]
 pub(crate) struct Account {
     state: Arc<ConnectionState>,
@@ -104,7 +104,7 @@ impl Account {
     }
 }
 
-/// Who the peer is.
+/// Authentication of the peer.
 impl Account {
     pub(crate) fn is_authenticated(&self) -> bool {
         self.state.is_authenticated()
@@ -160,12 +160,12 @@ impl Account {
         self.begin_turn_of_calls();
     }
 
-    /// What the peer has sent is read; now the calls are to work.
+    /// Starts the turn of the calls, after what the peer has sent is read.
     pub(super) fn begin_turn_of_calls(&self) {
         self.turn_end.store(nanoseconds(self.created.elapsed() + TURN_TIME), Relaxed);
     }
 
-    /// Until the next turn nothing is limited: services that tonic provides read requests in tasks of their own.
+    /// Ends the turn. Until the next one nothing is limited: services that tonic provides read requests in tasks of their own.
     pub(super) fn end_turn(&self) {
         self.turn_end.store(NO_TURN, Relaxed);
         self.drained.store(false, Relaxed);
@@ -222,7 +222,7 @@ impl Account {
 
 /// The budget of the process.
 impl Account {
-    /// Whether this connection may take more memory for now: not if it holds much already, and those that were
+    /// Returns whether this connection may take more memory for now: not if it holds much already, and those that were
     /// closed for the budget have not given theirs back yet.
     pub(super) fn may_grow(&self) -> bool {
         self.registry.is_within_budget() || self.books().reserved <= SMALL

@@ -22,7 +22,7 @@ pub(crate) struct IncomingBody {
     account: Arc<Account>,
     id: u32,
     messages: MessageBounds,
-    /// What was read since the handler waited takes so many bytes.
+    /// The number of bytes read since the handler last waited.
     burst: usize,
     largest_burst: usize,
     /// A frame was read since the handler waited.

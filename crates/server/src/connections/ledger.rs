@@ -1,3 +1,10 @@
+//! The memory that a connection holds, by stream: an estimate from the frames and from what its calls report.
+//!
+//! `held` is always the sum over the charges of `streams`: whatever changes a charge changes `held` by as much, and a
+//! stream's charge is removed when nothing of it is left. A call's base stays until the call has ended, whatever its
+//! caller does; its response stays until it is sent or the stream is reset. Frames of streams that are over are
+//! ignored.
+
 use hashbrown::HashMap;
 
 use super::frames::{CONTINUATION, DATA, FrameHeader, HEADERS, RST_STREAM};
@@ -16,7 +23,7 @@ const MAX_PADDING: usize = 256;
 /// Measured with 2,048 calls of `GetSensorReadings` whose windows close: 98 KiB each with chunks of 16 KiB.
 pub(super) const HANDLER_FACTOR: usize = 5;
 
-/// What a connection holds, by stream.
+/// The memory that a connection holds, by stream.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     streams: HashMap<u32, Charge>,
@@ -24,7 +31,7 @@ pub(super) struct Ledger {
     held: usize,
 }
 
-/// What is held for one stream.
+/// The memory held for one stream.
 #[derive(Debug, Default)]
 struct Charge {
     /// Headers, what every open call takes, and what the handler keeps.
@@ -250,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_handler_keeps_is_held_until_its_call_ends() {
+    fn handler_memory_is_held_until_call_ends() {
         let mut ledger = Ledger::default();
         ledger.receive(&[end(HEADERS, 1, 100)]);
         ledger.call_accepted(1, 10);

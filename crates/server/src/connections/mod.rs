@@ -1,4 +1,4 @@
-//! What connections may cost, and HTTP/2 that keeps to it.
+//! Limits the resources of connections, and serves HTTP/2 within them.
 //!
 //! [`Registry`] admits connections and owns the budget of the process, [`Account`] is what one connection holds of it.
 

@@ -6,14 +6,14 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
-/// What every HTTP/2 client sends first (RFC 9113, 3.4).
+/// The connection preface that every HTTP/2 client sends first (RFC 9113, 3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection whose peer has begun to speak HTTP/2. h2 waits for that without a time limit.
 #[derive(Debug)]
 pub(crate) struct PrefaceChecked<I> {
     io: I,
-    /// What h2 has not read again yet.
+    /// The part that h2 has not yet read again.
     preface: &'static [u8],
 }
 

@@ -24,7 +24,7 @@ use crate::{
 static LIMIT_LOG: LogRateLimiter = LogRateLimiter::new();
 static CLOSE_LOG: LogRateLimiter = LogRateLimiter::new();
 
-/// What connections may cost together.
+/// The limits for all connections together.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     connections: usize,

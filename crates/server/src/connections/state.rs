@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::metrics::CloseReason;
 
-/// What others see of a connection: whether it is authenticated and idle, what it has reserved, whether it has to close.
+/// The shared state of a connection: whether it is authenticated and idle, its reserved memory, whether it has to close.
 #[derive(Debug)]
 pub(super) struct ConnectionState {
     id: u64,

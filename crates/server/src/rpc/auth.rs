@@ -1,4 +1,4 @@
-//! Who may call: whoever sends a token of the token file, or shows a certificate that says `client auth`.
+//! Authenticates calls: by a token of the token file, or by a client certificate with the clientAuth extended key usage.
 
 use std::{
     borrow::Cow,
@@ -77,7 +77,7 @@ impl Authenticator {
     }
 }
 
-/// Why a call is not authenticated, with the message of its status.
+/// The reason why a call is not authenticated, with the message of its status.
 #[derive(Debug)]
 struct Refusal {
     reason: AuthFailure,
@@ -141,7 +141,8 @@ impl Service<Request<IncomingBody>> for Authenticate {
                 (&self.traced, Ok(if is_exempt { self.without_token() } else { caller }))
             }
             Err(refusal) if is_exempt && self.account.admits_call() => {
-                // Who tries tokens here is answered as a probe, but neither unseen nor as somebody well-behaved.
+                // A probe with a wrong token is answered too, but counts as a rejected call: otherwise this would be a way to
+                // try tokens unnoticed.
                 if request.headers().contains_key(AUTHORIZATION) {
                     self.authenticator.refuse(refusal);
                 } else {

@@ -6,7 +6,7 @@ use tower::util::BoxCloneSyncService;
 
 use crate::{caller::Interrupts, metrics::Metrics};
 
-/// What the calls on one runtime share.
+/// The state that the calls of one runtime share.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) store: Store,

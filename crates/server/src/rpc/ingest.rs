@@ -1,4 +1,4 @@
-//! Readings out of the body of a request, many at a time.
+//! Reads the readings of a request body in batches.
 
 use std::{
     future::poll_fn,
@@ -17,7 +17,7 @@ use crate::{
     wire::{DecodeError, Deframer, FrameError, Messages, RequestBody, read_reading},
 };
 
-/// Readings after which a batch is handed on although more are there.
+/// The maximum size of a batch; more readings go into the next one.
 const MAX_BATCH: usize = 2048;
 
 /// Takes readings from a stream.
@@ -27,26 +27,26 @@ pub(super) struct Ingest<B> {
     deframer: Deframer,
     lifetime: Lifetime,
     on_invalid: OnInvalid,
-    /// The readings of the last gathering that are valid.
+    /// The valid readings of the last batch.
     pub(super) batch: Batch,
-    /// Those that are not, each with the number of valid ones before it.
+    /// The invalid ones, each with the number of valid ones before it.
     pub(super) invalid: Vec<(usize, Invalid)>,
 }
 
-/// What an invalid reading means for its stream.
+/// The effect of an invalid reading on its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnInvalid {
     Abort,
     Skip,
 }
 
-/// Why no more readings come.
+/// The reason why a stream has no more readings.
 #[derive(Debug)]
 pub(super) enum StreamEnd {
-    /// The caller has sent all.
+    /// The caller has half-closed the stream.
     Complete,
     Invalid(Invalid),
-    /// What the caller sent cannot be read.
+    /// The caller sent a malformed message.
     Unreadable(Status),
     /// The connection or the stream broke off.
     Broken(StdError),
@@ -59,8 +59,8 @@ impl<B: RequestBody> Ingest<B> {
         Self { body, deframer, lifetime, on_invalid, batch: Batch::default(), invalid: Vec::new() }
     }
 
-    /// Waits for readings and takes all that are there. After a stop nothing more comes, but what came before it
-    /// is in the batch.
+    /// Waits for readings and takes all that have arrived, at most [`MAX_BATCH`]. A [`StreamEnd`] is final; the batch still
+    /// has the readings that came before it.
     pub(super) async fn read_batch(
         &mut self,
         core: &Core,
@@ -85,7 +85,7 @@ impl<B: RequestBody> Ingest<B> {
         .await
     }
 
-    /// Takes what is there; pending when that is all or enough.
+    /// Takes the frames that have arrived; pending when there are no more or the batch is full.
     fn read_frames(&mut self, latest: i64, cx: &mut Context<'_>) -> Poll<StreamEnd> {
         while self.batch.len() + self.invalid.len() < MAX_BATCH {
             match Pin::new(&mut self.body).poll_frame(cx) {

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_everyday_answer_is_encoded_as_prost_encodes_it() {
+    fn stored_ack_equals_prost_encoding() {
         let ack = Ack { message: text(0, None), accepted: Some(1) };
         assert_eq!(STORED[..5], [0, 0, 0, 0, u8::try_from(ack.encoded_len()).unwrap()]);
         assert_eq!(STORED[5..], ack.encode_to_vec());

@@ -19,23 +19,23 @@ use crate::{
     wire::{Messages, Reply, RequestBody, ResponseWriter, Template, stream, trailers},
 };
 
-/// Bytes that are enough for any answer: the longest text is that of an alert.
+/// Bytes that are enough for any response message: the longest text is that of an alert.
 const LONGEST: usize = 512;
 
-/// Responder each reading, while more arrive.
+/// Answers each reading while more arrive.
 pub(super) fn sensor_chat(
     core: Arc<Core>,
     messages: Messages<impl RequestBody>,
     lifetime: Lifetime,
 ) -> Reply {
     stream(lifetime.credentials(), async |mut out| {
-        let status = converse(core, messages, lifetime, &mut out).await;
+        let status = chat(core, messages, lifetime, &mut out).await;
         out.flush().await;
         trailers(&status)
     })
 }
 
-async fn converse(
+async fn chat(
     core: Arc<Core>,
     messages: Messages<impl RequestBody>,
     lifetime: Lifetime,
@@ -56,7 +56,7 @@ async fn converse(
         responder.acknowledge(&ingest.batch, &ingest.invalid, &tally.report).await;
         match stop {
             None => {}
-            // An age limit is nothing to be sorry for: what is answered is stored, the rest belongs into a new chat.
+            // Not an error: what is acknowledged is stored, and the caller sends the rest in a new call.
             Some(stop @ StreamEnd::Ended(EndReason::Age | EndReason::Drain)) => {
                 tally.stopped(stop);
                 return Status::ok("");
@@ -66,7 +66,7 @@ async fn converse(
     }
 }
 
-/// Writes one answer for each reading.
+/// Writes one response message for each reading.
 struct Responder<'a> {
     out: &'a mut ResponseWriter,
     server_time: i64,
@@ -74,7 +74,7 @@ struct Responder<'a> {
 }
 
 impl Responder<'_> {
-    /// In the order of the readings.
+    /// Answers in the order of the readings.
     async fn acknowledge(&mut self, batch: &Batch, invalid: &[(usize, Invalid)], report: &Report) {
         if report.rejected.is_empty() && report.alerts.is_empty() && invalid.is_empty() {
             return self.acknowledge_all(batch.len()).await;
@@ -104,7 +104,7 @@ impl Responder<'_> {
         }
     }
 
-    /// The everyday case: nothing to say about any of the readings.
+    /// Answers in the common case: every reading is stored and none raises an alert.
     async fn acknowledge_all(&mut self, mut count: usize) {
         let mut ack = Template::stored_ack(self.server_time);
         while count > 0 {

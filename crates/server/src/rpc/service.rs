@@ -6,7 +6,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, Request, Response, StatusCode, header::CONTENT_TYPE};
+use kelvin_proto::Method;
 use pin_project_lite::pin_project;
 use tonic::Status;
 use tower::{Service, util::BoxCloneSyncService};
@@ -44,7 +45,7 @@ impl Rpc {
         request: Request<B>,
         caller: Caller,
     ) -> BoxFuture<Result<Reply, Infallible>> {
-        if request.method() != Method::POST {
+        if request.method() != http::Method::POST {
             return no_grpc(StatusCode::METHOD_NOT_ALLOWED);
         }
         if !is_grpc(request.headers()) {
@@ -63,36 +64,37 @@ impl Rpc {
             let deframer = Deframer::new(self.core.max_message_size, Encoding::of(request.headers())?);
             Ok::<_, Status>(Messages { body: request.into_body(), deframer })
         };
-        match request.uri().path() {
-            "/SensorService/SendSingleReading" => {
+        let path = request.uri().path();
+        match Method::from_path(path) {
+            Some(Method::SendSingleReading) => {
                 let (lifetime, messages) = (short(caller), messages(request));
                 limited(lifetime, async { send_single_reading(core, messages?).await })
             }
-            "/SensorService/StreamSensorReadings" => {
+            Some(Method::StreamSensorReadings) => {
                 let (lifetime, messages) = (stream(caller), messages(request));
                 run(async { stream_sensor_readings(core, messages?, lifetime?).await })
             }
-            "/SensorService/GetSensorReadings" => {
+            Some(Method::GetSensorReadings) => {
                 let (lifetime, messages) = (stream(caller), messages(request));
                 run(async { get_sensor_readings(core, messages?, lifetime?).await })
             }
-            "/SensorService/SensorChat" => {
+            Some(Method::SensorChat) => {
                 let (lifetime, messages) = (stream(caller), messages(request));
                 run(async { Ok(sensor_chat(core, messages?, lifetime?)) })
             }
-            "/SensorService/AggregateSensorReadings" => {
+            Some(Method::AggregateSensorReadings) => {
                 let (lifetime, messages) = (stream(caller), messages(request));
                 run(async { aggregate_sensor_readings(core, messages?, lifetime?).await })
             }
-            "/SensorService/GetSensorStats" => {
+            Some(Method::GetSensorStats) => {
                 let (lifetime, messages) = (short(caller), messages(request));
                 limited(lifetime, async { get_sensor_stats(core, messages?).await })
             }
-            "/SensorService/ListSensors" => {
+            Some(Method::ListSensors) => {
                 let (lifetime, messages) = (short(caller), messages(request));
                 limited(lifetime, async { list_sensors(core, messages?).await })
             }
-            path => match core.auxiliary_services.iter().find(|auxiliary| path.starts_with(auxiliary.prefix))
+            None => match core.auxiliary_services.iter().find(|auxiliary| path.starts_with(auxiliary.prefix))
             {
                 Some(auxiliary) => {
                     let (lifetime, service) = (stream(caller), auxiliary.service.clone());
@@ -181,7 +183,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_handler_that_panics_costs_its_call_only() {
+    async fn panicking_handler_returns_internal() {
         let reply = run(async { panic!("a mistake in a handler") }).await.unwrap();
         assert_eq!(reply.headers()["grpc-status"], "13");
     }

@@ -1,3 +1,10 @@
+//! The count of one stream of readings, from its first reading to its end.
+//!
+//! A stream ends in one of many ways, and its future may also be dropped: when the caller resets the stream, the
+//! connection ends or the server stops. So [`StreamTally`] counts and logs aborted streams when it is dropped, and
+//! every other end sets `logged` first: an answer, a refusal, an error of the store, a drain. What is left is a broken
+//! stream, one past its deadline, or a dropped future.
+
 use std::{fmt::Write as _, sync::Arc};
 
 use kelvin_app::pluralize;
@@ -31,7 +38,7 @@ pub(super) struct StreamTally {
     pub(super) stored: u64,
     evicted: u64,
     alerts: u64,
-    /// What came of the last batch.
+    /// The outcome of the last batch.
     pub(super) report: Report,
 }
 

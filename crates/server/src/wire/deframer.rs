@@ -1,3 +1,9 @@
+//! Messages from DATA frames.
+//!
+//! Between two calls of [`Deframer::feed`] `partial` holds nothing, or the beginning of exactly one message, prefix
+//! included. Messages that lie whole in a frame are handed on without a copy. A length beyond the limit is an error at
+//! its prefix, before anything is kept for it, so `partial` is never longer than a prefix and the limit.
+
 use super::{
     PREFIX,
     encoding::{Encoding, gunzip},
@@ -72,7 +78,7 @@ impl Deframer {
         if is_compressed { each(&gunzip(message, self.limit)?) } else { each(message) }
     }
 
-    /// Whether the message is compressed, and where it ends if `data` begins with its prefix.
+    /// Returns whether the message is compressed, and where it ends if `data` begins with its prefix.
     fn prefix(&self, data: &[u8]) -> Result<(bool, usize), FrameError> {
         let is_compressed = match (data[0], self.encoding) {
             (0, _) => false,
@@ -132,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_message_is_noticed() {
+    fn truncated_message_is_detected() {
         let mut deframer = Deframer::new(10, Encoding::Identity);
         assert_eq!(messages(&mut deframer, &framed(b"whole")[..7]), Ok(vec![]));
         assert!(!deframer.is_between_messages());
     }
 
     #[test]
-    fn what_cannot_be_read_is_refused_at_its_prefix() {
+    fn unreadable_frame_is_rejected_at_prefix() {
         let long = [0, 0, 0, 0, 11];
         let compressed = [1, 0, 0, 0, 1];
         let error = FrameError::TooLong { length: 11, limit: 10 };

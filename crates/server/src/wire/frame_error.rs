@@ -1,6 +1,6 @@
 use tonic::Status;
 
-/// Why a stream cannot be read on.
+/// The reason why a stream cannot be read further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FrameError {
     /// The compressed flag in a call that names no encoding.

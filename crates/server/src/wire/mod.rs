@@ -7,18 +7,18 @@ mod reading;
 mod reply;
 mod response_writer;
 mod template;
+mod trailers;
 mod until_ended;
 
 pub(crate) use deframer::Deframer;
 pub(crate) use encoding::{ACCEPTED, Encoding};
 pub(crate) use frame_error::FrameError;
+pub(crate) use kelvin_proto::frame::PREFIX;
 pub(crate) use reading::{DecodeError, read_reading};
 pub(crate) use reply::{
-    BoxFuture, Messages, Reply, ReplyBody, RequestBody, failure, framed, message, stream, trailers,
+    BoxFuture, Messages, Reply, ReplyBody, RequestBody, failure, framed, message, stream,
 };
 pub(crate) use response_writer::ResponseWriter;
 pub(crate) use template::Template;
+pub(crate) use trailers::trailers;
 pub(crate) use until_ended::UntilEnded;
-
-/// A compressed flag and a big-endian length stand before every message.
-pub(crate) const PREFIX: usize = 5;

@@ -1,3 +1,9 @@
+//! `SensorReading`s without prost's allocation for the sensor id.
+//!
+//! Two decoders of everyday messages stand before prost's: one for fields in order, one for fields in any order. Each
+//! returns `None` for whatever it is not sure of, errors included, and prost decides: what is accepted, and as what, is
+//! prost's alone. The tests compare them.
+
 use kelvin_proto::SensorReading;
 use kelvin_store::{Reading, SensorId};
 use prost::Message as _;

@@ -69,9 +69,9 @@ pub(crate) struct Messages<B> {
 pub(crate) enum ReplyBody {
     /// At most one message, then trailers; a failure before the first message has its status in the headers.
     Single { message: Option<Bytes>, trailers: Option<HeaderMap> },
-    /// What a handler writes to its [`ResponseWriter`], then the trailers it ends with.
+    /// The messages that a handler writes to its [`ResponseWriter`], then the trailers that it returns.
     Stream { handler: Option<BoxFuture<HeaderMap>>, slot: FrameSlot, trailers: Option<HeaderMap> },
-    /// Of a service that tonic provides.
+    /// The body of a service that tonic provides.
     Tonic(UntilEnded<tonic::body::Body>),
 }
 
@@ -109,15 +109,6 @@ where
     let mut reply = reply(ReplyBody::Stream { handler: Some(handler), slot, trailers: None });
     reply.extensions_mut().insert(credentials);
     reply
-}
-
-/// The trailers that end a stream.
-pub(crate) fn trailers(status: &Status) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    if let Err(status) = status.add_header(&mut trailers) {
-        trailers.insert("grpc-status", HeaderValue::from(status.code() as i32));
-    }
-    trailers
 }
 
 fn ok() -> HeaderMap {
@@ -195,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_handler_that_panics_ends_its_stream_with_a_status() {
+    async fn panicking_handler_ends_stream_with_status() {
         let mut body = stream(Credentials::default(), async |mut out| {
             out.reserve(100).await.put_acks(&mut Template::stored_ack(1), 0, 1);
             out.flush().await;

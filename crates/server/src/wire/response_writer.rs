@@ -1,6 +1,7 @@
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use bytes::Bytes;
+use kelvin_proto::frame::PAYLOAD;
 use kelvin_store::Reading;
 use parking_lot::Mutex;
 use prost::Message;
@@ -10,14 +11,11 @@ use super::{
     template::{Template, put_length},
 };
 
-/// With the 9 bytes of its HTTP/2 header a frame fills one TLS record of 16 KiB.
-const FRAME: usize = 16 * 1024 - 9;
-
 /// A frame on its way from a handler to its response body.
 pub(super) type FrameSlot = Arc<Mutex<Option<Bytes>>>;
 
-/// What a handler writes its response messages to. One frame waits to be sent and one is being filled: a slow
-/// reader holds up the handler.
+/// Takes the response messages of a handler. One frame waits to be sent and one is being filled: a slow reader suspends the
+/// handler.
 #[derive(Debug)]
 pub(crate) struct ResponseWriter {
     slot: FrameSlot,
@@ -32,7 +30,7 @@ impl ResponseWriter {
 
     /// Room for a message of at most `length` bytes, as soon as there is some; more may fit.
     pub(crate) async fn reserve(&mut self, length: usize) -> MessageWriter<'_> {
-        if self.buffer.len() + PREFIX + length > FRAME {
+        if self.buffer.len() + PREFIX + length > PAYLOAD {
             self.flush().await;
         }
         if self.buffer.capacity() == 0 {
@@ -98,9 +96,9 @@ impl MessageWriter<'_> {
         count
     }
 
-    /// How many messages surely fit: one at least, which was reserved.
+    /// Returns the number of messages that certainly fit: at least the one that was reserved.
     fn fitting(&self, template: &Template) -> usize {
-        (FRAME.saturating_sub(self.buffer.len()) / template.max_length()).max(1)
+        (PAYLOAD.saturating_sub(self.buffer.len()) / template.max_length()).max(1)
     }
 }
 

@@ -1,3 +1,9 @@
+//! Messages that differ in their last fields only, encoded by hand.
+//!
+//! A [`Template`] holds the prefix and the fields that stay, encoded by prost; writing one patches the end and the
+//! length and copies all of it. `message` is as long as the longest message; its bytes from `tail` on belong to the
+//! message written last, and the next one overwrites them. The tests decode what is written with prost.
+
 use kelvin_proto::Severity;
 use kelvin_store::Reading;
 
@@ -11,7 +17,7 @@ const MAX_TAIL: usize = 8 + 1 + MAX_VARINT;
 /// A message with its prefix, written again and again with another end: one copy writes it, whatever it holds.
 #[derive(Debug)]
 pub(crate) struct Template {
-    /// What stays the same, then room for the end.
+    /// The constant part, then room for the end.
     message: Vec<u8>,
     /// Where the end begins.
     tail: usize,

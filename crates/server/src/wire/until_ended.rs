@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use tonic::Status;
 
-use super::trailers;
+use super::trailers::trailers;
 use crate::{lifetime::Lifetime, status};
 
 /// A response body that ends with a status when its call has to end.

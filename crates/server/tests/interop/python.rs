@@ -13,8 +13,8 @@ use crate::{
     support::{TOKEN, grpcio},
 };
 
-/// How long the server stands still. A default tonic server ends the connection after less: of that many small frames
-/// that nobody reads, h2 bears a limited number.
+/// How long the server is paused. A tonic server with defaults closes the connection sooner: h2 limits the number of small
+/// frames that are queued and unread.
 const PAUSE: Duration = Duration::from_secs(1);
 
 #[tokio::test]

@@ -49,11 +49,12 @@ impl Client {
         }
     }
 
+    /// Returns the program that the client is built or run with.
     pub(crate) const fn needs(self) -> &'static str {
         match self {
             Self::Tonic => "nothing",
-            Self::GrpcGo => "Go",
-            Self::Grpcio => "Python 3",
+            Self::GrpcGo => "go",
+            Self::Grpcio => "python3",
         }
     }
 

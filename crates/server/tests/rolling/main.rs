@@ -15,6 +15,7 @@ use std::{collections::BTreeMap, env, process::ExitCode, time::Duration};
 
 use clients::{Client, NEVER_PROCESSED};
 use forwarder::Forwarder;
+use kelvin_testing::not_run;
 use server::Server;
 use support::Files;
 
@@ -40,7 +41,7 @@ async fn main() -> ExitCode {
     println!("{:<10} {:>6} {:>8} {:>8}", "client", "rolls", "calls", "failed");
     for client in Client::ALL {
         let Some(tally) = roll(client, rolls).await else {
-            println!("{:<10} NOT RUN: {} is not installed", client.as_str(), client.needs());
+            not_run(client.needs(), &format!("{} is not installed", client.needs()));
             continue;
         };
         let failures: u64 = tally.failures.values().sum();

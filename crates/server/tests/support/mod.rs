@@ -220,16 +220,18 @@ pub(crate) async fn connect_by(
     address: SocketAddr,
     tls: Arc<ClientTls>,
 ) -> Result<Channel, tonic::transport::Error> {
-    let connector = tower::service_fn(move |_: Uri| {
-        let tls = TlsConnector::from(tls.config());
-        async move {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            let stream = tls.connect(ServerName::try_from("localhost").unwrap(), stream).await?;
-            Ok::<_, io::Error>(TokioIo::new(stream))
-        }
-    });
-    endpoint.connect_with_connector(connector).await
+    endpoint.connect_with_connector(tower::service_fn(move |_: Uri| dial(address, Arc::clone(&tls)))).await
+}
+
+/// Opens a TLS connection for a connector.
+pub(crate) async fn dial(
+    address: SocketAddr,
+    tls: Arc<ClientTls>,
+) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let tls = TlsConnector::from(tls.config());
+    Ok(TokioIo::new(tls.connect(ServerName::try_from("localhost").unwrap(), stream).await?))
 }
 
 pub(crate) fn reading(sensor_id: &str, temperature: f64, timestamp: i64) -> SensorReading {

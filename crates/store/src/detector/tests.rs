@@ -34,7 +34,7 @@ fn usual(count: usize) -> Vec<f64> {
 
 proptest! {
     #[test]
-    fn the_median_distance_is_the_median_of_the_distances(
+    fn median_distance_is_median_of_distances(
         mut values in prop::collection::vec(-80.0..80.0_f64, 1..70),
     ) {
         values.sort_by(f64::total_cmp);
@@ -48,14 +48,14 @@ proptest! {
 #[test]
 fn limit_alert_begins_when_crossed_and_ends_inside() {
     let alerts = run(&limits(), &[39.0, 40.0, 45.0, 39.8, 40.1, 39.4, 20.0, -1.0, -2.0, 0.6]);
-    let changes: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.label(), alert.began)).collect();
+    let changes: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.kind.label(), alert.began)).collect();
     assert_eq!(changes, [(1, "high", true), (5, "high", false), (7, "low", true), (9, "low", false)]);
 }
 
 #[test]
 fn from_one_limit_to_the_other_the_second_begins() {
     let alerts = run(&limits(), &[41.0, -1.0, 20.0]);
-    let changes: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.label(), alert.began)).collect();
+    let changes: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.kind.label(), alert.began)).collect();
     assert_eq!(changes, [(0, "high", true), (1, "low", true), (2, "low", false)]);
 }
 
@@ -79,7 +79,7 @@ fn too_little_history_calls_nothing_out() {
 }
 
 #[test]
-fn a_constant_history_forgives_small_steps() {
+fn constant_history_tolerates_small_steps() {
     let mut temperatures = vec![20.0; HISTORY];
     temperatures.extend([20.2, 20.0, 20.5]);
     let changes: Vec<_> = run(&outliers(), &temperatures).iter().map(|(at, _)| *at).collect();

@@ -1,3 +1,10 @@
+//! The readings of one sensor, most of them compressed.
+//!
+//! Readings enter the tail. When it is full, its oldest frame is compressed into the growing block; a full block never
+//! changes again. Eviction takes readings from the front: `skipped` counts those that are evicted and still in memory,
+//! so `held + skipped` is always the number of readings in the blocks and the tail. Every change of an allocation sets
+//! `resized`, which is how the shard's count of memory stays exact.
+
 use std::collections::VecDeque;
 
 use super::{
@@ -244,7 +251,7 @@ impl Part<'_> {
         }
     }
 
-    /// What is known of all its readings, where that needs no decompressing.
+    /// Returns the summary of all its readings, if there is one without decompressing.
     pub(super) fn summary(&self) -> Option<&Summary> {
         match self {
             Self::Block(block, 0) => Some(block.summary()),

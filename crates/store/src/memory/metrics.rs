@@ -10,7 +10,7 @@ use opentelemetry::{
 };
 
 use super::{Memory, SHARDS, shard::Counts};
-use crate::instruments;
+use crate::instruments::{self, EvictionReason, Operation};
 
 /// One append in so many is timed: reading the clock and recording costs as much as storing a reading.
 const TIMED: u32 = 64;
@@ -36,10 +36,9 @@ impl Timer {
 }
 
 impl Timing<'_> {
-    pub(super) fn stop(self, operation: &'static str) {
+    pub(super) fn stop(self, operation: Operation) {
         if let Some((histogram, start)) = self.0 {
-            histogram
-                .record(start.elapsed().as_secs_f64(), &[KeyValue::new("operation", operation), MEMORY()]);
+            histogram.record(start.elapsed().as_secs_f64(), &[operation.into(), MEMORY()]);
         }
     }
 }
@@ -64,8 +63,8 @@ pub(super) fn observe(memory: &Arc<Memory>, meter: &Meter) {
         .build();
     instruments::evicted(meter)
         .with_callback(with(|counts, instrument| {
-            instrument.observe(counts.evicted, &[MEMORY(), KeyValue::new("reason", "full")]);
-            instrument.observe(counts.expired, &[MEMORY(), KeyValue::new("reason", "idle")]);
+            instrument.observe(counts.evicted, &[MEMORY(), EvictionReason::Full.into()]);
+            instrument.observe(counts.expired, &[MEMORY(), EvictionReason::Idle.into()]);
         }))
         .build();
     instruments::expired_sensors(meter)

@@ -15,7 +15,7 @@ use std::{
     cell::RefCell,
     hash::{BuildHasher, Hasher},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -23,16 +23,19 @@ use std::{
 
 use hashbrown::DefaultHashBuilder;
 use opentelemetry::metrics::Meter;
+use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use self::reader::MemoryReader;
 use self::{
     metrics::Timer,
     quota::{MemoryUse, Quota, Reservation},
     sensor::Run,
-    shard::{Shard, Shared},
+    shard::{AppendContext, Shard, Shared},
     sharded_batch::ShardedBatch,
 };
-use crate::{AlertSettings, Batch, Limits, Reading, Report, SensorId, Stats, detector::Rules};
+use crate::{
+    AlertSettings, Batch, Limits, Reading, Report, SensorId, Stats, detector::Rules, instruments::Operation,
+};
 
 /// Enough that a few cores seldom meet, few enough that a frame of some hundred readings takes few locks.
 const SHARDS: usize = 128;
@@ -88,21 +91,22 @@ impl Memory {
         let now = self.now();
         self.sweep_when_full(now);
         let timing = self.timer.start();
-        let mut room = Reservation::new(&self.shared.readings);
+        let room = Reservation::new(&self.shared.readings);
+        let mut context = AppendContext { shared: &self.shared, now, room, report };
         SHARDED.with_borrow_mut(|sharded| {
             sharded.partition(batch, &self.hasher);
             while let Some((shard, mut cursor)) = sharded.next_shard() {
                 let mut shard = self.lock(shard);
                 shard.sweep(&self.shared, now, u64::MAX);
                 while let Some((hash, id, run)) = sharded.next_run(batch, &mut cursor) {
-                    shard.append(&self.shared, (hash, id), now, run, &mut room, report);
+                    shard.append(hash, id, run, &mut context);
                 }
             }
         });
-        drop(room);
+        drop(context);
         report.rejected.sort_unstable_by_key(|(place, _)| *place);
         report.alerts.sort_unstable_by_key(|(place, _)| *place);
-        timing.stop("append");
+        timing.stop(Operation::Append);
     }
 
     pub(crate) fn append_one(&self, sensor_id: SensorId<'_>, reading: Reading, report: &mut Report) {
@@ -111,13 +115,14 @@ impl Memory {
         self.sweep_when_full(now);
         let timing = self.timer.start();
         let hash = hash_of(&self.hasher, sensor_id.as_bytes());
-        let mut room = Reservation::one_by_one(&self.shared.readings);
+        let room = Reservation::one_by_one(&self.shared.readings);
+        let mut context = AppendContext { shared: &self.shared, now, room, report };
         let mut shard = self.lock(shard_of(hash));
         shard.sweep(&self.shared, now, u64::MAX);
         let run = Run { readings: &[reading], places: &[0] };
-        shard.append(&self.shared, (hash, sensor_id), now, run, &mut room, report);
+        shard.append(hash, sensor_id, run, &mut context);
         drop(shard);
-        timing.stop("append");
+        timing.stop(Operation::Append);
     }
 
     pub(crate) fn stats(&self, sensor_id: &str) -> Option<Stats> {
@@ -127,9 +132,10 @@ impl Memory {
         Some(slot.stats(now, self.shared.limits.recent_window))
     }
 
-    /// Locks once a shard; a panic under the lock leaves nothing half done that a later append could not live with.
+    /// Locks a shard. The lock is not poisoned by a panic, which leaves nothing half done that a later append could not
+    /// live with.
     fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
-        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[shard].lock()
     }
 
     /// Idle sensors of shards that get no readings must not keep new sensors out. At most once in [`SWEEP_WHEN_FULL`]: a

@@ -1,6 +1,12 @@
+//! The limits that all shards share: atomics, because an append holds the lock of one shard only.
+//!
+//! A [`Quota`] counts what is left and cannot be exceeded. A [`Reservation`] takes from it for one batch and gives back
+//! on drop what it did not use, so at any time what is stored, reserved and left adds up to the limit. [`MemoryUse`]
+//! counts what is used, and may be exceeded until the sensor that wrote has evicted.
+
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// What is left of a limit that all shards share.
+/// The remaining part of a limit that all shards share.
 #[derive(Debug)]
 pub(super) struct Quota(AtomicUsize);
 
@@ -103,7 +109,7 @@ impl MemoryUse {
         self.used() > self.limit
     }
 
-    /// Whether so much more fits.
+    /// Returns whether `bytes` more fit.
     pub(super) fn fits(&self, bytes: usize) -> bool {
         self.used().saturating_add(bytes) <= self.limit
     }
@@ -132,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_goes_back_unless_it_is_taken() {
+    fn reservation_is_released_unless_taken() {
         for limit in [1, 10, 4 * FAR] {
             let quota = Quota::new(limit);
             let mut reservation = Reservation::new(&quota);

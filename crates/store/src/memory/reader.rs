@@ -1,3 +1,11 @@
+//! Reads one sensor, a part at a time under its shard's lock.
+//!
+//! A reader keeps no reading and no lock between two steps, only the sequence number of the next reading and the
+//! sensor's generation, so it never holds up writers: what is evicted before it arrives counts as missed. A step
+//! decompresses at most about [`WORK`] readings. A follower registers with its shard's `Notify` before it looks, so
+//! that no notification is lost between looking and waiting; the last one to be dropped removes the entry, under the
+//! lock.
+
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -13,9 +21,9 @@ use crate::{Query, Reading, StoreError, summary::Summary, windows::Windows};
 const CHUNK: usize = 1024;
 /// Readings decompressed under one lock when few of them are wanted: about ten microseconds.
 const WORK: usize = 4 * 1024;
-/// What it costs to skip a block, in readings.
+/// The cost of skipping a block, in readings.
 const SKIP: usize = 16;
-/// What it costs to go on with another window of an aggregate, in readings.
+/// The cost of switching to another window of an aggregate, in readings.
 const CHANGE: usize = 16;
 
 #[derive(Debug)]
@@ -44,12 +52,12 @@ struct Position {
     end: u64,
 }
 
-/// What becomes of the readings that are wanted.
+/// The sink of the readings that a query selects.
 trait Sink {
     /// Takes readings by their summary, without having them decompressed; false if it needs them themselves.
     fn take_summary(&mut self, span: (i64, i64), summary: &Summary) -> bool;
     fn take(&mut self, readings: &[Reading]);
-    /// How many it took, and wants no more than about [`CHUNK`] of them at once.
+    /// Returns the number of readings taken; about [`CHUNK`] at once are enough.
     fn taken(&self) -> usize;
     /// The work that taking them was so far, in readings decompressed.
     fn work(&self) -> usize;
@@ -118,15 +126,6 @@ impl MemoryReader {
 
     pub(crate) fn missed(&self) -> u64 {
         self.evicted_unread
-    }
-
-    /// Begins with the reading of this sequence number, or the next one to come if it is not given yet.
-    pub(crate) fn begin_at(&mut self, from: u64) {
-        let shard = self.memory.lock(shard_of(self.hash));
-        let sensor = shard.get(self.hash, &self.id, self.memory.now(), self.memory.shared.idle);
-        if let (Some(position), Some(sensor)) = (&mut self.position, sensor) {
-            position.next = from.saturating_sub(1).min(sensor.summary.count);
-        }
     }
 
     /// The sequence number of the last reading looked at.
@@ -306,12 +305,12 @@ impl TimeRange {
         timestamp >= self.since && self.until.is_none_or(|until| timestamp < until)
     }
 
-    /// Whether all of a span is wanted.
+    /// Returns whether the range contains all of a span.
     fn holds(self, (earliest, latest): (i64, i64)) -> bool {
         self.contains(earliest) && self.contains(latest)
     }
 
-    /// Whether some of a span may be wanted.
+    /// Returns whether the range may contain some of a span.
     fn meets(self, (earliest, latest): (i64, i64)) -> bool {
         latest >= self.since && self.until.is_none_or(|until| earliest < until)
     }

@@ -1,3 +1,10 @@
+//! A part of the sensors under one lock, and what all parts share.
+//!
+//! Limits apply to the whole store, so their [`Quota`]s are shared atomics; a shard's [`Counts`] are its own and only
+//! change under its lock. A sensor takes its place and reserves its first reading in [`Shared::admit`], before it is in
+//! the table, and [`Counts::expire`] gives back all that it took. A slot's `bytes` is what [`MemoryUse`] has for it;
+//! every change of the sensor's allocations has to bring it up to date.
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use compact_str::CompactString;
@@ -12,14 +19,14 @@ use crate::{Limits, Reading, RejectReason, Report, SensorId, Stats, detector::Ru
 
 /// A place in the table: tables are half to seven eighths full, and a place has a control byte.
 const SLOT: usize = (size_of::<Slot>() + 1) * 3 / 2;
-/// What a sensor takes at least.
+/// The minimum size of a sensor.
 const NEW_SENSOR: usize = SLOT + size_of::<Sensor>() + 4 * size_of::<Reading>();
 
 /// The sensors whose hash falls here, under one lock.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     pub(super) sensors: HashTable<Slot>,
-    /// Who waits for which sensor, known or not.
+    /// The followers by sensor, which may not exist yet.
     pub(super) followers: HashMap<CompactString, Arc<Notify>>,
     pub(super) counts: Counts,
     generations: u32,
@@ -32,12 +39,12 @@ pub(super) struct Slot {
     pub(super) hash: u64,
     /// Milliseconds since the store was opened.
     pub(super) last_seen: u64,
-    /// What the sensor is counted with in the memory in use.
+    /// The size with which the sensor is counted in the memory in use.
     bytes: usize,
     pub(super) sensor: Box<Sensor>,
 }
 
-/// What a shard holds and what went, for metrics.
+/// The content of a shard and what it removed, for metrics.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Counts {
     pub(super) sensors: u64,
@@ -50,7 +57,7 @@ pub(super) struct Counts {
     pub(super) expired_sensors: u64,
 }
 
-/// What is the same for all shards.
+/// The state that all shards share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) limits: Limits,
@@ -60,6 +67,16 @@ pub(super) struct Shared {
     pub(super) sensors: Quota,
     pub(super) readings: Quota,
     pub(super) memory: MemoryUse,
+}
+
+/// What the appends of one batch share.
+#[derive(Debug)]
+pub(super) struct AppendContext<'a> {
+    pub(super) shared: &'a Shared,
+    /// Milliseconds since the store was opened.
+    pub(super) now: u64,
+    pub(super) room: Reservation<'a>,
+    pub(super) report: &'a mut Report,
 }
 
 impl Shard {
@@ -76,25 +93,24 @@ impl Shard {
     /// Stores the readings of one sensor.
     pub(super) fn append(
         &mut self,
-        shared: &Shared,
-        key: (u64, SensorId<'_>),
-        now: u64,
+        hash: u64,
+        id: SensorId<'_>,
         run: Run<'_>,
-        room: &mut Reservation<'_>,
-        report: &mut Report,
+        context: &mut AppendContext<'_>,
     ) {
-        let (hash, id) = key;
+        let (shared, now) = (context.shared, context.now);
         let slot = match self.sensors.find_mut(hash, |slot| slot.has(id)) {
             Some(slot) if !slot.is_idle(now, shared.idle) => slot,
-            _ => match self.admit(shared, key, now, room) {
+            _ => match self.admit(hash, id, context) {
                 Ok(slot) => self.sensors.insert_unique(hash, slot, |slot| slot.hash).into_mut(),
                 Err(reason) => {
-                    report.rejected.extend(run.places.iter().map(|&place| (place as usize, reason)));
+                    context.report.rejected.extend(run.places.iter().map(|&place| (place as usize, reason)));
                     return;
                 }
             },
         };
         slot.last_seen = now;
+        let AppendContext { room, report, .. } = context;
         let mut evicted = slot.sensor.append(run, &shared.rules, &shared.limits, room, report);
         if slot.sensor.history.take_resized() {
             let freed = slot.account(&shared.memory);
@@ -118,20 +134,20 @@ impl Shard {
     #[cold]
     fn admit(
         &mut self,
-        shared: &Shared,
-        (hash, id): (u64, SensorId<'_>),
-        now: u64,
-        room: &mut Reservation<'_>,
+        hash: u64,
+        id: SensorId<'_>,
+        context: &mut AppendContext<'_>,
     ) -> Result<Slot, RejectReason> {
+        let shared = context.shared;
         if let Ok(idle) = self.sensors.find_entry(hash, |slot| slot.has(id)) {
             self.counts.expire(&idle.remove().0, shared);
         }
-        shared.admit(room)?;
+        shared.admit(&mut context.room)?;
         self.generations = self.generations.wrapping_add(1);
         self.counts.sensors += 1;
         let id = id.as_str();
         let sensor = Box::new(Sensor::new(id, self.generations, self.followers.contains_key(id)));
-        Ok(Slot { hash, last_seen: now, bytes: 0, sensor })
+        Ok(Slot { hash, last_seen: context.now, bytes: 0, sensor })
     }
 
     /// Expires idle sensors, at most sixteen times in the idle time and once in `at_least` milliseconds.
@@ -147,7 +163,7 @@ impl Shard {
 }
 
 impl Shared {
-    /// Whether a new sensor would be rejected.
+    /// Returns whether a new sensor would be rejected.
     pub(super) fn is_full(&self) -> bool {
         self.sensors.is_exhausted() || self.readings.is_exhausted() || !self.memory.fits(NEW_SENSOR)
     }

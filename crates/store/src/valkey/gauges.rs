@@ -17,7 +17,7 @@ use super::{
     value::{info, info_field},
     write,
 };
-use crate::instruments;
+use crate::instruments::{self, EvictionReason};
 
 /// How often the server that holds the lease counts the partitions.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -76,11 +76,9 @@ pub(super) fn observe(shared: &Arc<Shared>, meter: &Meter) {
     instruments::evicted(meter)
         .with_callback(with(|shared, instrument| {
             let counters = &shared.counters;
-            instrument.observe(counters.evicted.load(Relaxed), &[VALKEY(), KeyValue::new("reason", "full")]);
-            instrument.observe(
-                counters.expired_readings.load(Relaxed),
-                &[VALKEY(), KeyValue::new("reason", "idle")],
-            );
+            instrument.observe(counters.evicted.load(Relaxed), &[VALKEY(), EvictionReason::Full.into()]);
+            instrument
+                .observe(counters.expired_readings.load(Relaxed), &[VALKEY(), EvictionReason::Idle.into()]);
         }))
         .build();
     instruments::expired_sensors(meter)

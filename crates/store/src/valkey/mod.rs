@@ -97,9 +97,12 @@ use self::{
     shared::Shared,
     write::WriteCoalescer,
 };
-use crate::{AlertSettings, Batch, Limits, Page, Query, Report, Stats, StoreError, instruments};
+use crate::{
+    AlertSettings, Batch, Limits, Page, Query, Report, Stats, StoreError,
+    instruments::{self, Operation},
+};
 
-/// What all runtimes of this process share.
+/// The state that all runtimes of this process share.
 #[derive(Debug)]
 pub(crate) struct Valkey {
     settings: ValkeySettings,
@@ -171,7 +174,7 @@ impl ValkeyStore {
         let (shared, start) = (&self.read.shared, Instant::now());
         let span = shared.spans.call(batch.len());
         let completed = self.write.append(shared, batch, span.as_ref().map(Span::span_context)).await;
-        shared.time("append", start);
+        shared.time(Operation::Append, start);
         let Ok(completed) = completed else {
             return Err(StoreError::Unavailable("the store is being closed".to_owned()));
         };
@@ -195,7 +198,7 @@ impl ValkeyStore {
         self.read.list(page_token, page_size).await
     }
 
-    /// Whether this process holds the lease to report what the shared store holds.
+    /// Returns whether this process holds the lease to report the totals of the shared store.
     pub(crate) fn is_reporter(&self) -> bool {
         self.read.shared.totals.get().is_some()
     }

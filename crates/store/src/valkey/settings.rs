@@ -2,7 +2,7 @@ use std::{fmt, time::Duration};
 
 use tokio::sync::watch;
 
-/// How to reach Valkey and what to wait for.
+/// The addresses of Valkey, and the acknowledgement to wait for.
 #[derive(Debug, Clone)]
 pub struct ValkeySettings {
     /// `host:port`. With [`cluster`](Self::cluster) several nodes to start from.
@@ -13,7 +13,7 @@ pub struct ValkeySettings {
     pub username: Option<String>,
     /// When a write counts as stored.
     pub acknowledge: Acknowledge,
-    /// What all keys begin with, for several stores on one server. Without braces.
+    /// The prefix of all keys, for several stores on one server. Without braces.
     pub prefix: String,
     /// Into how many hash tags the sensors are spread, [`PARTITIONS`](Self::PARTITIONS) if there is no reason for
     /// another number. It determines where the data is: the same for all servers, and fixed once there is data.
@@ -44,7 +44,7 @@ kelvin_app::keyword_enum! {
     }
 }
 
-/// What may change while the store is open, as read from files.
+/// Settings that may change while the store is open, read from files.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// The password of the user.

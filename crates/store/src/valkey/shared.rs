@@ -1,10 +1,11 @@
-//! What all runtimes of this process share.
+//! The state that all runtimes of this process share.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
+use kelvin_app::unix_time;
 use opentelemetry::{
     KeyValue,
     metrics::{Histogram, Meter},
@@ -13,9 +14,13 @@ use parking_lot::Mutex;
 use redis::Value;
 
 use super::{availability::Availability, keys::Keys, record::Record, settings::ValkeySettings, spans::Spans};
-use crate::{AlertSettings, Limits, detector::Rules, instruments};
+use crate::{
+    AlertSettings, Limits,
+    detector::Rules,
+    instruments::{self, Operation},
+};
 
-/// How long the server that reports the totals holds the right to.
+/// How long the server that reports the totals holds the lease.
 pub(super) const LEASE: Duration = Duration::from_secs(15);
 
 #[derive(Debug)]
@@ -32,7 +37,7 @@ pub(super) struct Shared {
     duration: Histogram<f64>,
 }
 
-/// What the calls of this process removed.
+/// The readings and sensors that calls of this process removed.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) evicted: AtomicU64,
@@ -40,7 +45,7 @@ pub(super) struct Counters {
     pub(super) expired_sensors: AtomicU64,
 }
 
-/// What a partition holds, and what expired in the call that says so.
+/// The content of a partition, and the sensors that expired in the call that returns it.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Totals {
     pub(super) sensors: u64,
@@ -49,7 +54,7 @@ pub(super) struct Totals {
     pub(super) expired_readings: u64,
 }
 
-/// What the whole store holds.
+/// The totals of the whole store.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct StoreTotals {
     pub(super) sensors: u64,
@@ -101,8 +106,8 @@ impl Shared {
         (!record.is_idle(now(), self.idle)).then_some(record)
     }
 
-    pub(super) fn time(&self, operation: &'static str, start: Instant) {
-        let attributes = [KeyValue::new("operation", operation), KeyValue::new("kelvin.store", "valkey")];
+    pub(super) fn time(&self, operation: Operation, start: Instant) {
+        let attributes = [KeyValue::from(operation), KeyValue::new("kelvin.store", "valkey")];
         self.duration.record(start.elapsed().as_secs_f64(), &attributes);
     }
 }
@@ -142,6 +147,5 @@ impl NodeMemory {
 
 /// Milliseconds since the epoch by this machine's clock.
 pub(super) fn now() -> f64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    now.as_secs_f64() * 1e3
+    unix_time().as_secs_f64() * 1e3
 }

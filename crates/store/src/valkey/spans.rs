@@ -6,6 +6,8 @@ use opentelemetry::{
     trace::{Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer},
 };
 
+use crate::instruments::Operation;
+
 /// Spans by OpenTelemetry's conventions for database clients: one for each sampled call, from hand-over to
 /// acknowledgement, and one for the flush that carried it, which belongs to the first of its sampled calls and is
 /// linked from them all.
@@ -24,7 +26,7 @@ impl Spans {
         if !current.span().span_context().is_sampled() {
             return None;
         }
-        self.start("append", &current, readings)
+        self.start(Operation::Append.as_str(), &current, readings)
     }
 
     /// The span of a flush on behalf of a sampled call.

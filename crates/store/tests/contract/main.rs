@@ -3,10 +3,10 @@
 mod aggregate;
 mod extremes;
 mod model;
+mod sequence_numbers;
 mod suite;
 mod support;
 mod valkey;
-mod watch;
 
 use std::time::Duration;
 
@@ -77,20 +77,20 @@ macro_rules! contract {
 
 contract! {
     readings_come_back_in_order_of_arrival
-    a_sensor_holds_its_newest_readings
-    the_bound_of_readings_holds_in_all
+    sensor_keeps_its_newest_readings
+    total_reading_limit_is_kept
     sensors_beyond_the_bound_are_refused
-    an_idle_sensor_is_forgotten
+    idle_sensor_expires
     statistics_are_since_first_seen
     unknown_sensors_are_empty
     queries_choose_by_time_and_number
     alerts_have_their_index
     pages_list_each_sensor_once
     followers_get_everything_once
-    a_follower_may_come_before_its_sensor
+    follower_may_precede_its_sensor
     handles_share_what_is_stored
-    watchers_see_every_number_once
-    watch_begins_at_the_given_number
+    followers_see_every_sequence_number_once
+    sequence_numbers_include_evicted_readings
     late_readers_learn_what_they_missed
     overtaken_readers_go_on_with_what_is_held
     newest_of_few_are_found_far_back

@@ -10,7 +10,7 @@ fn fsync(server: &ValkeyServer) -> ValkeySettings {
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_opens_and_is_there_later() {
+async fn unreachable_store_opens_and_recovers() {
     let mut server = ValkeyServer::start(&[]).await;
     server.kill();
     let store = open(plain(server.address())).await.expect("it opens all the same");
@@ -52,7 +52,7 @@ async fn another_number_of_partitions_is_refused() {
 const ON_DISK: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
 #[tokio::test]
-async fn what_comes_without_an_append_only_file_is_not_written_to() {
+async fn store_without_append_only_file_is_not_written() {
     let mut server = ValkeyServer::start(&[]).await;
     server.kill();
     let store = open(fsync(&server)).await.expect("it opens all the same");
@@ -78,7 +78,7 @@ async fn what_comes_without_an_append_only_file_is_not_written_to() {
 }
 
 #[tokio::test]
-async fn what_comes_with_another_number_of_partitions_is_not_written_to() {
+async fn store_with_other_partitions_is_not_written() {
     let mut other = ValkeyServer::start(&ON_DISK).await;
     let elsewhere = open(ValkeySettings { partitions: 8, ..plain(other.address()) }).await.unwrap();
     append(&elsewhere, &[1.0]).await.unwrap();

@@ -81,7 +81,7 @@ async fn limits_and_the_memory_of_the_server_are_reported() {
 
 /// Also when nobody asks for anything.
 #[tokio::test]
-async fn an_outage_is_reported() {
+async fn outage_is_reported() {
     let mut server = ValkeyServer::start(&[]).await;
     let reported = Reported::new();
     let factory = metered(plain(server.address()), &reported.provider.meter("test")).unwrap();

@@ -92,7 +92,7 @@ async fn settings_that_cannot_work_are_refused_in_plain_words() {
 }
 
 #[tokio::test]
-async fn what_no_replica_has_is_not_acknowledged_and_not_repeated() {
+async fn unreplicated_write_is_not_acknowledged_nor_retried() {
     let server = ValkeyServer::start(&[]).await;
     let store =
         open(ValkeySettings { acknowledge: Acknowledge::Replica, ..plain(server.address()) }).await.unwrap();
@@ -127,7 +127,7 @@ async fn one_server_announces_a_change() {
 
 /// Sensors that lost their stream to an eviction policy, or got one from nowhere, do no harm.
 #[tokio::test]
-async fn a_lost_stream_is_missed_and_not_fatal() {
+async fn lost_stream_is_counted_as_missed() {
     let server = ValkeyServer::start(&[]).await;
     let store = open(ValkeySettings { partitions: 1, ..plain(server.address()) }).await.unwrap();
     append(&store, &[1.0, 2.0]).await.unwrap();
@@ -142,7 +142,7 @@ async fn a_lost_stream_is_missed_and_not_fatal() {
 }
 
 #[tokio::test]
-async fn a_sampled_call_has_a_span_linked_to_its_flush() {
+async fn sampled_call_span_is_linked_to_flush() {
     let exporter = InMemorySpanExporter::default();
     let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
     let tracer = provider.tracer("test");

@@ -23,7 +23,7 @@ async fn read(store: &Store) -> usize {
 
 /// A slot moves as an operator moves it, key by key, under writes: each is acknowledged, and there once.
 #[tokio::test]
-async fn a_slot_that_is_moved_takes_its_readings_along() {
+async fn moved_slot_keeps_its_readings() {
     let nodes = cluster(2, 0, &[]).await;
     let addresses = nodes.iter().map(ValkeyServer::address).collect();
     let settings = ValkeySettings { addresses, cluster: true, partitions: 1, ..plain(nodes[0].address()) };
@@ -79,7 +79,7 @@ async fn a_slot_that_is_moved_takes_its_readings_along() {
 /// Behind an address there is another server now, as after a failover, while the connections to the old one are still
 /// open: its READONLY leads to a new look at the address.
 #[tokio::test]
-async fn an_old_primary_is_left() {
+async fn demoted_primary_is_abandoned() {
     let old = ValkeyServer::start(&[]).await;
     let new = ValkeyServer::start(&["--replicaof", "127.0.0.1", &old.port.to_string()]).await;
     eventually("the replica follows", async || old.info("slave0").await.contains("state=online")).await;

@@ -87,7 +87,7 @@ async fn two_releases_take_turns_on_the_same_data() {
 
 /// Bytes as the first release wrote them: a change of the layout must not go unnoticed.
 #[tokio::test]
-async fn what_the_first_release_wrote_is_read() {
+async fn layout_of_first_release_is_readable() {
     let server = ValkeyServer::start(&[]).await;
     let store = open(ValkeySettings { partitions: 1, ..plain(server.address()) }).await.unwrap();
     let write = r"
@@ -106,10 +106,11 @@ async fn what_the_first_release_wrote_is_read() {
     assert_eq!((stats.count, stats.held, stats.alerts, stats.alerting), (12, 2, 3, false));
     assert_eq!((stats.mean, stats.min, stats.max, stats.last), (5.5, 1.0, 9.0, newest));
     assert!((stats.standard_deviation - (8.0_f64 / 12.0).sqrt()).abs() < 1e-9);
-    let mut watch = store.watch("a", 1).await.unwrap();
+    let mut reader = store.read("a", Query::default()).await.unwrap();
     let mut seen = Vec::new();
-    watch.next(&mut seen).await.unwrap();
-    assert_eq!(seen, [(11, Reading { temperature: -3.5, timestamp: 1_700_000_000 }), (12, newest)]);
+    reader.next(&mut seen).await.unwrap();
+    assert_eq!(seen, [Reading { temperature: -3.5, timestamp: 1_700_000_000 }, newest]);
+    assert_eq!(reader.position(), 12);
     append(&store, &[2.0]).await.unwrap();
     assert_eq!(count(&store).await, 13, "and goes on");
     assert_eq!(store.list("", 10).await.unwrap().sensors.len(), 1);

@@ -12,7 +12,7 @@ use crate::{append, open, settings};
 const USER: &str = "kelvin";
 
 #[tokio::test]
-async fn a_changed_password_takes_over() {
+async fn changed_password_is_used() {
     let server = ValkeyServer::start(&[]).await;
     let set = async |password: &str| {
         let password = format!(">{password}");

@@ -38,16 +38,16 @@ const READ: Duration = Duration::from_millis(50);
 #[derive(Parser)]
 #[command(about, version)]
 struct Arguments {
-    /// Sensors
+    /// Number of sensors
     #[arg(long, default_value_t = 1_000_000)]
     sensors: usize,
-    /// Readings of each before the steady rate
+    /// Readings per sensor that are stored before the steady rate
     #[arg(long, default_value_t = 360)]
     history: u32,
     /// TLS connections
     #[arg(long, default_value_t = 100)]
     connections: usize,
-    /// Seconds of the steady rate
+    /// Duration of the steady rate in seconds
     #[arg(long, default_value_t = 60)]
     seconds: u64,
     #[command(flatten)]

@@ -35,16 +35,16 @@ const SHORT: usize = 10;
 #[derive(Parser)]
 #[command(about, version)]
 struct Arguments {
-    /// Rounds in which every variant has its turn
+    /// Number of rounds; every variant is measured once per round
     #[arg(long, default_value_t = 20)]
     rounds: usize,
-    /// Milliseconds of one turn
+    /// Milliseconds per measurement
     #[arg(long, default_value_t = 500)]
     millis: u64,
-    /// Only this kind of call
+    /// Measure only this kind of call
     #[arg(long)]
     only: Option<Case>,
-    /// The grpc-go server to compare with (crates/bench/go)
+    /// Path of the grpc-go server to compare with (crates/bench/go)
     #[arg(long)]
     go: Option<PathBuf>,
     #[command(subcommand)]
@@ -53,9 +53,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Only unary calls in one process without a transport
+    /// Measure only unary calls, in one process without a transport
     InProcess {
-        /// Only the calls of this one, for callgrind
+        /// Run only the calls of this variant, for callgrind
         #[arg(long)]
         variant: Option<Variant>,
     },
@@ -88,7 +88,7 @@ fn compare(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let turn = Turn { server_core, files, tls: tls.config(), time: Duration::from_millis(arguments.millis) };
     println!(
         "\n{:<18}{:<10}{:>13}{:>8}{:>13}{:>24}{:>15}",
-        "call", "variant", "1/s per core", "ratio", "quartiles", "with the SDK's threads", "µs over bare"
+        "call", "variant", "calls/s/core", "ratio", "quartiles", "with the SDK's threads", "µs over bare"
     );
     let tonic: Vec<_> = Variant::value_variants().iter().copied().map(Server::Tonic).collect();
     let go = arguments
@@ -109,7 +109,7 @@ fn compare(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
         for (place, server) in servers.iter().enumerate() {
             let bare = if place < tonic.len() { 0 } else { tonic.len() };
-            tell(*case, server, &costs[bare], &costs[place]);
+            print_row(*case, server, &costs[bare], &costs[place]);
         }
         if servers.len() > tonic.len() {
             let spans = Variant::value_variants().iter().position(|variant| *variant == Variant::Spans10);
@@ -135,7 +135,7 @@ fn over(bare: &[Cost], costs: &[Cost]) -> f64 {
     over[over.len() / 2]
 }
 
-fn tell(case: Case, server: &Server, bare: &[Cost], costs: &[Cost]) {
+fn print_row(case: Case, server: &Server, bare: &[Cost], costs: &[Cost]) {
     let ratios = |of: fn(&Cost) -> f64| {
         let mut ratios: Vec<_> = bare.iter().zip(costs).map(|(bare, cost)| of(bare) / of(cost)).collect();
         ratios.sort_by(f64::total_cmp);

@@ -72,7 +72,7 @@ impl Row {
 
 impl Table {
     pub(crate) fn begin(name: &str) -> Self {
-        let [cost, server, valkey, load] = ["CPU s a million:", "server", "Valkey", "load"];
+        let [cost, server, valkey, load] = ["CPU s/million:", "server", "Valkey", "load"];
         println!("{name:<64} {:>10} {:>12} {cost:>17} {server:>7} {valkey:>7} {load:>7}", "", "goal");
         Self { reached: true }
     }

@@ -20,7 +20,7 @@ impl Connection for TestConnection {
 
 /// What happens in the world, for three possible addresses.
 #[derive(Debug, Clone, Copy)]
-enum Happening {
+enum TestEvent {
     Resolved([bool; 3]),
     ResolveFailed,
     Connected(usize),
@@ -29,15 +29,15 @@ enum Happening {
     Failed(usize),
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
+fn test_event() -> impl Strategy<Value = TestEvent> {
     let address = 0..3_usize;
     prop_oneof![
-        any::<[bool; 3]>().prop_map(Happening::Resolved),
-        Just(Happening::ResolveFailed),
-        address.clone().prop_map(Happening::Connected),
-        (address.clone(), any::<bool>()).prop_map(|(address, serving)| Happening::Health(address, serving)),
-        address.clone().prop_map(Happening::Disconnected),
-        address.prop_map(Happening::Failed),
+        any::<[bool; 3]>().prop_map(TestEvent::Resolved),
+        Just(TestEvent::ResolveFailed),
+        address.clone().prop_map(TestEvent::Connected),
+        (address.clone(), any::<bool>()).prop_map(|(address, serving)| TestEvent::Health(address, serving)),
+        address.clone().prop_map(TestEvent::Disconnected),
+        address.prop_map(TestEvent::Failed),
     ]
 }
 
@@ -45,7 +45,7 @@ fn address(number: usize) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 5000 + u16::try_from(number).expect("it is small")).into()
 }
 
-/// Applies happenings one after the other and keeps a call that goes on for long, as a client does: it is opened on
+/// Applies events one after the other and keeps a call that goes on for long, as a client does: it is opened on
 /// what `pick` returns, and again after a handover or when its connection closed.
 #[derive(Default)]
 struct World {
@@ -55,19 +55,19 @@ struct World {
 }
 
 impl World {
-    fn apply(&mut self, happening: Happening) -> Effects {
-        let event = match happening {
-            Happening::Resolved(present) => {
+    fn apply(&mut self, event: TestEvent) -> Effects {
+        let event = match event {
+            TestEvent::Resolved(present) => {
                 Event::Resolved((0..3).filter(|number| present[*number]).map(address).collect())
             }
-            Happening::ResolveFailed => Event::ResolveFailed("no such name".to_owned()),
-            Happening::Connected(number) => Event::Connected(address(number), self.connection(number)),
-            Happening::Health(number, serving) => Event::Health(address(number), serving),
-            Happening::Disconnected(number) => {
+            TestEvent::ResolveFailed => Event::ResolveFailed("no such name".to_owned()),
+            TestEvent::Connected(number) => Event::Connected(address(number), self.connection(number)),
+            TestEvent::Health(number, serving) => Event::Health(address(number), serving),
+            TestEvent::Disconnected(number) => {
                 self.close(number);
                 Event::Disconnected(address(number))
             }
-            Happening::Failed(number) => Event::Failed(address(number), "refused".to_owned()),
+            TestEvent::Failed(number) => Event::Failed(address(number), "refused".to_owned()),
         };
         let (set, effects) = std::mem::take(&mut self.set).step(event);
         self.set = set;
@@ -107,54 +107,54 @@ impl World {
 proptest! {
     #[test]
     fn long_call_never_stays_on_a_draining_endpoint_while_another_is_ready(
-        happenings in vec(happening(), 0..60),
+        events in vec(test_event(), 0..60),
     ) {
         let mut world = World::default();
-        for happening in happenings {
-            world.apply(happening);
+        for event in events {
+            world.apply(event);
             prop_assert!(!world.call_is_on_draining() || world.ready().is_empty(), "{:?}", world.set);
         }
     }
 
     #[test]
     fn long_call_on_a_removed_endpoint_moves_to_the_next_ready_one(
-        happenings in vec(happening(), 0..60),
+        events in vec(test_event(), 0..60),
         successor in 0..3_usize,
     ) {
         let mut world = World::default();
-        for happening in happenings {
-            world.apply(happening);
+        for event in events {
+            world.apply(event);
         }
         let mut present = [false; 3];
         present[successor] = true;
         let on_current_connection = world.call.clone().filter(|call| world.is_current(call));
-        world.apply(Happening::Resolved(present));
-        world.apply(Happening::Connected(successor));
+        world.apply(TestEvent::Resolved(present));
+        world.apply(TestEvent::Connected(successor));
         if on_current_connection.is_some() {
             prop_assert_eq!(world.call.expect("an endpoint is ready").address, address(successor));
         }
     }
 
     #[test]
-    fn pick_takes_every_ready_endpoint_once_in_a_round(happenings in vec(happening(), 0..60), turn in 0..1000_usize) {
+    fn pick_takes_every_ready_endpoint_once_in_a_round(events in vec(test_event(), 0..60), call in 0..1000_usize) {
         let mut world = World::default();
-        for happening in happenings {
-            world.apply(happening);
+        for event in events {
+            world.apply(event);
         }
-        world.apply(Happening::Resolved([true; 3]));
-        world.apply(Happening::Connected(0));
+        world.apply(TestEvent::Resolved([true; 3]));
+        world.apply(TestEvent::Connected(0));
         let ready = world.ready();
-        let picked: HashSet<_> = (turn..turn + ready.len())
-            .map(|turn| world.set.pick(turn).and_then(Result::ok).expect("an endpoint is ready").id)
+        let picked: HashSet<_> = (call..call + ready.len())
+            .map(|call| world.set.pick(call).and_then(Result::ok).expect("an endpoint is ready").id)
             .collect();
         prop_assert_eq!(picked, ready);
     }
 
     #[test]
-    fn pick_returns_open_connections_only(happenings in vec(happening(), 0..60), closed in 0..3_usize) {
+    fn pick_returns_open_connections_only(events in vec(test_event(), 0..60), closed in 0..3_usize) {
         let mut world = World::default();
-        for happening in happenings {
-            world.apply(happening);
+        for event in events {
+            world.apply(event);
         }
         world.close(closed);
         if let Some(Ok(picked)) = world.set.pick(0) {
@@ -163,11 +163,11 @@ proptest! {
     }
 
     #[test]
-    fn effects_connect_and_disconnect_exactly_what_the_name_gained_and_lost(happenings in vec(happening(), 0..60)) {
+    fn effects_connect_and_disconnect_exactly_what_the_name_gained_and_lost(events in vec(test_event(), 0..60)) {
         let mut world = World::default();
         let mut connecting = BTreeSet::new();
-        for happening in happenings {
-            let effects = world.apply(happening);
+        for event in events {
+            let effects = world.apply(event);
             for address in effects.disconnect {
                 prop_assert!(connecting.remove(&address));
             }
@@ -179,21 +179,21 @@ proptest! {
     }
 }
 
-fn applied(happenings: impl IntoIterator<Item = Happening>) -> (World, Vec<Effects>) {
+fn applied(events: impl IntoIterator<Item = TestEvent>) -> (World, Vec<Effects>) {
     let mut world = World::default();
-    let effects = happenings.into_iter().map(|happening| world.apply(happening)).collect();
+    let effects = events.into_iter().map(|event| world.apply(event)).collect();
     (world, effects)
 }
 
 #[test]
 fn second_draining_endpoint_hands_over_while_the_first_still_drains() {
     let (_, effects) = applied([
-        Happening::Resolved([true; 3]),
-        Happening::Connected(0),
-        Happening::Connected(1),
-        Happening::Connected(2),
-        Happening::Health(0, false),
-        Happening::Health(1, false),
+        TestEvent::Resolved([true; 3]),
+        TestEvent::Connected(0),
+        TestEvent::Connected(1),
+        TestEvent::Connected(2),
+        TestEvent::Health(0, false),
+        TestEvent::Health(1, false),
     ]);
     assert!(effects[4].hand_over);
     assert!(effects[5].hand_over);
@@ -202,10 +202,10 @@ fn second_draining_endpoint_hands_over_while_the_first_still_drains() {
 #[test]
 fn removed_endpoint_hands_over_as_soon_as_a_successor_is_connected() {
     let (_, effects) = applied([
-        Happening::Resolved([true, false, false]),
-        Happening::Connected(0),
-        Happening::Resolved([false, true, false]),
-        Happening::Connected(1),
+        TestEvent::Resolved([true, false, false]),
+        TestEvent::Connected(0),
+        TestEvent::Resolved([false, true, false]),
+        TestEvent::Connected(1),
     ]);
     assert_eq!(
         effects.iter().map(|effects| effects.hand_over).collect::<Vec<_>>(),
@@ -216,16 +216,16 @@ fn removed_endpoint_hands_over_as_soon_as_a_successor_is_connected() {
 #[test]
 fn failed_connection_attempt_keeps_an_earlier_open_connection() {
     let (world, _) =
-        applied([Happening::Resolved([true, false, false]), Happening::Connected(0), Happening::Failed(0)]);
+        applied([TestEvent::Resolved([true, false, false]), TestEvent::Connected(0), TestEvent::Failed(0)]);
     assert_eq!(world.ready().len(), 1);
 }
 
 #[test]
 fn pick_waits_while_connecting_and_fails_with_all_reasons_afterwards() {
-    let (mut world, _) = applied([Happening::Resolved([true, true, false]), Happening::Failed(0)]);
+    let (mut world, _) = applied([TestEvent::Resolved([true, true, false]), TestEvent::Failed(0)]);
     assert!(world.set.pick(0).is_none());
-    world.apply(Happening::Failed(1));
-    world.apply(Happening::ResolveFailed);
+    world.apply(TestEvent::Failed(1));
+    world.apply(TestEvent::ResolveFailed);
     let Some(Err(error)) = world.set.pick(0) else { panic!("no endpoint is connected") };
     assert_eq!(
         error.to_string(),

@@ -1,7 +1,7 @@
 use kelvin_proto::CallType;
 use ratatui::{text::Text, widgets::Table};
 
-use super::draw::{self, Column, warn};
+use super::table::{self, Column, warn};
 use crate::demo::view::View;
 
 /// The rule, the header and the four types.
@@ -29,6 +29,6 @@ pub(super) fn table<'a>(view: &View, rates: &[f64], width: u16) -> Table<'a> {
         ]
     });
     let rows: Vec<_> = rows.collect();
-    let widths = draw::widths(&COLUMNS, &rows, width, 0);
-    draw::table(" calls ", &COLUMNS, rows, &widths)
+    let widths = table::widths(&COLUMNS, &rows, width, 0);
+    table::table(" calls ", &COLUMNS, rows, &widths)
 }

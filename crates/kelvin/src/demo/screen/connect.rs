@@ -25,7 +25,7 @@ mod tests {
     use super::lines;
 
     #[test]
-    fn a_shell_takes_the_lines_as_one_command() {
+    fn lines_are_one_shell_command() {
         let parts = ["printf", "'%s|'", "first", "'second one'", "third"].map(String::from);
         for width in [12, 20, 30, 80] {
             let lines: Vec<_> = lines(&parts, width).into_iter().map(|line| line.to_string()).collect();

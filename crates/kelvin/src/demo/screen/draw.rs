@@ -4,12 +4,16 @@ use kelvin_app::pluralize;
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
-    style::{Modifier, Style, Stylize as _},
+    style::Stylize as _,
     text::{Line, Span, Text},
-    widgets::{Block, Borders, Paragraph, Row, Table},
+    widgets::Paragraph,
 };
 
-use super::{calls, connect, sensors, trace};
+use super::{
+    calls, connect, sensors,
+    table::{printable, rule, warn},
+    trace,
+};
 use crate::demo::{trace::Trace, view::View};
 
 /// All that is drawn.
@@ -22,15 +26,6 @@ pub(super) struct Picture<'a> {
     /// The last warning.
     pub(super) log: &'a str,
     pub(super) view: &'a View,
-}
-
-/// A column of a table, there when the picture is at least `from` wide.
-pub(super) struct Column {
-    pub(super) title: &'static str,
-    /// 0 takes what is left.
-    pub(super) width: u16,
-    pub(super) from: u16,
-    pub(super) right: bool,
 }
 
 /// What sensors need to be worth a section: the rule, the header and a sensor.
@@ -85,81 +80,8 @@ impl Picture<'_> {
     }
 }
 
-/// Red where something is wrong.
-pub(super) fn warn(text: String, wrong: bool) -> Span<'static> {
-    if wrong { Span::from(text).red().bold() } else { Span::from(text) }
-}
-
-/// A rule with a title over what it is about.
-pub(super) fn rule(title: &str) -> Block<'_> {
-    Block::new().borders(Borders::TOP).border_style(Style::new().dim()).title(title.bold())
-}
-
 fn section<'a>(title: &'a str, lines: Vec<Line<'a>>) -> Paragraph<'a> {
     Paragraph::new(Text::from(lines)).block(rule(title))
-}
-
-/// The widths of the columns, none for one that does not fit. Numbers, which are on the right, get the room of the
-/// longest, so that none loses its first digits; the first column gets up to `name` where it needs that, and gives way
-/// to the others.
-pub(super) fn widths(columns: &[Column], rows: &[Vec<Text>], width: u16, name: u16) -> Vec<Option<u16>> {
-    let longest = |at: usize| {
-        let longest = rows.iter().filter_map(|cells| cells.get(at)).map(Text::width).max().unwrap_or(0);
-        u16::try_from(longest).unwrap_or(u16::MAX)
-    };
-    let needed = |(at, column): (usize, &Column)| {
-        let needed = match (at, column.right) {
-            (_, true) => longest(at),
-            (0, _) => longest(at).min(name),
-            _ => 0,
-        };
-        (width >= column.from).then_some(column.width.max(needed))
-    };
-    let mut widths: Vec<_> = columns.iter().enumerate().map(needed).collect();
-    let Some((Some(first), others)) = widths.split_first_mut() else { return widths };
-    // The first column keeps at least one, and each other has a space before it.
-    let mut left = width.saturating_sub(1);
-    for other in others {
-        match other.and_then(|width| left.checked_sub(width)?.checked_sub(1)) {
-            Some(rest) => left = rest,
-            None => *other = None,
-        }
-    }
-    *first = (*first).min(left + 1);
-    widths
-}
-
-/// A table with the columns that have a width; one of 0 takes what is left.
-pub(super) fn table<'a>(
-    title: &'a str,
-    columns: &[Column],
-    rows: Vec<Vec<Text<'a>>>,
-    widths: &[Option<u16>],
-) -> Table<'a> {
-    let pick = |cells: Vec<Text<'a>>| {
-        let height = cells.iter().map(Text::height).max().unwrap_or(1).max(1);
-        let cells = columns.iter().zip(widths).zip(cells).filter(|((_, width), _)| width.is_some());
-        let cells = cells.map(|((column, _), cell)| if column.right { cell.right_aligned() } else { cell });
-        Row::new(cells).height(u16::try_from(height).unwrap_or(u16::MAX))
-    };
-    let header = pick(columns.iter().map(|column| Text::raw(column.title)).collect());
-    let constraints = widths.iter().flatten().map(|width| match width {
-        0 => Constraint::Min(0),
-        width => Constraint::Length(*width),
-    });
-    Table::new(rows.into_iter().map(pick).collect::<Vec<_>>(), constraints)
-        .header(header.style(Style::new().add_modifier(Modifier::DIM)))
-        .block(rule(title))
-}
-
-/// Text from outside without what would move the cursor, or turn the line around it: control characters and those that
-/// set the direction of text.
-pub(super) fn printable(text: &str) -> String {
-    let moves = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    text.chars().map(|c| if moves(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -343,9 +265,13 @@ mod tests {
     }
 
     #[test]
-    fn no_size_is_too_small_or_too_large() {
+    fn screen_fills_any_size() {
         for (width, height) in [(1, 1), (3, 200), (300, 2), (20, 6), (45, 9), (300, 100)] {
-            screen(width, height);
+            let screen = screen(width, height);
+            assert_eq!(screen.lines().count(), usize::from(height), "{screen}");
+            let fits = |line: &str| line.trim_matches('"').chars().count() == usize::from(width);
+            assert!(screen.lines().all(fits), "{width} by {height}:\n{screen}");
+            assert!(width < 20 || screen.contains("Kelvin"), "{screen}");
         }
     }
 }

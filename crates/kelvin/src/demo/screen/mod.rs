@@ -4,6 +4,8 @@ mod calls;
 mod connect;
 mod draw;
 mod sensors;
+mod svg;
+mod table;
 mod trace;
 
 use std::{
@@ -13,7 +15,8 @@ use std::{
 
 use kelvin_app::BoxError;
 use ratatui::{
-    DefaultTerminal,
+    DefaultTerminal, Terminal,
+    backend::TestBackend,
     crossterm::event::{self, Event, KeyCode, KeyModifiers},
 };
 
@@ -21,17 +24,37 @@ use super::{log::Log, trace::Trace, view::Rates, world::World};
 use draw::Picture;
 
 const FRAME: Duration = Duration::from_millis(200);
+/// Columns and lines.
+const SVG_SIZE: (u16, u16) = (110, 33);
 /// Long enough to read a trace.
 const TRACE_STAYS: Duration = Duration::from_secs(3);
 
 /// Shows what happens until `end`, or until the user or the world ends it. The terminal is restored, by ratatui's
 /// hook also when this panics.
 pub(super) fn show(world: &World, log: &Log, end: Option<Instant>) -> Result<(), BoxError> {
-    let mut terminal = ratatui::try_init().map_err(|error| format!("the terminal: {error} (try --plain)"))?;
+    let mut terminal =
+        ratatui::try_init().map_err(|error| format!("cannot start the UI: {error} (try --plain)"))?;
     let shown = live(&mut terminal, world, log, end);
     // `restore` would panic on a terminal that is gone.
     let _ = ratatui::try_restore();
     Ok(shown?)
+}
+
+/// What there is to see now, drawn as SVG for a page or a report, whether there is a terminal or not.
+pub(super) fn svg(world: &World, log: &Log) -> Result<String, BoxError> {
+    let (now, view) = (Instant::now(), world.view());
+    let start = now.checked_sub(view.elapsed).unwrap_or(now);
+    let picture = Picture {
+        address: world.address(),
+        rates: Rates::new(start).next(now, &view),
+        trace: view.trace.as_ref(),
+        grpcurl: &world.grpcurl(),
+        log: &log.last(),
+        view: &view,
+    };
+    let mut terminal = Terminal::new(TestBackend::new(SVG_SIZE.0, SVG_SIZE.1))?;
+    terminal.draw(|frame| picture.draw(frame))?;
+    Ok(svg::from_buffer(terminal.backend().buffer()))
 }
 
 fn live(terminal: &mut DefaultTerminal, world: &World, log: &Log, end: Option<Instant>) -> io::Result<()> {

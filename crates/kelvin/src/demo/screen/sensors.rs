@@ -7,7 +7,7 @@ use ratatui::{
     widgets::Table,
 };
 
-use super::draw::{self, Column, warn};
+use super::table::{self, Column, warn};
 use crate::demo::sensors::{Sensor, State};
 
 const COLUMNS: [Column; 7] = [
@@ -43,13 +43,13 @@ pub(super) fn table<'a>(sensors: &[Sensor], area: Rect) -> Table<'a> {
     if shown < sensors.len() {
         cells.push(vec![Text::from(format!("and {} more", sensors.len() - shown).dim())]);
     }
-    let widths = draw::widths(&COLUMNS, &cells, area.width, area.width / 4);
+    let widths = table::widths(&COLUMNS, &cells, area.width, area.width / 4);
     let fixed: u16 = widths.iter().flatten().map(|width| width + 1).sum();
     let room = usize::from(area.width.saturating_sub(fixed));
     for (cells, sensor) in cells.iter_mut().zip(&sensors[..shown]) {
         cells.push(chart(&sensor.history, room, tall));
     }
-    draw::table(" sensors ", &COLUMNS, cells, &widths)
+    table::table(" sensors ", &COLUMNS, cells, &widths)
 }
 
 /// All but the chart.
@@ -60,7 +60,7 @@ fn cells<'a>(sensor: &Sensor) -> Vec<Text<'a>> {
         State::Heard => Span::raw(""),
     };
     let alerting = matches!(sensor.state(), State::Alerting);
-    let name = format!("{}{}", mark(sensor), draw::printable(&sensor.id));
+    let name = format!("{}{}", mark(sensor), table::printable(&sensor.id));
     [
         warn(name, alerting),
         state,

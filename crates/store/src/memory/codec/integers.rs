@@ -17,7 +17,7 @@ const PARAMETER_BITS: u32 = 6;
 /// The sum of all but one value, divided by this, is their mean times ln 2.
 const MEAN_LN_2: u64 = 21;
 
-/// What a code stands for.
+/// The meaning of a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Symbol {
     Integer(u64),

@@ -27,7 +27,7 @@ use crate::Reading;
 /// Readings that are encoded at a time.
 pub(super) const FRAME: usize = 16;
 
-/// What the next frame is relative to. Writer and reader go through the same states.
+/// The state that the next frame is relative to. Writer and reader go through the same states.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct State {
     timestamp: i64,
@@ -45,7 +45,7 @@ impl State {
         Self { timestamp, distance, value: first.temperature, mode: 0 }
     }
 
-    /// What the temperatures of the next frame are relative to; enough for who wants no timestamps.
+    /// Returns the part of the state for temperatures, which is enough for a reader that skips timestamps.
     pub(super) fn temperature(&self) -> (f64, u32) {
         (self.value, self.mode)
     }

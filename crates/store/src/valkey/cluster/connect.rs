@@ -1,4 +1,4 @@
-//! How a connection is made.
+//! Opens connections.
 
 use std::{
     sync::{
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::StoreError;
 
-/// What a connection is for. `WAIT` blocks the connection it is sent on until replicas or disk have caught up, so
+/// The role of a connection. `WAIT` blocks the connection it is sent on until replicas or disk have caught up, so
 /// reads, and other flushes, have connections of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::valkey) enum ConnectionRole {
@@ -72,7 +72,7 @@ pub(super) fn split(address: &str) -> Option<(String, u16)> {
     (!host.is_empty()).then_some((host.to_owned(), port.parse().ok()?))
 }
 
-/// How long `WAIT` or `WAITAOF` may take: a file written once a second needs up to two.
+/// Returns how long `WAIT` or `WAITAOF` may take: a file written once a second needs up to two.
 pub(in crate::valkey) fn wait_limit(settings: &ValkeySettings) -> Duration {
     match settings.acknowledge {
         Acknowledge::Primary => Duration::ZERO,
@@ -139,6 +139,6 @@ pub(super) async fn connect(
         scripts::load().exec_async(&mut connection).await.map_err(not_sent)?;
         Ok(connection)
     };
-    let timed_out = |_| Err(Failure::NotSent(format!("{address}: no answer in time")));
+    let timed_out = |_| Err(Failure::NotSent(format!("{address}: timed out")));
     timeout(settings.timeout, connected).await.unwrap_or_else(timed_out)
 }

@@ -1,8 +1,8 @@
-//! What an error of Valkey means for the command that got it.
+//! Classifies Valkey's errors by their meaning for the command.
 
 use redis::{RedisError, ServerError, Value};
 
-/// Why a command did not do what it should.
+/// The reason why a command failed.
 #[derive(Debug, Clone)]
 pub(in crate::valkey) enum Failure {
     /// The node rejected it before it began, and a retry may succeed.
@@ -38,7 +38,7 @@ impl Failure {
         }
     }
 
-    /// Whether the command was certainly not executed and a retry may succeed.
+    /// Returns whether the command was certainly not executed and a retry may succeed.
     pub(in crate::valkey) fn may_retry(&self) -> bool {
         matches!(self, Self::Rejected { .. } | Self::NotSent(_))
     }
@@ -75,5 +75,5 @@ impl From<&ServerError> for Failure {
 }
 
 pub(super) fn describe(error: &RedisError) -> String {
-    if error.is_timeout() { "no answer in time".to_owned() } else { error.to_string() }
+    if error.is_timeout() { "timed out".to_owned() } else { error.to_string() }
 }

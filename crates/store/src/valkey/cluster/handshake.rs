@@ -22,7 +22,7 @@ pub(super) fn commands(settings: &ValkeySettings) -> Pipeline {
     pipeline
 }
 
-/// Whether a server that replies so is compatible; the error says what to do. A node of a cluster that does not serve
+/// Returns whether a server that replies so is compatible; the error says what to do. A node of a cluster that does not serve
 /// the marker's slot answers `MOVED` to that part, which says nothing about the layout.
 pub(super) fn validate_replies(settings: &ValkeySettings, replies: &[Value]) -> Result<(), String> {
     validate_server(settings, replies.first().unwrap_or(&Value::Nil))?;
@@ -37,15 +37,13 @@ fn validate_server(settings: &ValkeySettings, reply: &Value) -> Result<(), Strin
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     });
     if let Some((major, minor)) = release.filter(|release| *release < OLDEST) {
-        return Err(format!(
-            "Redis {major}.{minor} is too old: Kelvin needs Valkey, or Redis from version 7"
-        ));
+        return Err(format!("Redis {major}.{minor} is too old: Kelvin needs Valkey, or Redis 7 or later"));
     }
     let on_disk = release.is_some_and(|release| release >= FIRST_WITH_WAITAOF)
         && field("aof_enabled").is_some_and(|enabled| enabled.trim() == "1");
     if settings.acknowledge == Acknowledge::Fsync && !on_disk {
         return Err(
-            "acknowledging by fsync needs Valkey, or Redis from 7.2, with `appendonly yes`".to_owned()
+            "acknowledging by fsync needs Valkey, or Redis 7.2 or later, with `appendonly yes`".to_owned()
         );
     }
     Ok(())
@@ -56,7 +54,7 @@ pub(super) fn validate_partitions(settings: &ValkeySettings, stored: &str) -> Re
     if stored == expected.to_string() {
         return Ok(());
     }
-    Err(format!("this Valkey holds readings in {stored} partitions, not {expected}"))
+    Err(format!("this Valkey holds readings in {stored} partitions, not {expected}; use another Valkey"))
 }
 
 pub(super) fn layout_key(settings: &ValkeySettings) -> String {

@@ -1,4 +1,4 @@
-//! Whether the readings in Valkey are laid out as this server lays them out.
+//! Verifies that the readings in Valkey have this server's layout.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -22,7 +22,7 @@ impl Nodes {
             self.execute_retrying(slot(&layout_key(settings)), "SET", &layout_marker(settings)).await?;
         let stored = replies.get(1).and_then(text);
         let stored =
-            stored.ok_or_else(|| Failure::NotSent("the number of partitions is unreadable".to_owned()))?;
+            stored.ok_or_else(|| Failure::NotSent("cannot parse the stored partition count".to_owned()))?;
         let verified = validate_partitions(settings, stored);
         self.layout_verified.store(verified.is_ok(), Relaxed);
         verified.map_err(Failure::Incompatible)

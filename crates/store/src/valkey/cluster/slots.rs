@@ -108,5 +108,5 @@ fn parse_range(range: &Value, asked: &str) -> Option<(u16, String)> {
 }
 
 fn unreadable() -> Failure {
-    Failure::NotSent("the answer to CLUSTER SLOTS is unreadable".to_owned())
+    Failure::NotSent("cannot parse the reply to CLUSTER SLOTS".to_owned())
 }

@@ -13,9 +13,9 @@ use super::{
     notify::Notifications,
     shared::Shared,
 };
-use crate::StoreError;
+use crate::{StoreError, instruments::Operation};
 
-/// What reading takes, shared by the readers of a runtime.
+/// The resources for reading, shared by the readers of a runtime.
 #[derive(Debug, Clone)]
 pub(super) struct ReadHandle {
     pub(super) shared: Arc<Shared>,
@@ -36,7 +36,7 @@ impl ReadHandle {
             Ok(()) => self.nodes.execute_retrying(slot, operation, pipeline).await,
             Err(failure) => Err(failure),
         };
-        self.shared.time("read", start);
+        self.shared.time(Operation::Read, start);
         self.shared.availability.note(answer.as_ref().err().map(Failure::text));
         answer.map_err(|failure| StoreError::Unavailable(failure.text().to_owned()))
     }

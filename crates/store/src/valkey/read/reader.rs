@@ -42,8 +42,6 @@ pub(crate) struct ValkeyReader {
     created: Option<f64>,
     /// The sequence number to read next.
     next: u64,
-    /// How many readings there were when it began.
-    count: u64,
     end: End,
     /// Entries to ask for, so that an answer has about [`TARGET_ANSWER`] bytes.
     entries: usize,
@@ -86,7 +84,6 @@ impl ValkeyReader {
             until: query.until,
             created: None,
             next: 1,
-            count: 0,
             end: End::At(0),
             entries: ENTRIES.0,
             ahead: None,
@@ -94,7 +91,6 @@ impl ValkeyReader {
         };
         if let Some(record) = reader.record().await? {
             reader.created = Some(record.created);
-            reader.count = record.count;
             reader.next = record.first();
             reader.end = End::At(record.count);
             if let Some(limit) = query.limit {
@@ -135,11 +131,6 @@ impl ValkeyReader {
                 }
             }
         }
-    }
-
-    /// Begins with the reading of this sequence number, or the next one to arrive if it has not been given yet.
-    pub(crate) fn begin_at(&mut self, from: u64) {
-        self.next = from.clamp(1, self.count + 1);
     }
 
     /// The sequence number of the last reading looked at.

@@ -109,5 +109,5 @@ fn parse_outcome(bytes: &mut &[u8]) -> Option<Outcome> {
 }
 
 pub(super) fn unreadable() -> Failure {
-    Failure::Unknown("the reply of the append script is unreadable".to_owned())
+    Failure::Unknown("cannot parse the reply of the append script".to_owned())
 }

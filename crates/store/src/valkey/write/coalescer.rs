@@ -131,7 +131,7 @@ impl WriteCoalescer {
     async fn next_flush(&self) -> (OwnedSemaphorePermit, Pending) {
         loop {
             self.added.notified().await;
-            self.gather().await;
+            self.wait_for_batch().await;
             // Before the pending readings are taken: those that come while all flushes are in flight join this one.
             let permit = Arc::clone(&self.flushes).acquire_owned().await.expect("never closed");
             let pending = mem::take(&mut *self.pending.lock());
@@ -141,8 +141,8 @@ impl WriteCoalescer {
         }
     }
 
-    /// Waits until enough is pending, [`WAIT`] at most.
-    async fn gather(&self) {
+    /// Waits until enough is pending for a flush, at most for [`WAIT`].
+    async fn wait_for_batch(&self) {
         let start = Instant::now();
         // Calls that are ready to hand over their batch do so before this one looks.
         yield_now().await;
@@ -174,7 +174,7 @@ impl WriteCoalescer {
         pending.complete(flush);
     }
 
-    /// So many pending readings are sent without waiting for more.
+    /// Returns the number of pending readings that starts a flush without waiting for more.
     fn enough(&self) -> usize {
         self.in_flight.load(Relaxed).min(TARGET_FLUSH)
     }

@@ -18,7 +18,7 @@ pub(super) fn wait(nodes: &Nodes) -> Option<Cmd> {
     }
 }
 
-/// Whether enough replicas or disks have it. If not, the outcome is unknown: the primary has the readings.
+/// Returns whether enough replicas or disks have it. If not, the outcome is unknown: the primary has the readings.
 pub(super) fn acknowledged(reply: Value) -> Result<(), Failure> {
     let reached = match Failure::check(reply)? {
         Value::Int(reached) => reached,
@@ -36,5 +36,5 @@ pub(super) fn acknowledged(reply: Value) -> Result<(), Failure> {
 }
 
 pub(super) fn unreadable() -> Failure {
-    Failure::Unknown("the reply to WAIT or WAITAOF is unreadable".to_owned())
+    Failure::Unknown("cannot parse the reply to WAIT or WAITAOF".to_owned())
 }

@@ -24,7 +24,7 @@ const MAX_SENSORS: usize = 128;
 /// The pause before the first retry; it doubles up to the second number.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
-/// What is sent in one script call: parts of one slot in a cluster, else of any.
+/// The input of one script call: parts of one slot in a cluster, else of any.
 #[derive(Default)]
 struct Call {
     parts: Vec<Part>,
@@ -232,12 +232,12 @@ mod tests {
         let results = |first: Failure| -> Sent {
             let call = |item| Call { parts: vec![Part { partition: 0, items: vec![item] }], ask: None };
             let stored = Outcome::Stored { before: 0, evicted: 0, state: 0 };
-            let lost = Failure::Unknown("no answer in time".to_owned());
+            let lost = Failure::Unknown("timed out".to_owned());
             vec![(call(0), Err(first)), (call(1), Err(lost)), (call(2), Ok(vec![stored]))]
         };
         let again = classify(results(rejected()), true, &mut pending);
         assert_eq!(again.iter().flat_map(Call::items).collect::<Vec<_>>(), [0]);
-        assert!(matches!(&pending.items[1].outcome, Outcome::Failed(text) if &**text == "no answer in time"));
+        assert!(matches!(&pending.items[1].outcome, Outcome::Failed(text) if &**text == "timed out"));
         assert!(matches!(pending.items[2].outcome, Outcome::Stored { .. }));
         let late = classify(results(rejected()), false, &mut pending);
         assert!(

@@ -1,4 +1,4 @@
-//! What several calls want stored, and what came of it.
+//! The pending batches of several calls, and their outcome.
 //!
 //! Readings are grouped by sensor into items, and each item remembers which reading came from which call:
 //!
@@ -33,7 +33,7 @@ use crate::{Alert, Batch, Reading, RejectReason, Report};
 /// Readings in one stream entry at most, so that readers get chunks of a bounded size.
 const MAX_ENTRY: usize = 1024;
 
-/// What several calls want stored, by sensor.
+/// The pending readings of several calls, by sensor.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     pub(super) items: Vec<Item>,
@@ -76,14 +76,14 @@ pub(super) enum Outcome {
     Failed(Arc<str>),
 }
 
-/// What came of a call's batch.
+/// The outcome of a call's batch.
 #[derive(Debug, Default, Clone)]
 pub(in crate::valkey) struct Completed {
     pub(in crate::valkey) report: Report,
-    /// Why not all of it is known to be stored.
+    /// The reason why not all of it is known to be stored.
     pub(in crate::valkey) failure: Option<Arc<str>>,
     /// The first reading that is not stored, if a script call failed. It ends the prefix that is reported.
-    gap: Option<usize>,
+    first_unstored: Option<usize>,
     /// The span of the flush.
     pub(in crate::valkey) flush: Option<SpanContext>,
 }
@@ -95,8 +95,8 @@ impl Pending {
             let id = id.as_str();
             let at = match self.open.get(id) {
                 Some(&at) if self.items[at].origins.len() < MAX_ENTRY => at,
-                Some(&at) => self.open_item(keys, id, self.items[at].pass + 1),
-                None => self.open_item(keys, id, 0),
+                Some(&at) => self.push_item(keys, id, self.items[at].pass + 1),
+                None => self.push_item(keys, id, 0),
             };
             let item = &mut self.items[at];
             pack(&reading, &mut item.packed);
@@ -108,7 +108,7 @@ impl Pending {
         completed
     }
 
-    fn open_item(&mut self, keys: &Keys, id: &str, pass: usize) -> usize {
+    fn push_item(&mut self, keys: &Keys, id: &str, pass: usize) -> usize {
         let at = self.items.len();
         self.items.push(Item {
             id: id.into(),
@@ -123,7 +123,7 @@ impl Pending {
         at
     }
 
-    /// Why some of it is not acknowledged.
+    /// Returns the error of a part that is not acknowledged.
     pub(super) fn failure(&self) -> Option<&str> {
         self.items.iter().find_map(|item| match &item.outcome {
             Outcome::Failed(text) => Some(&**text),
@@ -142,7 +142,7 @@ impl Pending {
         }
     }
 
-    /// The stored items, for the search for alerts.
+    /// Returns the stored items, for the evaluation of alerts.
     pub(super) fn stored(&self) -> Vec<alerts::Stored<'_>> {
         let stored = |(index, item)| Item::stored(item, index);
         self.items.iter().enumerate().filter_map(stored).collect()
@@ -154,12 +154,12 @@ impl Pending {
         }
     }
 
-    /// Sends every call its report. In two steps: what counts as stored depends on where the call's first gap is.
+    /// Sends every call its report. In two steps: the readings reported as stored end at the call's first unstored one.
     pub(super) fn complete(self, flush: Option<SpanContext>) {
         let mut completed = vec![Completed { flush, ..Completed::default() }; self.calls.len()];
         if self.failure().is_some() {
             for item in &self.items {
-                item.mark_gaps(&mut completed);
+                item.mark_unstored(&mut completed);
             }
         }
         for item in self.items {
@@ -185,14 +185,15 @@ impl Item {
         Some(alerts::Stored { item, id, partition: *partition, packed, before, state })
     }
 
-    /// Notes the gaps that this item leaves in the batches of its calls.
-    fn mark_gaps(&self, completed: &mut [Completed]) {
+    /// Records, for each call, the first of its readings that this item leaves unstored.
+    fn mark_unstored(&self, completed: &mut [Completed]) {
         if matches!(self.outcome, Outcome::Stored { .. }) {
             return;
         }
         for &(call, place) in &self.origins {
             let completed = &mut completed[call as usize];
-            completed.gap = Some(completed.gap.map_or(place as usize, |gap| gap.min(place as usize)));
+            let first = completed.first_unstored.map_or(place as usize, |first| first.min(place as usize));
+            completed.first_unstored = Some(first);
             if let Outcome::Failed(text) = &self.outcome {
                 completed.failure = Some(Arc::clone(text));
             }
@@ -208,8 +209,8 @@ impl Item {
                 // readings came; the surplus is reported with the first.
                 let without = self.origins.len().saturating_sub(evicted);
                 for (at, (call, place)) in origins.clone().enumerate() {
-                    let Completed { report, failure, gap, .. } = &mut completed[call];
-                    let counts = failure.is_none() || gap.is_none_or(|gap| place < gap);
+                    let Completed { report, failure, first_unstored, .. } = &mut completed[call];
+                    let counts = failure.is_none() || first_unstored.is_none_or(|first| place < first);
                     report.stored += usize::from(counts);
                     report.evicted += usize::from(at >= without);
                 }

@@ -3,14 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 #[derive(Default)]
-pub(crate) struct Flow {
+pub(crate) struct MessageCounter {
     bytes: AtomicU64,
     /// Messages without an event of their own.
     #[cfg(feature = "trace")]
     pub(crate) unrecorded: AtomicU64,
 }
 
-impl Flow {
+impl MessageCounter {
     /// Bytes of complete messages, without prefixes.
     #[cfg(feature = "metrics")]
     pub(crate) fn bytes(&self) -> u64 {

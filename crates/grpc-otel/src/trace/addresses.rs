@@ -1,4 +1,4 @@
-//! The two ends of a server's call in OpenTelemetry's attributes.
+//! The addresses of a server and its peer as OpenTelemetry's attributes.
 
 use std::{
     borrow::Borrow,

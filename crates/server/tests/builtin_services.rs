@@ -64,7 +64,7 @@ fn settings_of(server: &TestServer, mtls: &str) -> Config {
 }
 
 #[tokio::test]
-async fn the_healthcheck_asks_over_tls() {
+async fn healthcheck_connects_over_tls() {
     let mut server = TestServer::start(&[("KELVIN_DRAIN_DELAY", "1s")]).await;
     let config = settings_of(&server, "none");
     healthcheck::check(&config).await.unwrap();
@@ -80,7 +80,7 @@ async fn the_healthcheck_asks_over_tls() {
 }
 
 #[tokio::test]
-async fn the_healthcheck_shows_the_servers_own_certificate_where_one_is_required() {
+async fn healthcheck_presents_server_cert_under_mtls() {
     let files = Files::new();
     // As cert-manager issues them: no usage is stated, so it is good for both sides, and authenticates nobody.
     files.issue("server", Usage::Unspecified);
