@@ -1,6 +1,6 @@
 # Images of the server and the client: `make images`, or `docker build --target server .`; that of the `kelvin` command,
 # with which a cluster is put under load from inside: `make image-cli`.
-# The base images. The release workflow pins the second one by its digest (`sha256:...`).
+# The base images. The release workflow pins both by digest (`sha256:...`).
 ARG RUST_IMAGE=rust:1.95-trixie
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian13:nonroot
 ARG RUNTIME_DIGEST=

@@ -65,6 +65,8 @@ KELVIN = kelvin charts/kelvin --namespace kelvin --values k8s/kelvin.yaml \
   $(if $(filter valkey,$(STORE)),--values k8s/kelvin-valkey.yaml) $(KELVIN_ARGS)
 install = mk/progress "$(KUBECTL)" kelvin $(HELM) upgrade --install $(KELVIN) --wait --timeout $(TIMEOUT) \
   $(if $(ON_KIND),--set-string image.tag=$(LOADED_TAG) --set image.pullPolicy=Never) $(1)
+# Nodes of another cluster pull the images.
+images_published = $(if $(ON_KIND),:,mk/image-registry "$(HELM)" $(KELVIN))
 NO_PODS := $(addprefix --set ,$(addsuffix .replicas=0,server $(addprefix clients.,unary client-streaming server-streaming bidi-streaming)))
 
 .PHONY: up down ui smoke scale upgrade loaded-tag bump cluster namespaces cert-manager monitoring jaeger collector collector-manifests \
@@ -72,6 +74,7 @@ NO_PODS := $(addprefix --set ,$(addsuffix .replicas=0,server $(addprefix clients
 
 up: ## a kind cluster with Kelvin and its observability stack (CLUSTER, CONTEXT, KIND_IMAGE, CHARTS, STORE=valkey, SKIP, ADOPT, TIMEOUT, *_ARGS)
 	@mk/tools $(if $(ON_KIND),docker kind kind-host) kubectl helm
+	@$(if $(filter kelvin,$(SKIP)),:,$(images_published))
 	@mk/steps "$(MAKE)" "$(SKIP)" $(STEPS)
 	@echo "Next: make smoke (check it), make ui (look at it), make down (remove it)"
 
@@ -90,8 +93,7 @@ cert-manager:
 monitoring: # helm installs CRDs and never upgrades them; the operator makes Prometheus after helm has done its part
 	@mk/tools kubectl helm
 	@$(call ours,prometheus,monitoring,monitoring)
-	@if $(HELM) -n monitoring status prometheus >/dev/null 2>&1; then \
-	  helm show crds $(call source,PROMETHEUS) | $(KUBECTL) apply --server-side --force-conflicts -f - >/dev/null; fi
+	@mk/upgrade-crds "$(HELM)" "$(KUBECTL)" prometheus monitoring $(call source,PROMETHEUS)
 	@$(call release,prometheus,monitoring,PROMETHEUS,monitoring)
 	@$(KUBECTL) -n monitoring wait --for=condition=Available --timeout=$(TIMEOUT) prometheus --all >/dev/null
 
@@ -105,7 +107,7 @@ collector-manifests: # what the step above installs, for the tests
 	@helm template $(call chart,collector,observability,COLLECTOR)
 
 collector-version: # of the program in it
-	@helm show chart $(call source,COLLECTOR) | sed -n 's/^appVersion: //p'
+	@mk/app-version $(call source,COLLECTOR)
 
 metrics-server:
 	@$(call release,metrics-server,kube-system,METRICS_SERVER,metrics-server)
@@ -129,6 +131,7 @@ load-cli: $(if $(BUILT),,image-cli) # the same for the image that makes load
 
 kelvin: $(if $(ON_KIND),load)
 	@mk/tools kubectl helm
+	@$(images_published)
 	@$(HELM) --namespace kelvin status kelvin >/dev/null 2>&1 || $(MAKE) --no-print-directory kelvin-certificates
 	@$(call install)
 
@@ -139,7 +142,7 @@ kelvin-certificates:
 	@$(call install,$(NO_PODS) --take-ownership)
 	@mk/certificates-ready "$(KUBECTL)" kelvin
 
-ui: ## Jaeger, Prometheus, Grafana and the server on this machine's ports, until Ctrl-C
+ui: ## forward Jaeger, Prometheus, Grafana and the server to local ports, until Ctrl-C
 	@mk/tools kubectl
 	@mk/ui "$(KUBECTL)"
 

@@ -5,12 +5,12 @@ differential: ## Compare grpc-otel's metrics and spans with those of grpc-go's p
 	cargo run --quiet --package grpc-otel --example differential
 
 .PHONY: otel-cost
-otel-cost: ## What grpc-otel costs a call: instructions, time, against grpc-go's plugin (needs valgrind, and go for the last; ARGS="--only unary --rounds 50")
+otel-cost: ## Overhead of grpc-otel per call in instructions and time, compared with grpc-go's plugin (needs valgrind, and go for the comparison; ARGS="--only unary --rounds 50")
 	@if command -v go >/dev/null; then cd crates/bench/go && go build -o $(CURDIR)/target/bench/grpc-go .; fi
 	cargo run --release --locked --package kelvin-bench --bin otel_cost -- \
 	  $(if $(shell command -v go),--go target/bench/grpc-go) $(ARGS)
 
 MSRV = $(shell sed -n 's/^rust-version = "\(.*\)".*/\1/p' crates/grpc-otel/Cargo.toml)
 .PHONY: msrv
-msrv: ## Compile grpc-otel with the oldest Rust that it promises (needs rustup)
+msrv: ## Compile grpc-otel with its minimum supported Rust version (needs rustup)
 	cargo +$(MSRV) check --locked --package grpc-otel --all-features

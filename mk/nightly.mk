@@ -12,7 +12,7 @@ nightly: test-workflows audit test-publish test-semver test-helm3 fuzz h2spec ##
 	$(MAKE) faults ROUNDS=10
 	$(MAKE) million ARGS=--check
 
-nightly-cluster: scale upgrade ## the same on a cluster, after `make up STORE=valkey`
+nightly-cluster: scale upgrade ## slow checks that need a cluster, after `make up STORE=valkey`
 
 test-workflows: ## actionlint and zizmor
 	@mk/tools actionlint zizmor
@@ -22,7 +22,7 @@ test-workflows: ## actionlint and zizmor
 test-publish: ## package and compile grpc-otel as it would be published
 	cargo publish --dry-run --locked --package grpc-otel $(if $(CI),,--allow-dirty)
 
-test-semver: ## changes of grpc-otel's API against SEMVER_BASELINE (needs cargo-semver-checks)
+test-semver: ## check grpc-otel's API for breaking changes since SEMVER_BASELINE (needs cargo-semver-checks)
 ifeq ($(SEMVER_BASELINE),)
 	@echo "NOT RUN: cargo semver-checks: SEMVER_BASELINE is not set"
 else

@@ -1,7 +1,7 @@
 .PHONY: faults rolling
 
-faults: ## what becomes of acknowledged readings when Valkey, a server or the network fails (ROUNDS=10)
+faults: ## fault injection: acknowledged readings when Valkey, a server or the network fails (ROUNDS=10)
 	@ROUNDS=$(or $(ROUNDS),1) $(if $(shell command -v timeout),timeout 1800) cargo test --quiet --locked -p kelvin-server --test faults
 
-rolling: ## what clients of tonic, grpc-go and grpcio, which do not retry, see of rolling updates (ROLLS=20)
+rolling: ## rolling updates as seen by tonic, grpc-go and grpcio clients that do not retry (ROLLS=20)
 	@ROLLS=$(or $(ROLLS),20) $(if $(shell command -v timeout),timeout 1800) cargo test --quiet --locked -p kelvin-server --test rolling

@@ -4,7 +4,7 @@
 {{- range $folder, $_ := .secrets }}{{ $mounts = append $mounts (printf "/etc/kelvin/%s" $folder) }}{{ end -}}
 {{- include "kelvin.unique" (list (printf "%s.extraVolumeMounts" .name) "mountPath" $mounts .values.extraVolumeMounts) -}}
 - name: {{ .name }}
-  image: {{ include "kelvin.image" . }}
+  image: {{ include "kelvin.image" . | quote }}
   imagePullPolicy: {{ .root.Values.image.pullPolicy }}
   {{- with .args }}
   args: {{ toJson . }}
@@ -22,23 +22,16 @@
     {{- end }}
     - {name: health, containerPort: 8081}
   # Plain HTTP on a port of its own: the kubelet's gRPC probes do not support TLS.
-  startupProbe:
-    httpGet: {path: /livez, port: health}
-    initialDelaySeconds: 2 # an immediate probe would fail and leave a warning event
-    periodSeconds: 1
-    failureThreshold: 60
-  livenessProbe:
-    httpGet: {path: /livez, port: health}
-    periodSeconds: 10
-    timeoutSeconds: 3
-  readinessProbe:
-    httpGet: {path: /readyz, port: health}
-    {{- if eq .name "client" }}
-    initialDelaySeconds: 5 # after an installation the client starts before the server
+  {{- range $probe, $path := dict "startupProbe" "/livez" "livenessProbe" "/livez" "readinessProbe" "/readyz" }}
+  {{- $timing := index $.values $probe }}
+  {{- if kindIs "map" $timing }}
+  {{ $probe }}:
+    httpGet: {path: {{ $path }}, port: health}
+    {{- with $timing }}
+    {{- toYaml . | nindent 4 }}
     {{- end }}
-    periodSeconds: 3
-    timeoutSeconds: 2
-    failureThreshold: 2
+  {{- end }}
+  {{- end }}
   {{- end }}
   {{- with .values.lifecycle }}
   lifecycle:

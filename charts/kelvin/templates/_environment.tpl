@@ -61,7 +61,7 @@ replace what the others refer to.
 {{- end }}
 {{- if .headersSecret.name }}
 - name: OTEL_EXPORTER_OTLP_HEADERS
-  valueFrom: {secretKeyRef: {name: {{ .headersSecret.name }}, key: {{ .headersSecret.key }}}}
+  valueFrom: {secretKeyRef: {name: {{ .headersSecret.name | quote }}, key: {{ .headersSecret.key | quote }}}}
 {{- else if .headers }}
 {{- $headers := list }}
 {{- range $name, $value := .headers }}
@@ -77,7 +77,7 @@ replace what the others refer to.
 - name: OTEL_TRACES_SAMPLER_ARG
   value: {{ toString .traceRatio | quote }}
 - name: OTEL_SERVICE_NAME
-  value: {{ $.service }}
+  value: {{ $.service | quote }}
 - name: OTEL_RESOURCE_ATTRIBUTES
   value: {{ list
       (printf "service.namespace=%s" $namespace)

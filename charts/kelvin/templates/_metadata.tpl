@@ -10,8 +10,8 @@ Metadata of an object, from a dict:
 */}}
 {{- define "kelvin.metadata" -}}
 metadata:
-  name: {{ .name }}
-  namespace: {{ default .root.Release.Namespace .namespace }}
+  name: {{ .name | quote }}
+  namespace: {{ default .root.Release.Namespace .namespace | quote }}
   labels:
     {{- include "kelvin.labels" . | nindent 4 }}
   {{- with mergeOverwrite dict (default dict .root.Values.commonAnnotations) (default dict .annotations) }}
@@ -23,8 +23,8 @@ metadata:
 {{/* Labels that select the pods of a component: (list $ "server"). */}}
 {{- define "kelvin.selector" -}}
 {{- $root := index . 0 -}}
-app.kubernetes.io/name: {{ default $root.Chart.Name $root.Values.nameOverride }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/name: {{ default $root.Chart.Name $root.Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 

@@ -17,6 +17,22 @@ kind: NetworkPolicy
 {{- end -}}
 {{- end -}}
 
+{{/* Port of the OTLP endpoint: as set, or of its URL. */}}
+{{- define "kelvin.ports.collector" -}}
+{{- $endpoint := .Values.telemetry.endpoint -}}
+{{- $own := regexFind ":[0-9]+$" (regexFind "^https?://[^/]+" $endpoint) | trimPrefix ":" -}}
+{{- coalesce .Values.networkPolicy.collectorPort $own (hasPrefix "https:" $endpoint | ternary 443 80) | int -}}
+{{- end -}}
+
+{{/* Ports of the store: as set, or of its addresses. */}}
+{{- define "kelvin.ports.valkey" -}}
+{{- $ports := default list .Values.networkPolicy.valkeyPorts -}}
+{{- if not $ports -}}
+{{- range splitList "," .Values.store.valkey.address }}{{ $ports = append $ports (regexFind "[0-9]+$" . | int) }}{{ end -}}
+{{- end -}}
+{{- include "kelvin.ports" (uniq $ports) -}}
+{{- end -}}
+
 {{/* Components of the release that call the servers. */}}
 {{- define "kelvin.components.calling" -}}
 {{- if include "kelvin.clients" . }}

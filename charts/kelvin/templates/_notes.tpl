@@ -1,12 +1,29 @@
+{{/* Secret with the certificate of some client, if there is one. */}}
+{{- define "kelvin.notes.clientSecret" -}}
+{{- $kinds := include "kelvin.clients" . | splitList "," | compact -}}
+{{- $name := include "kelvin.fullname" . -}}
+{{- if .Values.client.tls.existingSecret -}}
+{{- .Values.client.tls.existingSecret -}}
+{{- else if .Values.test.enabled -}}
+{{- $name }}-check-tls
+{{- else if $kinds -}}
+{{- $name }}-client-{{ first $kinds }}-tls
+{{- end -}}
+{{- end -}}
+
 {{/* What the release lacks in this cluster. */}}
 {{- define "kelvin.notes.missing" -}}
 {{- $ns := .Release.Namespace -}}
 {{- $tokens := include "kelvin.tokens" . -}}
-{{- $registry := coalesce (default dict .Values.global).imageRegistry .Values.image.registry .Values.server.image.registry -}}
-{{- if not (or $registry (contains "/" .Values.server.image.repository) (eq .Values.image.pullPolicy "Never")) }}
-NO IMAGE REGISTRY: the pods use {{ include "kelvin.image" (dict "root" . "name" "server") }}, and no images are published under that name. Build and push them with `make push`, and set image.registry.
+{{- $unpublished := list -}}
+{{- range $name := include "kelvin.components.calling" . | fromYamlArray | empty | ternary (list "server") (list "server" "client") -}}
+{{- $image := include "kelvin.image" (dict "root" $ "name" $name) -}}
+{{- if not (contains "/" $image) }}{{ $unpublished = append $unpublished $image }}{{ end -}}
+{{- end -}}
+{{- if and $unpublished (ne .Values.image.pullPolicy "Never") }}
+NO IMAGE REGISTRY: the pods use {{ join " and " $unpublished }}, and no images are published under that name. Build and push them with `make push`, and set image.registry.
 {{- end }}
-{{- if not (or .Values.auth.existingSecret (include "kelvin.tokens.made" .)) }}
+{{- if not (or .Values.auth.existingSecret (include "kelvin.cluster" .)) }}
 NO TOKEN: the chart was rendered without a cluster, so it does not contain the Secret {{ $tokens }}; the pods wait until it exists. Create it once:
   kubectl -n {{ $ns }} create secret generic {{ $tokens }} --from-literal=tokens="$(head -c 30 /dev/urandom | base64)"
 {{- end }}
@@ -15,7 +32,7 @@ NO TELEMETRY: traces, metrics and logs are not exported, and the dashboards stay
 {{- else if not .Values.telemetry.endpoint }}
 Traces and logs are not exported: set telemetry.endpoint (OTLP).
 {{- end }}
-{{- if and .Values.alerts.enabled (not (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PrometheusRule")) }}
+{{- if and .Values.alerts.enabled (not (include "kelvin.alerts" .)) }}
 NO ALERTS: this cluster has no PrometheusRule CRD. Install kube-prometheus-stack and upgrade this release, or set alerts.enabled=false.
 {{- else if and .Values.alerts.enabled (not .Values.alerts.labels) }}
 The PrometheusRules have no labels of their own. Prometheus loads them only if its selector matches; this prints what to set in alerts.labels:
@@ -28,6 +45,9 @@ The PrometheusRules have no labels of their own. Prometheus loads them only if i
 {{- if include "kelvin.at" (list $.Values .old) }}
 WARNING: {{ .old }} is now called {{ .new }}. The old name still works in this version.
 {{- end }}
+{{- end }}
+{{- if not (kindIs "invalid" .Values.auth.keepOnUninstall) }}
+WARNING: auth.keepOnUninstall has no effect. helm uninstall always leaves the Secret with the tokens.
 {{- end }}
 {{- if not .Values.tls.enabled }}
 WARNING: tls.enabled is false. Tokens and readings cross the network in plain text.

@@ -23,7 +23,7 @@ metadata:
     {{- toYaml . | nindent 4 }}
   {{- end }}
 spec:
-  serviceAccountName: {{ include "kelvin.serviceAccount" $root }}
+  serviceAccountName: {{ include "kelvin.serviceAccount" $root | quote }}
   automountServiceAccountToken: false
   # A Service called kelvin would put KELVIN_...PORT=tcp://... among the settings.
   enableServiceLinks: false

@@ -8,9 +8,10 @@
 {{- $total -}}
 {{- end -}}
 
-{{/* An amount of memory such as 256Mi in bytes. */}}
+{{/* A quantity of Kubernetes such as 256Mi in bytes. */}}
 {{- define "kelvin.bytes" -}}
 {{- $unit := regexFind "[A-Za-z]*$" (toString .) -}}
-{{- $bytes := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- $bytes := dict "n" 1e-9 "u" 1e-6 "m" 1e-3 "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18
+      "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "Ei" 1152921504606846976 -}}
 {{- mulf (trimSuffix $unit (toString .)) (get $bytes $unit) | int64 -}}
 {{- end -}}

@@ -34,13 +34,13 @@
 
 {{/* Secrets that every pod mounts, by the folder in /etc/kelvin. */}}
 {{- define "kelvin.secrets" -}}
-tokens: {secretName: {{ include "kelvin.tokens" . }}}
+tokens: {secretName: {{ include "kelvin.tokens" . | quote }}}
 {{- if and .Values.tls.enabled .Values.tls.caSecret }}
-ca: {secretName: {{ .Values.tls.caSecret }}}
+ca: {secretName: {{ .Values.tls.caSecret | quote }}}
 {{- end }}
 {{- with .Values.telemetry }}
 {{- if and .endpoint .caSecret }}
-otlp: {secretName: {{ .caSecret }}}
+otlp: {secretName: {{ .caSecret | quote }}}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -54,7 +54,7 @@ apiVersion: cert-manager.io/v1
 kind: Certificate
 {{ include "kelvin.metadata" (merge (dict "component" "tls" "annotations" $tls.annotations) .) }}
 spec:
-  secretName: {{ .name }}-tls
+  secretName: {{ printf "%s-tls" .name | quote }}
   {{- with .duration }}
   duration: {{ . }}
   {{- end }}

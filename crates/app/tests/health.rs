@@ -62,7 +62,7 @@ async fn check_says_what_the_port_says() {
     address.set_ip([0, 0, 0, 0].into());
 
     let error = health::check(address).await.unwrap_err().to_string();
-    assert!(error.ends_with("says: starting"), "{error}");
+    assert!(error.ends_with("failed: starting"), "{error}");
     health.set_ready();
     health::check(address).await.unwrap();
 

@@ -182,7 +182,7 @@ fn content(path: &Path, timeout: Duration) -> Content {
             Ok(_) if kind.is_file() || !content.is_empty() => return Ok(content),
             Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(unreadable(error)),
             _ if Instant::now() >= deadline => {
-                return Err("is a pipe that was not written and closed within 5 s of the start".into());
+                return Err("is a pipe that its writer did not close within 5 s of startup".into());
             }
             _ => thread::sleep(PIPE_POLL),
         }

@@ -26,7 +26,7 @@ impl Reporter {
         let reloads = meter
             .u64_counter("kelvin.reloads")
             .with_unit("{reload}")
-            .with_description("Changes of certificates, CA bundles, tokens and passwords, loaded or rejected")
+            .with_description("Changes to certificates, CA bundles, tokens and passwords, loaded or rejected")
             .build();
         let expiry = meter
             .i64_gauge("kelvin.certificate.expiry")

@@ -141,10 +141,10 @@ impl World {
         let start = Instant::now();
         while health::check(self.health).await.is_err() {
             if let Ok(Some(status)) = self.process.try_wait() {
-                return Err(format!("the server ended at its start: {status}"));
+                return Err(format!("the server exited during startup: {status}"));
             }
             if start.elapsed() > START {
-                return Err("the server does not get ready".to_owned());
+                return Err("the server did not become ready".to_owned());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -7,7 +7,7 @@ use h2::{RecvStream, SendStream, client::ResponseFuture};
 use http::{HeaderMap, StatusCode};
 use kelvin_proto::{Ack, Severity};
 use prost::Message as _;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::{messages::Messages, payload::Frame};
 
@@ -66,8 +66,11 @@ impl Call {
     pub(crate) async fn server_streaming(mut self, request: Bytes) -> Result<Transferred, Status> {
         let mut readings = 0;
         self.send.send_data(request, true).map_err(status)?;
-        read(self.response, |_| readings += 1).await?;
-        Ok(Transferred { readings, rejected: 0 })
+        match read(self.response, |_| readings += 1).await {
+            // A server that has no readings may answer with trailers alone.
+            Err(status) if status.code() != Code::Ok => Err(status),
+            _ => Ok(Transferred { readings, rejected: 0 }),
+        }
     }
 
     /// Sends frames and reads their responses at the same time, with at most about `in_flight` readings unacknowledged.

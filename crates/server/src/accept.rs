@@ -118,7 +118,12 @@ async fn begin<I>(
 fn refuse(shared: &Shared, reason: ConnectionRefusal, error: &dyn std::error::Error) {
     shared.metrics.connection_refused(reason);
     if let Some(connections) = HANDSHAKE_LOG.record() {
-        tracing::info!(connections, reason = reason.as_str(), %error, "connections closed during handshake (reason of the last one)");
+        tracing::info!(
+            connections,
+            last_reason = reason.as_str(),
+            last_error = %error,
+            "connections closed during handshake"
+        );
     }
 }
 

@@ -242,7 +242,7 @@ fn check_tls(config: &Config, error: &mut SettingsError) {
         if config.token_file.is_none() {
             error.push(
                 "KELVIN_TOKEN_FILE",
-                "must be set, or set KELVIN_MTLS=optional or required: no client could authenticate",
+                "must be set, or set KELVIN_MTLS=optional or required: otherwise no client can authenticate",
             );
         }
         if config.tls_client_ca.is_some() {
@@ -357,7 +357,7 @@ fn check_valkey(config: &Config, error: &mut SettingsError) {
     if config.valkey_address.len() > 1 && !config.valkey_cluster {
         error.push(
             "KELVIN_VALKEY_ADDRESS",
-            "several addresses need KELVIN_VALKEY_CLUSTER=true: only the first would be used",
+            "several addresses need KELVIN_VALKEY_CLUSTER=true: otherwise only the first is used",
         );
     }
     let pair = [
@@ -393,7 +393,7 @@ fn check_valkey_unset(config: &Config, reader: &mut Reader) {
         ("KELVIN_VALKEY_TIMEOUT", reader.is_set("KELVIN_VALKEY_TIMEOUT")),
     ] {
         if is_set {
-            reader.error().push(variable, "needs KELVIN_STORE=valkey: readings are kept in memory");
+            reader.error().push(variable, "has no effect with KELVIN_STORE=memory: set KELVIN_STORE=valkey");
         }
     }
 }

@@ -135,8 +135,8 @@ fn ended(reason: EndReason, caller: &Caller) -> EndReason {
     if reason == EndReason::TokenRemoved
         && let Some(calls) = REMOVED_LOG.record()
     {
-        let caller = caller.name().map(tracing::field::display);
-        tracing::info!(calls, caller, "calls ended because their token was removed (caller of the last one)");
+        let last_caller = caller.name().map(tracing::field::display);
+        tracing::info!(calls, last_caller, "calls ended because their token was removed");
     }
     reason
 }

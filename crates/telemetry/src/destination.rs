@@ -32,7 +32,7 @@ pub(crate) fn destinations(
             return Some(Destination { target, tls });
         }
         let Some(load) = load else {
-            error.push(signal.endpoint(), "this program sends telemetry without TLS only: use http://");
+            error.push(signal.endpoint(), "this program exports telemetry only without TLS: use http://");
             return None;
         };
         let tls = load(&target.tls).map_err(|cause| error.append(cause)).ok()?;

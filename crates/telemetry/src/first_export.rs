@@ -10,7 +10,7 @@ impl Telemetry {
         // Not a task: a runtime that ends would wait for one that blocks.
         thread::spawn(move || {
             if let Err(error) = provider.force_flush() {
-                tracing::debug!(%error, "cannot export metrics at the start; trying again at the next interval");
+                tracing::debug!(%error, "cannot export metrics at startup; retrying at the next interval");
             }
         });
     }

@@ -1,6 +1,6 @@
 //! The rules of [`kelvin_tidy`], asked of this repository.
 
-use kelvin_tidy::{File, cycles, links, repository, runbooks, test_names, words};
+use kelvin_tidy::{File, cycles, links, make_targets, repository, runbooks, test_names, words};
 
 fn files() -> Vec<File> {
     repository().expect("the repository is readable")
@@ -20,6 +20,11 @@ fn repository_has_no_listed_word() {
 #[test]
 fn relative_links_have_targets() {
     assert_none(&links::check(&files()));
+}
+
+#[test]
+fn pages_name_targets_that_exist() {
+    assert_none(&make_targets::check(&files()));
 }
 
 #[test]

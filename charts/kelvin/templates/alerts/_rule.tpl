@@ -1,6 +1,8 @@
-{{/* Whether there are to be alerts, and the cluster knows what they are made of; NOTES.txt says so if it does not. */}}
+{{/* Whether there are to be alerts. With "auto" the cluster must have their CRD; NOTES.txt says so if it does not. */}}
 {{- define "kelvin.alerts" -}}
-{{- if and .Values.alerts.enabled (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PrometheusRule") }}true{{ end }}
+{{- if ne (toString .Values.alerts.enabled) "auto" -}}
+{{- if .Values.alerts.enabled }}true{{ end -}}
+{{- else if .Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PrometheusRule" }}true{{ end -}}
 {{- end -}}
 
 {{/* Whether there are to be alerts on metrics that the release's own pods export. */}}

@@ -16,8 +16,8 @@ TLS_KEY: /etc/kelvin/tls/tls.key
 {{- $root := index . 0 -}}
 {{ include "kelvin.secrets" $root }}
 {{- if include "kelvin.clientCertificates" $root }}
-tls: {secretName: {{ default (printf "%s-tls" (index . 1)) $root.Values.client.tls.existingSecret }}}
+tls: {secretName: {{ default (printf "%s-tls" (index . 1)) $root.Values.client.tls.existingSecret | quote }}}
 {{- else if and $root.Values.tls.enabled (not $root.Values.tls.caSecret) }}
-tls: {secretName: {{ include "kelvin.serverSecret" $root }}, items: [{key: ca.crt, path: ca.crt}]}
+tls: {secretName: {{ include "kelvin.serverSecret" $root | quote }}, items: [{key: ca.crt, path: ca.crt}]}
 {{- end }}
 {{- end -}}

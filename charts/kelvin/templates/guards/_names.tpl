@@ -6,8 +6,23 @@
 {{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" $name) -}}
 {{- fail (printf "%q cannot begin the name of a Service: set fullnameOverride to lower-case letters, digits and hyphens, starting with a letter" $name) -}}
 {{- end -}}
+{{- /* It is a label, also where fullnameOverride names the objects. */ -}}
+{{- if not (regexMatch "^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$" (default "" .Values.nameOverride)) -}}
+{{- fail (printf "nameOverride (%q) cannot be a label: use at most 63 letters, digits, hyphens, dots and underscores" .Values.nameOverride) -}}
+{{- end -}}
 {{- if eq (toString .Values.enabled) "false" -}}
 {{- fail "enabled is false, but the chart is rendered: give the dependency in the parent's Chart.yaml a condition (condition: kelvin.enabled)" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A packaged chart pins its images by digest and names them in an annotation. A digest takes precedence over every tag. */}}
+{{- define "kelvin.guard.images" -}}
+{{- range $name := list "server" "client" -}}
+{{- $own := (index $.Values $name).image -}}
+{{- $tag := coalesce $own.tag $.Values.image.tag $.Chart.AppVersion -}}
+{{- if and $own.digest (ne $tag $.Chart.AppVersion) (contains $own.digest (index $.Chart.Annotations "artifacthub.io/images" | toString)) -}}
+{{- fail (printf "the tag %s of the %s's image has no effect, because this chart pins the image by digest: set %s.image.digest to the digest of that tag, or to \"\"" $tag $name $name) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

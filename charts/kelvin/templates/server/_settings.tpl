@@ -4,7 +4,7 @@ LISTEN: "[::]:{{ .Values.server.port }}"
 HEALTH_LISTEN: "[::]:8081"
 MAX_CONNECTIONS: {{ int64 .Values.server.maxConnections | quote }}
 MAX_UNAUTHENTICATED_CONNECTIONS: {{ int64 .Values.server.maxUnauthenticatedConnections | quote }}
-CONNECTION_MEMORY_LIMIT: {{ .Values.server.connectionMemoryLimit }}
+CONNECTION_MEMORY_LIMIT: {{ .Values.server.connectionMemoryLimit | quote }}
 REFLECTION: {{ .Values.server.reflection }}
 TOKEN_FILE: /etc/kelvin/tokens/tokens
 DRAIN_DELAY: {{ include "kelvin.value" (list . "server.drain.delaySeconds") }}s
@@ -16,8 +16,8 @@ MAX_READINGS_PER_SENSOR: {{ int64 .Values.store.maxReadingsPerSensor | quote }}
 {{- if eq .Values.store.kind "memory" }}
 STORE_MEMORY_LIMIT: {{ .Values.store.memoryLimit }}
 {{- end }}
-ALERT_LOW: {{ .Values.alerting.low }}
-ALERT_HIGH: {{ .Values.alerting.high }}
+ALERT_LOW: {{ .Values.alerting.low | quote }}
+ALERT_HIGH: {{ .Values.alerting.high | quote }}
 {{- if .Values.podMonitor.enabled }}
 PROMETHEUS: true
 {{- end }}
@@ -55,10 +55,10 @@ VALKEY_ACKNOWLEDGE: {{ .acknowledge }}
 VALKEY_USERNAME: {{ . | quote }}
 {{- end }}
 {{- if .existingSecret }}
-VALKEY_PASSWORD_FILE: /etc/kelvin/valkey/{{ .passwordKey }}
+VALKEY_PASSWORD_FILE: {{ printf "/etc/kelvin/valkey/%s" .passwordKey | quote }}
 {{- end }}
 {{- if .tls.enabled }}
-VALKEY_TLS_CA: {{ empty .tls.existingSecret | ternary (include "kelvin.ca" $) (printf "/etc/kelvin/valkey-tls/%s" .tls.key) }}
+VALKEY_TLS_CA: {{ empty .tls.existingSecret | ternary (include "kelvin.ca" $) (printf "/etc/kelvin/valkey-tls/%s" .tls.key) | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -67,18 +67,18 @@ VALKEY_TLS_CA: {{ empty .tls.existingSecret | ternary (include "kelvin.ca" $) (p
 {{- define "kelvin.server.secrets" -}}
 {{ include "kelvin.secrets" . }}
 {{- if .Values.tls.enabled }}
-tls: {secretName: {{ include "kelvin.serverSecret" . }}}
+tls: {secretName: {{ include "kelvin.serverSecret" . | quote }}}
 {{- end }}
 {{- if include "kelvin.external" . }}
-tls-external: {secretName: {{ default (printf "%s-server-external-tls" (include "kelvin.fullname" .)) .Values.tls.external.existingSecret }}}
+tls-external: {secretName: {{ default (printf "%s-server-external-tls" (include "kelvin.fullname" .)) .Values.tls.external.existingSecret | quote }}}
 {{- end }}
 {{- with .Values.store.valkey }}
 {{- if eq $.Values.store.kind "valkey" }}
 {{- with .existingSecret }}
-valkey: {secretName: {{ . }}}
+valkey: {secretName: {{ . | quote }}}
 {{- end }}
 {{- if and .tls.enabled .tls.existingSecret }}
-valkey-tls: {secretName: {{ .tls.existingSecret }}}
+valkey-tls: {secretName: {{ .tls.existingSecret | quote }}}
 {{- end }}
 {{- end }}
 {{- end }}

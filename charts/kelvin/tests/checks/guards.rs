@@ -2,7 +2,7 @@
 
 use crate::helm;
 
-const REFUSED: [(&[&str], &str); 51] = [
+const REFUSED: [(&[&str], &str); 53] = [
     (&["server.replicas=3"], "set store.kind to valkey, or server.replicas to 1"),
     (
         &["server.autoscaling.enabled=true"],
@@ -28,7 +28,14 @@ const REFUSED: [(&[&str], &str); 51] = [
     (&["fullnameOverride=a-name-that-is-longer-than-any-should-be"], "longer than 35 characters"),
     (&["fullnameOverride=Kelvin"], "set fullnameOverride to lower-case letters, digits and hyphens"),
     (&["server.port=8081"], "server.port is 8081, the port of the health checks"),
-    (&["store.memoryLimit=1GiB"], "lower the one or raise the other"),
+    (&["store.memoryLimit=1GiB"], "lower one or raise the other"),
+    (
+        &["server.connectionMemoryLimit=300MiB"],
+        "store.memoryLimit (96MiB) and server.connectionMemoryLimit (300MiB) are together more than \
+        server.resources.limits.memory (384Mi)",
+    ),
+    (&["server.resources.limits.memory=100000000000m"], "server.resources.limits.memory (100000000000m)"),
+    (&["nameOverride=a b", "fullnameOverride=kelvin"], "nameOverride (\"a b\") cannot be a label"),
     (&["alerting.low=70"], "alerting.low (70) is not below alerting.high (60)"),
     (
         &["clients.unary.intervalMin=2s"],
@@ -50,10 +57,6 @@ const REFUSED: [(&[&str], &str); 51] = [
     (
         &["store.kind=valkey", "store.valkey.address=a:1", "networkPolicy.valkey=null"],
         "networkPolicy.valkey is empty",
-    ),
-    (
-        &["store.kind=valkey", "store.valkey.address=a:1", "networkPolicy.valkeyPorts=null"],
-        "networkPolicy.valkeyPorts is empty",
     ),
     (&["clients.unary.sensors=null"], "clients.unary needs sensors"),
     (&[r"commonLabels.app\.kubernetes\.io/name=x"], "commonLabels sets app.kubernetes.io/name"),
@@ -166,22 +169,61 @@ fn cluster_without_prometheus_operator_gets_no_alerts() {
     let Some(mut helm) = helm::bare_template(&["--api-versions", "cert-manager.io/v1"]) else { return };
     let rendered = helm::run(&mut helm);
     assert!(rendered.contains("kind: Deployment") && !rendered.contains("kind: PrometheusRule"));
+    let explicit = ["--api-versions", "cert-manager.io/v1", "--set", "alerts.enabled=true"];
+    let Some(mut helm) = helm::bare_template(&explicit) else { return };
+    assert!(helm::run(&mut helm).contains("kind: PrometheusRule"), "alerts that are asked for are rendered");
 }
 
-/// Notes are rendered by an installation alone, and only Helm 4 makes one without asking a cluster.
+/// The largest unit of a quantity is larger than what the store may take.
 #[test]
-fn notes_name_what_is_missing_and_what_was_renamed() {
-    let (Some(mut version), Some(mut helm)) = (helm::tool("helm"), helm::tool("helm")) else { return };
+fn memory_limit_in_any_unit_is_compared() {
+    for limit in ["1Pi", "1P", "1Ei", "1E", "1e9", "400000000000m"] {
+        let limit = format!("server.resources.limits.memory={limit}");
+        let Some(mut helm) = helm::template(&["--set-string", &limit]) else { return };
+        helm::run(&mut helm);
+    }
+}
+
+/// The notes of an installation: nothing else renders them, and only Helm 4 makes one without asking a cluster.
+fn notes(settings: &str) -> Option<String> {
+    let (mut version, mut helm) = (helm::tool("helm")?, helm::tool("helm")?);
     let version = helm::run(version.args(["version", "--template", "{{.Version}}"]));
     if version.starts_with("v3.") {
-        return kelvin_testing::not_run(
+        kelvin_testing::not_run(
             "helm-4",
             &format!("Helm {version} renders no notes without a cluster; Helm 4 does"),
         );
+        return None;
     }
     helm.args(["install", "kelvin"]).arg(helm::chart()).args(["--namespace", "kelvin", "--dry-run=client"]);
-    let said =
-        helm::run(helm.args(["--set", "server.drain.waitSeconds=9,server.externalService.enabled=true"]));
+    let said = helm::run(helm.args(["--set", settings]));
+    let (_, notes) = said.split_once("\nNOTES:\n").expect("an installation prints its notes");
+    Some(notes.to_owned())
+}
+
+#[test]
+fn notes_name_a_secret_that_is_issued_and_the_images_that_lack_a_registry() {
+    let mutual = "tls.mtls=required,test.enabled=false";
+    for (settings, secret) in [
+        ("tls.mtls=required", "get secret kelvin-check-tls"),
+        (mutual, "get secret kelvin-client-bidi-streaming-tls"),
+        (&format!("{mutual},clients.bidi-streaming=null"), "get secret kelvin-client-client-streaming-tls"),
+        (&format!("{mutual},client.tls.existingSecret=own"), "get secret own"),
+        (&format!("{mutual},client.enabled=false"), "this release issues no certificate for a client"),
+        ("server.image.registry=a.example", "NO IMAGE REGISTRY: the pods use kelvin-client:"),
+        ("client.image.registry=a.example", "NO IMAGE REGISTRY: the pods use kelvin-server:"),
+        ("auth.keepOnUninstall=false", "auth.keepOnUninstall has no effect"),
+    ] {
+        let Some(said) = notes(settings) else { return };
+        assert!(said.contains(secret), "{secret:?} is not in the notes with {settings}:\n{said}");
+    }
+    let Some(said) = notes("image.registry=a.example") else { return };
+    assert!(!said.contains("NO IMAGE REGISTRY"), "{said}");
+}
+
+#[test]
+fn notes_name_what_is_missing_and_what_was_renamed() {
+    let Some(said) = notes("server.drain.waitSeconds=9,server.externalService.enabled=true") else { return };
     for words in [
         "NO ALERTS: this cluster has no PrometheusRule",
         "NO IMAGE REGISTRY: the pods use kelvin-server:",

@@ -12,6 +12,7 @@ mod programs;
 mod readme;
 mod rendering;
 mod schema;
+mod scripts;
 mod security;
 mod snapshot;
 mod telemetry;

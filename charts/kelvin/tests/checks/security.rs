@@ -109,6 +109,37 @@ fn only_servers_reach_the_store() {
     assert_eq!(out, ["kelvin-server"]);
 }
 
+/// The policies open the ports of the addresses; pods behind a Service that maps its port have their own value.
+#[test]
+fn network_policy_has_the_ports_of_the_endpoint_and_the_store() {
+    let ports = |settings: &str, policy: &str, rule: &str| {
+        let peers = "networkPolicy.collector[0].ipBlock.cidr=192.0.2.0/24";
+        let objects = helm::render(&["--set", peers, "--set", settings])?;
+        let ports = find(&objects, "NetworkPolicy", policy).at(&format!("/spec/egress/{rule}/ports")).clone();
+        let ports =
+            ports.as_array().expect("ports").iter().map(|port| port["port"].as_u64().expect("a port"));
+        Some(ports.collect::<Vec<_>>())
+    };
+    for (settings, port) in [
+        ("telemetry.endpoint=http://collector:4318", 4318),
+        ("telemetry.endpoint=https://collector.example.org/otlp", 443),
+        ("telemetry.endpoint=http://[2001:db8::1]", 80),
+        ("telemetry.endpoint=http://[$(HOST_IP)]:4317", 4317),
+        ("telemetry.endpoint=https://collector:443,networkPolicy.collectorPort=4317", 4317),
+    ] {
+        let Some(found) = ports(settings, "kelvin", "1") else { return };
+        assert_eq!(found, [port], "{settings}");
+    }
+    let store = r"store.kind=valkey,store.valkey.cluster=true,store.valkey.address=a:6380\,[2001:db8::1]:7000\,b:6380";
+    let Some(found) = ports(store, "kelvin-server", "0") else { return };
+    assert_eq!(found, [6380, 7000]);
+    let Some(found) = ports(&format!("{store},networkPolicy.valkeyPorts={{6379}}"), "kelvin-server", "0")
+    else {
+        return;
+    };
+    assert_eq!(found, [6379]);
+}
+
 fn pod(objects: &[Object], kind: &str, name: &str) -> Object {
     find(objects, kind, name).pod().expect("a workload")
 }

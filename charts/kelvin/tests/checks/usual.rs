@@ -155,6 +155,8 @@ fn pods_take_the_usual_fields() {
             ("/initContainers/0/name", json!("prepare")),
             ("/containers/1/name", json!("helper")),
             ("/containers/0/lifecycle/preStop/sleep/seconds", json!(1)),
+            ("/containers/0/startupProbe/failureThreshold", json!(120)),
+            ("/containers/0/readinessProbe/successThreshold", json!(2)),
             ("/containers/0/envFrom", json!([{"configMapRef": {"name": "proxy"}}])),
         ] {
             assert_eq!(pod.at(&format!("/spec{pointer}")), &value, "{pointer} of {name}");
@@ -171,6 +173,21 @@ fn pods_take_the_usual_fields() {
         &Value::Null,
         "its own list is empty"
     );
+}
+
+#[test]
+fn probes_take_their_timing_and_can_be_left_out() {
+    let settings = "server.readinessProbe.periodSeconds=7,client.livenessProbe=null";
+    let Some(objects) = helm::render(&["--set", settings]) else { return };
+    let server = pod(&objects, "kelvin-server").container();
+    let request = json!({"path": "/readyz", "port": "health"});
+    assert_eq!(
+        server.at("/readinessProbe"),
+        &json!({"httpGet": request, "periodSeconds": 7, "timeoutSeconds": 2, "failureThreshold": 2})
+    );
+    assert_eq!(server.at("/livenessProbe/httpGet/path"), "/livez");
+    let client = pod(&objects, "kelvin-client-unary").container();
+    assert!(client.at("/livenessProbe").is_null() && client.at("/startupProbe").is_object());
 }
 
 #[test]

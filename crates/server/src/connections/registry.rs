@@ -139,8 +139,8 @@ impl Registry {
             if let Some(connections) = CLOSE_LOG.record() {
                 tracing::warn!(
                     connections,
-                    reason = reason.as_str(),
-                    "connections closed by the server (reason of the last one)"
+                    last_reason = reason.as_str(),
+                    "connections closed by the server"
                 );
             }
         }

@@ -71,7 +71,7 @@ impl Authenticator {
     fn refuse(&self, Refusal { reason, text }: Refusal) -> Status {
         self.metrics.unauthenticated(reason);
         if let Some(calls) = self.log.record() {
-            tracing::warn!(calls, reason = reason.as_str(), "unauthenticated calls refused");
+            tracing::warn!(calls, last_reason = reason.as_str(), "unauthenticated calls refused");
         }
         Status::unauthenticated(text)
     }

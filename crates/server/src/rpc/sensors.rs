@@ -29,7 +29,7 @@ pub(super) async fn get_sensor_stats(
     let stats = core.store.stats(&request.sensor_id).await;
     match stats.map_err(|error| status::store_error(&error, None))? {
         Some(stats) => Ok(message(&to_proto(request.sensor_id, &stats))),
-        None => Err(Status::not_found("unknown sensor_id: no reading of it is stored")),
+        None => Err(Status::not_found("unknown sensor_id: it has no stored readings")),
     }
 }
 

@@ -92,7 +92,7 @@ impl StreamTally {
             let _ = write!(message, "; {} evicted", pluralize(self.evicted, "older reading"));
         }
         if self.alerts > 0 {
-            let _ = write!(message, "; {} began", pluralize(self.alerts, "alert"));
+            let _ = write!(message, "; {} raised", pluralize(self.alerts, "alert"));
         }
         Ack { message, accepted: Some(self.stored) }
     }

@@ -25,7 +25,7 @@ use draw::Picture;
 
 const FRAME: Duration = Duration::from_millis(200);
 /// Columns and lines.
-const SVG_SIZE: (u16, u16) = (110, 33);
+const SVG_SIZE: (u16, u16) = (110, 29);
 /// Long enough to read a trace.
 const TRACE_STAYS: Duration = Duration::from_secs(3);
 

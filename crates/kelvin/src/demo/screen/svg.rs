@@ -19,7 +19,7 @@ pub(super) fn from_buffer(buffer: &Buffer) -> String {
     let (columns, lines) = (usize::from(buffer.area.width), usize::from(buffer.area.height));
     let (width, height) = (columns * WIDTH + 2 * MARGIN, lines * HEIGHT + 2 * MARGIN);
     let mut svg = format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,monospace" font-size="13" xml:space="preserve">
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,monospace" font-size="13">
 <rect width="100%" height="100%" rx="8" fill="#0d1117"/>
 "##
     );
@@ -76,8 +76,9 @@ fn hex(color: Color) -> &'static str {
     }
 }
 
+/// With spaces that browsers keep.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace(' ', "\u{a0}").replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -93,7 +94,7 @@ mod tests {
         let svg = from_buffer(&buffer);
         assert!(svg.contains(r#"viewBox="0 0 88 58""#), "{svg}");
         assert!(svg.contains(r##"<text x="12" y="42" fill="#e6edf3" textLength="40""##), "{svg}");
-        assert!(svg.contains(">a&lt;b  </text>"), "{svg}");
+        assert!(svg.contains(">a&lt;b\u{a0}\u{a0}</text>"), "{svg}");
         assert!(svg.contains(r##"<text x="52" y="42" fill="#ff7b72" textLength="24""##), "{svg}");
         assert!(svg.contains(r#"font-weight="bold">red</text>"#), "{svg}");
         assert_eq!(svg.matches("<text").count(), 2, "{svg}");
