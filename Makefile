@@ -15,7 +15,7 @@ run: ## the server and four clients on this machine, live (ARGS="--plain --durat
 	@cargo run --quiet --locked -p kelvin -- demo $(ARGS)
 
 picture: ## the terminal UI after a minute, as the picture in README
-	cargo run --release --locked -p kelvin -- demo --plain --duration 60s --picture docs/images/demo.svg
+	@cargo run --quiet --locked -p kelvin -- demo --plain --duration 60s --picture docs/images/demo.svg
 
 build: ## all binaries, optimised, in target/release
 	cargo build --release --locked -p kelvin -p kelvin-server -p kelvin-client
