@@ -9,8 +9,7 @@
 //!     ◀──────── frame ──────────  take  ◀──── slot (one frame) ◀──── flush ────┘
 //! ```
 //!
-//! *Why no channel:* a task and a channel for each call cost two wake-ups and an allocation for each frame; figures are in
-//! docs/decisions/0001-own-grpc-wire.md.
+//! *Why no channel:* a task and a channel for each call would cost two wake-ups and an allocation for each frame.
 //!
 //! *Why the slot needs no waker:* a handler that waits for a free slot is polled again when the connection asks for the
 //! next frame, and it asks only after it has sent the last one. Nobody else could free the slot. A handler that
