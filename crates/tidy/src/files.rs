@@ -12,6 +12,17 @@ pub struct File {
     pub text: String,
 }
 
+impl File {
+    #[cfg(test)]
+    pub(crate) fn new(path: &str, text: &str) -> Self {
+        Self { path: path.to_owned(), text: text.to_owned() }
+    }
+
+    pub(crate) fn has_extension(&self, extension: &str) -> bool {
+        Path::new(&self.path).extension().is_some_and(|own| own == extension)
+    }
+}
+
 /// Reads every text file of the repository; binary files and build products are left out.
 pub fn repository() -> io::Result<Vec<File>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

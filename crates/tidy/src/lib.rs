@@ -14,6 +14,7 @@ mod files;
 mod lexer;
 pub mod links;
 pub mod make_targets;
+mod markdown;
 pub mod runbooks;
 pub mod test_names;
 pub mod words;

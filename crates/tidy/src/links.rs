@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::File;
+use crate::{File, markdown};
 
 /// Describes every relative link that leads nowhere.
 #[must_use]
 pub fn check(files: &[File]) -> Vec<String> {
     let paths: HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
-    let pages = files.iter().filter(|file| is_page(&file.path));
+    let pages = files.iter().filter(|file| file.has_extension("md"));
     let anchors: HashMap<&str, HashSet<String>> =
         pages.clone().map(|file| (file.path.as_str(), anchors(&file.text))).collect();
     let exists = |path: &str| {
@@ -30,10 +30,6 @@ pub fn check(files: &[File]) -> Vec<String> {
         }
     }
     broken
-}
-
-fn is_page(path: &str) -> bool {
-    std::path::Path::new(path).extension().is_some_and(|extension| extension == "md")
 }
 
 /// Relative targets of `[text](target)`, outside of code.
@@ -65,14 +61,9 @@ fn anchors(text: &str) -> HashSet<String> {
     anchors
 }
 
-/// The lines outside of fenced code.
+/// The lines outside of code blocks.
 fn prose(text: &str) -> impl Iterator<Item = &str> {
-    let mut fenced = false;
-    text.lines().filter(move |line| {
-        let fence = line.trim_start().starts_with("```");
-        fenced ^= fence;
-        !fenced && !fence
-    })
+    markdown::lines(text).filter_map(|(in_block, line)| (!in_block).then_some(line))
 }
 
 /// `target` as seen from `page`, from the repository's root.
@@ -95,13 +86,12 @@ mod tests {
 
     #[test]
     fn missing_file_and_heading_are_found() {
-        let file = |path: &str, text: &str| File { path: path.to_owned(), text: text.to_owned() };
         let files = [
-            file(
+            File::new(
                 "README.md",
                 "[a](docs/a.md#one-two) [b](docs/b.md) [c](#top) `[d](none)` [e](docs) [f](https://a)\n# Top",
             ),
-            file(
+            File::new(
                 "docs/a.md",
                 "# One, two\n# One, two\n[up](../README.md#none) [second](#one-two-1)\n```\n[x](y)\n```",
             ),

@@ -1,15 +1,15 @@
 //! The targets of `make` that pages name.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
-use crate::File;
+use crate::{File, markdown};
 
 /// Describes every target that a page tells its reader to make and no makefile has.
 #[must_use]
 pub fn check(files: &[File]) -> Vec<String> {
     let targets: BTreeSet<&str> =
-        files.iter().filter(|file| is_makefile(&file.path)).flat_map(|file| defined(&file.text)).collect();
-    let pages = files.iter().filter(|file| Path::new(&file.path).extension().is_some_and(|end| end == "md"));
+        files.iter().filter(|file| is_makefile(file)).flat_map(|file| defined(&file.text)).collect();
+    let pages = files.iter().filter(|file| file.has_extension("md"));
     let named = pages.flat_map(|page| commands(&page.text).map(|target| (page.path.as_str(), target)));
     named
         .filter(|(_, target)| !targets.contains(target))
@@ -17,9 +17,8 @@ pub fn check(files: &[File]) -> Vec<String> {
         .collect()
 }
 
-fn is_makefile(path: &str) -> bool {
-    path == "Makefile"
-        || (path.starts_with("mk/") && Path::new(path).extension().is_some_and(|end| end == "mk"))
+fn is_makefile(file: &File) -> bool {
+    file.path == "Makefile" || (file.path.starts_with("mk/") && file.has_extension("mk"))
 }
 
 fn defined(makefile: &str) -> impl Iterator<Item = &str> {
@@ -29,12 +28,8 @@ fn defined(makefile: &str) -> impl Iterator<Item = &str> {
 
 /// The targets of each `make` at the beginning of inline code or of a line of a code block.
 fn commands(page: &str) -> impl Iterator<Item = &str> {
-    let mut fenced = false;
-    let code = page.lines().flat_map(move |line| {
-        if line.trim_start().starts_with("```") {
-            fenced = !fenced;
-        }
-        if fenced { vec![line] } else { line.split('`').skip(1).step_by(2).collect() }
+    let code = markdown::lines(page).flat_map(|(in_block, line)| {
+        if in_block { vec![line] } else { line.split('`').skip(1).step_by(2).collect() }
     });
     code.flat_map(|code| code.split("&&"))
         .filter_map(|command| command.trim().strip_prefix("make "))
@@ -53,11 +48,10 @@ mod tests {
 
     #[test]
     fn unknown_targets_are_found() {
-        let file = |path: &str, text: &str| File { path: path.to_owned(), text: text.to_owned() };
         let files = [
-            file("Makefile", "run: ## it\n\techo x: y\n"),
-            file("mk/test.mk", ".PHONY: absent\ntest test-rust: run\n"),
-            file(
+            File::new("Makefile", "run: ## it\n\techo x: y\n"),
+            File::new("mk/test.mk", ".PHONY: absent\ntest test-rust: run\n"),
+            File::new(
                 "README.md",
                 "`make run ARGS=x` and `make fly`, make up\n```sh\nmake test && make land # make sea\n```",
             ),

@@ -37,10 +37,12 @@ mod tests {
 
     #[test]
     fn alert_without_section_and_section_without_alert_are_found() {
-        let file = |path: &str, text: &str| File { path: path.to_owned(), text: text.to_owned() };
         let files = [
-            file("charts/kelvin/templates/alerts/server.yaml", "- alert: KelvinDown\n- alert: KelvinSlow"),
-            file(RUNBOOKS, "## KelvinDown\n## KelvinGone\n## See also"),
+            File::new(
+                "charts/kelvin/templates/alerts/server.yaml",
+                "- alert: KelvinDown\n- alert: KelvinSlow",
+            ),
+            File::new(RUNBOOKS, "## KelvinDown\n## KelvinGone\n## See also"),
         ];
         assert_eq!(check(&files).len(), 2, "{:?}", check(&files));
     }

@@ -1,7 +1,5 @@
 //! Names of tests, which are `subject_condition_result`: `expired_certificate_is_rejected`.
 
-use std::path::Path;
-
 use crate::File;
 
 /// Beginnings of names that are sentences or riddles rather than subjects.
@@ -11,7 +9,7 @@ const STARTS: [&str; 6] = ["a_", "an_", "the_", "it_", "who_", "what_"];
 #[must_use]
 pub fn check(files: &[File]) -> Vec<String> {
     let mut found = Vec::new();
-    for File { path, text } in files.iter().filter(|file| is_rust(&file.path)) {
+    for File { path, text } in files.iter().filter(|file| file.has_extension("rs")) {
         let mut is_test = false;
         for (number, line) in (1..).zip(text.lines().map(str::trim)) {
             if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
@@ -27,10 +25,6 @@ pub fn check(files: &[File]) -> Vec<String> {
     found
 }
 
-fn is_rust(path: &str) -> bool {
-    Path::new(path).extension().is_some_and(|extension| extension == "rs")
-}
-
 /// Returns the name of the function that begins on this line.
 fn function(line: &str) -> Option<&str> {
     let (before, name) = line.split_once("fn ")?;
@@ -43,7 +37,7 @@ mod tests {
     use super::*;
 
     fn found(path: &str, text: &str) -> Vec<String> {
-        check(&[File { path: path.to_owned(), text: text.to_owned() }])
+        check(&[File::new(path, text)])
     }
 
     #[test]

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn found(path: &str, text: &str) -> Vec<String> {
-        let file = File { path: path.to_owned(), text: text.to_owned() };
+        let file = File::new(path, text);
         let rules =
             parse("gate -> barrier\nfor ever -> without limit; not in old/: kept").expect("both are rules");
         check(&rules, &[file])
