@@ -16,10 +16,18 @@ fn kelvin(arguments: &[&str]) -> Command {
 
 #[test]
 fn all_four_types_of_call_work() {
-    let mut demo = kelvin(&["demo", "--duration", "8s", "--json", "--port", "0"]);
+    let picture = std::env::temp_dir().join(format!("kelvin-demo-{}.svg", std::process::id()));
+    let mut demo = kelvin(&["demo", "--duration", "8s", "--json", "--port", "0", "--picture"]);
+    demo.arg(&picture);
     // It counts by spans, and must not miss those that somebody has no wish to export.
     let output = demo.env("OTEL_TRACES_SAMPLER", "always_off").output().unwrap();
     check(&output);
+    let svg = std::fs::read_to_string(&picture).unwrap();
+    std::fs::remove_file(&picture).unwrap();
+    assert!(
+        svg.starts_with("<svg") && svg.contains("bidi-streaming") && svg.contains("ListSensors"),
+        "{svg}"
+    );
 }
 
 /// The same with its readings on Valkey, which is listed as a server is.

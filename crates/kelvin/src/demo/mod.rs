@@ -17,7 +17,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::{self, IsTerminal as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -65,18 +65,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), BoxError> {
     let end = arguments.duration.map(|duration| Instant::now() + duration);
     let shown = if live { screen::show(&world, &log, end) } else { plain::show(&world, arguments.json, end) };
     let summary = world.view().summary();
-    if let Some(file) = &arguments.picture {
-        let picture = screen::svg(&world, &log)?;
-        fs::write(file, picture).map_err(|error| format!("{}: {error}", file.display()))?;
-    }
+    let picture = arguments.picture.as_ref().map(|file| save(&screen::svg(&world, &log)?, file));
     // What ended it is worth more than the summary.
     world.stop()?;
+    picture.transpose()?;
     if arguments.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&summary)?))?;
     } else {
         print(&summary.to_string())?;
     }
     shown
+}
+
+fn save(picture: &str, file: &Path) -> Result<(), BoxError> {
+    fs::write(file, picture).map_err(|error| format!("cannot write {}: {error}", file.display()).into())
 }
 
 /// Whether a terminal of this type can show a picture. Windows sets no `TERM`.

@@ -22,9 +22,9 @@ pub(super) struct Picture<'a> {
     /// A second: calls by type, then readings.
     pub(super) rates: [f64; 5],
     pub(super) trace: Option<&'a Trace>,
-    pub(super) grpcurl: &'a [String],
+    pub(super) grpcurl: [String; 4],
     /// The last warning.
-    pub(super) log: &'a str,
+    pub(super) log: String,
     pub(super) view: &'a View,
 }
 
@@ -34,7 +34,7 @@ const SENSORS: u16 = 3;
 impl Picture<'_> {
     pub(super) fn draw(&self, frame: &mut Frame) {
         let area = frame.area();
-        let connect = connect::lines(self.grpcurl, area.width);
+        let connect = connect::lines(&self.grpcurl, area.width);
         let tree = trace::lines(self.trace, area.width);
         let height = |lines: &[Line]| 1 + u16::try_from(lines.len()).unwrap_or(u16::MAX);
         let log = u16::from(!self.log.is_empty());
@@ -62,7 +62,7 @@ impl Picture<'_> {
         frame.render_widget(sensors::table(&self.view.sensors, sensors), sensors);
         frame.render_widget(section(" latest trace ", tree), traces);
         frame.render_widget(section(" call it yourself ", connect), connects);
-        frame.render_widget(Line::from(printable(self.log)).yellow(), logs);
+        frame.render_widget(Line::from(printable(&self.log)).yellow(), logs);
     }
 
     fn title(&self, frame: &mut Frame, area: Rect) {
@@ -125,14 +125,14 @@ mod tests {
             address: ([127, 0, 0, 1], 50051).into(),
             rates: [1.5, 0.0, 0.0, 0.0, 16.8],
             trace: view.trace.as_ref(),
-            grpcurl: &[
+            grpcurl: [
                 "grpcurl",
                 "-cacert /tmp/kelvin-1234/ca.crt",
                 "-H \"authorization: t\"",
                 "127.0.0.1:50051 list",
             ]
             .map(String::from),
-            log: "WARN something",
+            log: "WARN something".to_owned(),
             view: &view,
         };
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();

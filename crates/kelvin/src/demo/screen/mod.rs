@@ -20,7 +20,12 @@ use ratatui::{
     crossterm::event::{self, Event, KeyCode, KeyModifiers},
 };
 
-use super::{log::Log, trace::Trace, view::Rates, world::World};
+use super::{
+    log::Log,
+    trace::Trace,
+    view::{Rates, View},
+    world::World,
+};
 use draw::Picture;
 
 const FRAME: Duration = Duration::from_millis(200);
@@ -40,21 +45,25 @@ pub(super) fn show(world: &World, log: &Log, end: Option<Instant>) -> Result<(),
     Ok(shown?)
 }
 
-/// What there is to see now, drawn as SVG for a page or a report, whether there is a terminal or not.
+/// Draws the UI as it is now, as SVG; needs no terminal.
 pub(super) fn svg(world: &World, log: &Log) -> Result<String, BoxError> {
     let (now, view) = (Instant::now(), world.view());
     let start = now.checked_sub(view.elapsed).unwrap_or(now);
-    let picture = Picture {
-        address: world.address(),
-        rates: Rates::new(start).next(now, &view),
-        trace: view.trace.as_ref(),
-        grpcurl: &world.grpcurl(),
-        log: &log.last(),
-        view: &view,
-    };
+    let rates = Rates::new(start).next(now, &view);
+    let picture = picture(world, log, &view, rates, view.trace.as_ref());
     let mut terminal = Terminal::new(TestBackend::new(SVG_SIZE.0, SVG_SIZE.1))?;
     terminal.draw(|frame| picture.draw(frame))?;
     Ok(svg::from_buffer(terminal.backend().buffer()))
+}
+
+fn picture<'a>(
+    world: &World,
+    log: &Log,
+    view: &'a View,
+    rates: [f64; 5],
+    trace: Option<&'a Trace>,
+) -> Picture<'a> {
+    Picture { address: world.address(), rates, trace, grpcurl: world.grpcurl(), log: log.last(), view }
 }
 
 fn live(terminal: &mut DefaultTerminal, world: &World, log: &Log, end: Option<Instant>) -> io::Result<()> {
@@ -66,14 +75,8 @@ fn live(terminal: &mut DefaultTerminal, world: &World, log: &Log, end: Option<In
         if trace.as_ref().is_none_or(|(since, _)| since.elapsed() >= TRACE_STAYS) {
             trace = view.trace.clone().map(|trace| (now, trace));
         }
-        let picture = Picture {
-            address: world.address(),
-            rates: rates.next(now, &view),
-            trace: trace.as_ref().map(|(_, trace)| trace),
-            grpcurl: &world.grpcurl(),
-            log: &log.last(),
-            view: &view,
-        };
+        let picture =
+            picture(world, log, &view, rates.next(now, &view), trace.as_ref().map(|(_, trace)| trace));
         terminal.draw(|frame| picture.draw(frame))?;
 
         let next = end.map_or(now + FRAME, |end| end.min(now + FRAME));
