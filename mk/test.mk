@@ -27,7 +27,7 @@ test-lint: ## clippy, pedantic
 cargo-deny:
 	@cargo deny --version 2>/dev/null | grep -qF $(CARGO_DENY_VERSION) \
 	  || { echo "installing cargo-deny $(CARGO_DENY_VERSION): takes some minutes, the first time only" >&2; \
-	       cargo install --quiet --locked --debug cargo-deny@$(CARGO_DENY_VERSION); }
+	       CARGO_PROFILE_DEV_DEBUG=none cargo install --quiet --locked --debug cargo-deny@$(CARGO_DENY_VERSION); }
 
 test-deny: cargo-deny ## licences, sources and banned crates
 	cargo deny --locked check --hide-inclusion-graph bans licenses sources
