@@ -1,6 +1,6 @@
 //! Calls to the server: gRPC over TLS through a port-forward, with whatever proof of identity a check wants.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use hyper_util::rt::TokioIo;
@@ -9,6 +9,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
 };
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::{
     Request, Status,
@@ -29,8 +30,23 @@ const LIMIT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Caller {
     cluster: Cluster,
+    route: Route,
     tls: Option<Arc<ClientConfig>>,
     token: Token,
+}
+
+/// How a connection reaches a server, and the name that its certificate must have.
+#[derive(Debug, Clone, Copy)]
+pub enum Route {
+    /// Through the API server, to a pod that is ready.
+    PortForward,
+    /// From outside the cluster.
+    Address {
+        /// Where to connect to.
+        address: SocketAddr,
+        /// What is asked for (SNI) and verified.
+        name: &'static str,
+    },
 }
 
 /// Puts the token, if there is one, into each call.
@@ -42,7 +58,8 @@ impl Caller {
     pub async fn new(cluster: &Cluster) -> Result<Self> {
         let ca = cluster.secret("check-tls", "ca.crt").await?;
         let token = cluster.token().await?;
-        let caller = Self { cluster: cluster.clone(), tls: None, token: Token(None) };
+        let caller =
+            Self { cluster: cluster.clone(), route: Route::PortForward, tls: None, token: Token(None) };
         caller.with_token(Some(&token))?.with_ca(&ca)
     }
 
@@ -76,6 +93,12 @@ impl Caller {
         Self { tls: None, ..self }
     }
 
+    /// The same on another way.
+    #[must_use]
+    pub fn by(self, route: Route) -> Self {
+        Self { route, ..self }
+    }
+
     fn with_tls(self, mut config: ClientConfig) -> Self {
         config.alpn_protocols = vec![b"h2".to_vec()];
         Self { tls: Some(Arc::new(config)), ..self }
@@ -83,8 +106,8 @@ impl Caller {
 
     /// A connection to a server that is ready; made again when it breaks.
     pub async fn channel(&self) -> Result<Channel, tonic::transport::Error> {
-        let (cluster, tls) = (self.cluster.clone(), self.tls.clone());
-        let connector = service_fn(move |_| connect(cluster.clone(), tls.clone()));
+        let (cluster, route, tls) = (self.cluster.clone(), self.route, self.tls.clone());
+        let connector = service_fn(move |_| connect(cluster.clone(), route, tls.clone()));
         let origin = if self.tls.is_some() { "https://localhost" } else { "http://localhost" };
         Endpoint::from_static("http://localhost")
             .origin(http::Uri::from_static(origin))
@@ -102,8 +125,8 @@ impl Caller {
     /// The server's certificate (DER), as a new connection sees it.
     pub async fn server_certificate(&self) -> Result<CertificateDer<'static>> {
         let tls = self.tls.clone().context("no TLS")?;
-        let pod = self.cluster.ready_server().await?;
-        let stream = handshake(self.cluster.dial(&pod, GRPC_PORT).await?, tls).await?;
+        let stream = dial(&self.cluster, self.route).await?;
+        let stream = handshake(stream, self.route, tls).await?;
         let chain = stream.get_ref().1.peer_certificates();
         Ok(chain.and_then(<[_]>::first).context("no certificate")?.clone().into_owned())
     }
@@ -133,25 +156,35 @@ fn roots(ca: &[u8]) -> Result<RootCertStore> {
 }
 
 /// Either kind of stream, as tonic wants it.
-type Io = TokioIo<Box<dyn Stream>>;
+type Io = TokioIo<BoxedStream>;
+type BoxedStream = Box<dyn Stream>;
 
 trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
 impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Stream for T {}
 
-async fn connect(cluster: Cluster, tls: Option<Arc<ClientConfig>>) -> Result<Io, io::Error> {
-    let pod = cluster.ready_server().await.map_err(io::Error::other)?;
-    let stream = cluster.dial(&pod, GRPC_PORT).await.map_err(io::Error::other)?;
-    let stream: Box<dyn Stream> = match tls {
-        Some(tls) => Box::new(handshake(stream, tls).await?),
-        None => Box::new(stream),
-    };
-    Ok(TokioIo::new(stream))
+async fn connect(cluster: Cluster, route: Route, tls: Option<Arc<ClientConfig>>) -> Result<Io, io::Error> {
+    let stream = dial(&cluster, route).await.map_err(io::Error::other)?;
+    Ok(TokioIo::new(match tls {
+        Some(tls) => Box::new(handshake(stream, route, tls).await?),
+        None => stream,
+    }))
 }
 
-async fn handshake<S>(stream: S, tls: Arc<ClientConfig>) -> io::Result<tokio_rustls::client::TlsStream<S>>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
-    let name = ServerName::try_from("localhost").expect("a DNS name");
-    TlsConnector::from(tls).connect(name, stream).await
+async fn dial(cluster: &Cluster, route: Route) -> Result<BoxedStream> {
+    Ok(match route {
+        Route::PortForward => Box::new(cluster.dial(&cluster.ready_server().await?, GRPC_PORT).await?),
+        Route::Address { address, .. } => Box::new(TcpStream::connect(address).await?),
+    })
+}
+
+async fn handshake(
+    stream: BoxedStream,
+    route: Route,
+    tls: Arc<ClientConfig>,
+) -> io::Result<tokio_rustls::client::TlsStream<BoxedStream>> {
+    let name = match route {
+        Route::PortForward => "localhost",
+        Route::Address { name, .. } => name,
+    };
+    TlsConnector::from(tls).connect(ServerName::try_from(name).expect("a DNS name"), stream).await
 }

@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod calls;
+pub mod external;
 pub mod interfaces;
 pub mod isolation;
 pub mod manifests;
@@ -59,7 +60,9 @@ pub async fn all(cluster: &Cluster, report: &mut Report) {
     report.check("dashboards: every query returns data", queries::dashboards(cluster)).await;
     report.check("alerts: every expression has data", queries::alerts(cluster)).await;
 
-    report.check("helm upgrade rolls out without a failed call", restart::upgrade(cluster)).await;
+    report
+        .check_if_here("upgrade to a node port and rollback", external::upgrade_and_rollback(cluster))
+        .await;
     report.check("clients recover when a server pod is deleted", restart::server(cluster)).await;
     report.check("no unexpected Kubernetes warning events", pods::no_warnings(cluster)).await;
 }

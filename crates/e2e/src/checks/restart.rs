@@ -6,11 +6,7 @@ use anyhow::{Result, bail, ensure};
 use kube::ResourceExt as _;
 use tokio::process::Command;
 
-use super::{
-    attempts::Attempts,
-    calls::{helm, output},
-    telemetry,
-};
+use super::{attempts::Attempts, calls::output, telemetry};
 use crate::{
     cluster::{Cluster, Store},
     ledger::Ledger,
@@ -20,19 +16,6 @@ use crate::{
 
 /// A drain, and the start of another pod.
 const REPLACED: Duration = Duration::from_mins(2);
-
-/// With a new setting: the new pod is there before the old one goes, and the clients' streams move over in time.
-pub async fn upgrade(cluster: &Cluster) -> Result<String> {
-    let attempts = Attempts::watch(cluster).await?;
-    let old = cluster.ready_server().await?;
-    let setting = format!("server.podAnnotations.kelvin-e2e/after={old}");
-    let arguments = ["--reuse-values", "--wait", "--timeout", "3m", "--set-string", &setting];
-    helm(cluster, &[["upgrade", &cluster.release, "charts/kelvin"].as_slice(), &arguments].concat()).await?;
-    gone(cluster, &old).await?;
-    telemetry::clients_progress(cluster).await?;
-    attempts.all_succeeded(cluster).await?;
-    Ok(format!("{} after {old}", cluster.ready_server().await?))
-}
 
 /// While a command of the caller's runs, every call succeeds and, on Valkey, nothing acknowledged is lost.
 pub async fn during(cluster: &Cluster, command: &str) -> Result<String> {
@@ -81,7 +64,7 @@ pub async fn server(cluster: &Cluster) -> Result<String> {
 }
 
 /// Waits until a server's pod is no more and another one is ready.
-async fn gone(cluster: &Cluster, pod: &str) -> Result<String> {
+pub(super) async fn gone(cluster: &Cluster, pod: &str) -> Result<String> {
     poll::until(REPLACED, async || {
         let servers = cluster.servers().await?;
         ensure!(servers.iter().all(|server| server.name_any() != pod), "{pod} is still there");
