@@ -11,10 +11,13 @@ use prost::Message as _;
 use support::{TOKEN, TestServer, client, reading};
 use tokio_stream::{StreamExt as _, iter};
 use tonic::{Code, body::Body, codec::CompressionEncoding};
+use tonic_reflection::pb::v1::{self, server_reflection_request::MessageRequest};
 use tower::{Service as _, ServiceExt as _};
 
 const UNARY: &str = "SensorService/SendSingleReading";
 const STREAM: &str = "SensorService/StreamSensorReadings";
+const HEALTH: &str = "grpc.health.v1.Health/Check";
+const REFLECTION: &str = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
 fn gzip(message: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -100,6 +103,36 @@ async fn unknown_encoding_is_unimplemented_and_names_the_known_ones() {
             (code, headers["grpc-accept-encoding"].as_bytes()),
             (Code::Unimplemented, &b"identity,gzip"[..])
         );
+    }
+}
+
+#[tokio::test]
+async fn every_response_names_the_encodings_its_service_accepts() {
+    let server = TestServer::start(&[]).await;
+    let reading = framed(0, &reading("cellar", 20.0, 1).encode_to_vec());
+    let list_services = v1::ServerReflectionRequest {
+        message_request: Some(MessageRequest::ListServices(String::new())),
+        ..v1::ServerReflectionRequest::default()
+    };
+    let list_services = framed(0, &list_services.encode_to_vec());
+    // An empty message asks for the health of the server as a whole.
+    let health_check = framed(0, &[]);
+    for (token, path, encoding, body, expected) in [
+        (TOKEN, UNARY, None, &reading, (Code::Ok, "identity,gzip")),
+        (TOKEN, STREAM, None, &reading, (Code::Ok, "identity,gzip")),
+        ("wrong", UNARY, None, &reading, (Code::Unauthenticated, "identity,gzip")),
+        ("wrong", STREAM, Some("snappy"), &reading, (Code::Unauthenticated, "identity,gzip")),
+        (TOKEN, "SensorService/NoSuchMethod", None, &reading, (Code::Unimplemented, "identity,gzip")),
+        // Nothing is decompressed for health, which needs no token, nor for reflection.
+        ("wrong", HEALTH, None, &health_check, (Code::Ok, "identity")),
+        (TOKEN, HEALTH, Some("gzip"), &health_check, (Code::Unimplemented, "identity")),
+        (TOKEN, "grpc.health.v1.Health/NoSuchMethod", None, &health_check, (Code::Unimplemented, "identity")),
+        (TOKEN, REFLECTION, None, &list_services, (Code::Ok, "identity")),
+        (TOKEN, REFLECTION, Some("gzip"), &list_services, (Code::Unimplemented, "identity")),
+    ] {
+        let (code, headers) = call(&server, token, path, encoding, body.clone()).await;
+        let accepted = headers.get("grpc-accept-encoding").map(|value| value.to_str().unwrap());
+        assert_eq!((code, accepted), (expected.0, Some(expected.1)), "{path} with {encoding:?}");
     }
 }
 

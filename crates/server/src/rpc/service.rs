@@ -25,7 +25,7 @@ use crate::{
     caller::Caller,
     lifetime::Lifetime,
     status::{self, panicked},
-    wire::{BoxFuture, Deframer, Encoding, Messages, Reply, ReplyBody, RequestBody, UntilEnded, failure},
+    wire::{BoxFuture, Deframer, Encoding, Messages, Reply, ReplyBody, RequestBody, failure, from_tonic},
 };
 
 /// Routes calls to their handlers.
@@ -169,10 +169,7 @@ async fn ask<B: RequestBody>(
     mut lifetime: Lifetime,
 ) -> Result<Reply, Status> {
     match lifetime.limit(service.call(request.map(tonic::body::Body::new))).await {
-        Ok(Ok(mut reply)) => {
-            reply.extensions_mut().insert(lifetime.credentials());
-            Ok(reply.map(|body| ReplyBody::Tonic(UntilEnded::new(body, lifetime))))
-        }
+        Ok(Ok(reply)) => Ok(from_tonic(reply, lifetime)),
         Ok(Err(never)) => match never {},
         Err(reason) => Err(status::ended(reason, None)),
     }

@@ -11,7 +11,10 @@ use super::frame_error::FrameError;
 static ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// The names of [`Encoding`] for `grpc-accept-encoding`.
-pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip");
+pub(super) const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip");
+
+/// The same for health and reflection. Health answers unauthenticated callers, for whom nothing is decompressed.
+pub(super) const ACCEPTED_BY_AUXILIARY: HeaderValue = HeaderValue::from_static("identity");
 
 /// How the messages of a call with the compressed flag are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,12 +11,12 @@ mod trailers;
 mod until_ended;
 
 pub(crate) use deframer::Deframer;
-pub(crate) use encoding::{ACCEPTED, Encoding};
+pub(crate) use encoding::Encoding;
 pub(crate) use frame_error::FrameError;
 pub(crate) use kelvin_proto::frame::PREFIX;
 pub(crate) use reading::{DecodeError, read_reading};
 pub(crate) use reply::{
-    BoxFuture, Messages, Reply, ReplyBody, RequestBody, failure, framed, message, stream,
+    BoxFuture, Messages, Reply, ReplyBody, RequestBody, failure, framed, from_tonic, message, stream,
 };
 pub(crate) use response_writer::ResponseWriter;
 pub(crate) use template::Template;

@@ -33,10 +33,11 @@ use http_body::{Body, Frame};
 use tonic::Status;
 
 use super::{
-    ACCEPTED, Deframer, UntilEnded,
+    Deframer, UntilEnded,
+    encoding::{ACCEPTED, ACCEPTED_BY_AUXILIARY},
     response_writer::{FrameSlot, ResponseWriter, put},
 };
-use crate::caller::Credentials;
+use crate::{caller::Credentials, lifetime::Lifetime};
 
 const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
@@ -106,6 +107,15 @@ where
     let slot = FrameSlot::default();
     let handler: BoxFuture<HeaderMap> = Box::pin(handler(ResponseWriter::new(slot.clone())));
     let mut reply = reply(ReplyBody::Stream { handler: Some(handler), slot, trailers: None });
+    reply.extensions_mut().insert(credentials);
+    reply
+}
+
+/// The reply of a service that tonic provides. It ends when `lifetime` does.
+pub(crate) fn from_tonic(reply: Response<tonic::body::Body>, lifetime: Lifetime) -> Reply {
+    let credentials = lifetime.credentials();
+    let mut reply = reply.map(|body| ReplyBody::Tonic(UntilEnded::new(body, lifetime)));
+    reply.headers_mut().insert(ACCEPT_ENCODING, ACCEPTED_BY_AUXILIARY);
     reply.extensions_mut().insert(credentials);
     reply
 }
