@@ -9,7 +9,7 @@ use kelvin_app::{
 };
 use kelvin_client::{Channel, Config, check};
 use kelvin_credentials::OtlpTls;
-use kelvin_telemetry::Telemetry;
+use kelvin_telemetry::{Telemetry, WithTelemetry};
 use opentelemetry::metrics::MeterProvider as _;
 use tokio::net::TcpListener;
 
@@ -36,7 +36,7 @@ const PROGRAM: Program = Program {
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    PROGRAM.main(async |config: Config, command| match command {
+    PROGRAM.main(async |WithTelemetry(config): WithTelemetry<Config>, command| match command {
         Some("healthcheck") => healthcheck(&config).await,
         command => {
             let shutdown = signal::shutdown();
@@ -46,7 +46,8 @@ fn main() -> ExitCode {
                 .tls(move |files| loader.load(files))
                 .prometheus(config.prometheus)
                 .init_logs()
-                .build()?;
+                .build()
+                .map_err(|error| error.with(config.check_files()))?;
             let meter = telemetry.meter_provider().meter(PROGRAM.name);
             tokio::spawn(tls.watch(config.reload_interval, &meter));
             Config::log_warnings();

@@ -45,6 +45,13 @@ pub(crate) fn load(config: &Config) -> Result<Files, SettingsError> {
     }
 }
 
+impl Config {
+    /// Checks that the files that the settings name can be used. The error names all that cannot.
+    pub fn check_files(&self) -> Result<(), SettingsError> {
+        load(self).map(drop)
+    }
+}
+
 /// The setting that names the file of this role.
 fn variable(role: Role) -> &'static str {
     match role {

@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use kelvin_app::{BoxError, Command, Program, raise_open_file_limit, signal};
 use kelvin_credentials::OtlpTls;
 use kelvin_server::{Config, Server, healthcheck};
-use kelvin_telemetry::Telemetry;
+use kelvin_telemetry::{Telemetry, WithTelemetry};
 use opentelemetry::metrics::MeterProvider as _;
 
 #[global_allocator]
@@ -28,7 +28,7 @@ const OTHER_FILES: u64 = 100;
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    PROGRAM.main(async |config: Config, command| match command {
+    PROGRAM.main(async |WithTelemetry(config): WithTelemetry<Config>, command| match command {
         Some("healthcheck") => Ok(healthcheck::check(&config).await?),
         _ => serve(config).await,
     })
@@ -71,7 +71,8 @@ async fn serve(config: Config) -> Result<(), BoxError> {
         .tls(move |files| loader.load(files))
         .prometheus(config.prometheus)
         .init_logs()
-        .build()?;
+        .build()
+        .map_err(|error| error.with(config.check_files()))?;
     tokio::spawn(tls.watch(interval, &telemetry.meter_provider().meter("kelvin")));
     Config::log_warnings();
     warn_without_export(&config, &telemetry);

@@ -198,6 +198,15 @@ impl Environment {
         })
     }
 
+    /// What is wrong with where the signals are sent. The files of TLS are not read.
+    pub(crate) fn errors(&self) -> SettingsError {
+        let mut error = SettingsError::default();
+        for signal in Signal::ALL {
+            self.target(signal, &mut error);
+        }
+        error
+    }
+
     /// The files of TLS, without half a pair.
     fn tls(&self, signal: Signal, error: &mut SettingsError) -> TlsFiles {
         let file = |what| {

@@ -24,3 +24,18 @@ pub enum TelemetryError {
     #[error("metrics cannot be exposed to Prometheus: {0}")]
     Prometheus(OTelSdkError),
 }
+
+impl TelemetryError {
+    /// Adds what is wrong with the program's other settings to what is wrong with the variables, so that both are reported
+    /// at once. Any other error stays as it is.
+    #[must_use]
+    pub fn with(self, others: Result<(), SettingsError>) -> Self {
+        match (self, others) {
+            (Self::Settings(variables), Err(mut settings)) => {
+                settings.append(variables);
+                Self::Settings(settings)
+            }
+            (error, _) => error,
+        }
+    }
+}

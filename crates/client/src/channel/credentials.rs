@@ -19,12 +19,24 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// Reads the files; `tasks` go on looking at them. A file that cannot be used is a configuration error.
+    /// Reads the files; `tasks` go on looking at them.
     pub(super) fn load(
         config: &Config,
         meter: &Meter,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self, SettingsError> {
+        let credentials = Self::read(config)?;
+        if let Some((tls, _)) = &credentials.tls {
+            tasks.spawn(tls.watch(config.reload_interval, meter));
+        }
+        if let Some(tokens) = &credentials.tokens {
+            tasks.spawn(tokens.watch(config.reload_interval, meter));
+        }
+        Ok(credentials)
+    }
+
+    /// Reads the files once. A file that cannot be used is a configuration error.
+    fn read(config: &Config) -> Result<Self, SettingsError> {
         let mut error = SettingsError::default();
         let tls = if config.tls() {
             tls(config, &mut error)
@@ -35,16 +47,14 @@ impl Credentials {
         let tokens = config.token_file.as_ref().and_then(|path| {
             Tokens::load(path).map_err(|cause| error.push("KELVIN_TOKEN_FILE", error_chain(&cause))).ok()
         });
-        if !error.is_empty() {
-            return Err(error);
-        }
-        if let Some((tls, _)) = &tls {
-            tasks.spawn(tls.watch(config.reload_interval, meter));
-        }
-        if let Some(tokens) = &tokens {
-            tasks.spawn(tokens.watch(config.reload_interval, meter));
-        }
-        Ok(Self { tls, tokens })
+        if error.is_empty() { Ok(Self { tls, tokens }) } else { Err(error) }
+    }
+}
+
+impl Config {
+    /// Checks that the files that the settings name can be used. The error names all that cannot.
+    pub fn check_files(&self) -> Result<(), SettingsError> {
+        Credentials::read(self).map(drop)
     }
 }
 

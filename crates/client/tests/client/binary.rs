@@ -71,6 +71,28 @@ fn exporter_files_that_cannot_be_used_are_wrong_settings() {
 }
 
 #[test]
+fn invalid_kelvin_and_otel_settings_are_reported_together() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector://localhost:4317");
+    let certificate = ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/otel.pem");
+    let token_file = ("KELVIN_TOKEN_FILE", "/nowhere/token");
+    for wrong in [[("KELVIN_DEADLINE", "soon"), endpoint], [token_file, endpoint], [token_file, certificate]]
+    {
+        let Output { status, stderr, .. } = program()
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:4317")
+            .envs(wrong)
+            .output()
+            .unwrap();
+        let stderr = text(&stderr);
+        assert_eq!(status.code(), Some(64), "{stderr}");
+        assert_eq!(stderr.matches("invalid configuration").count(), 1, "{stderr}");
+        for (variable, _) in wrong {
+            let reported = stderr.lines().filter(|line| line.trim().starts_with(variable));
+            assert_eq!(reported.count(), 1, "{variable} in {stderr}");
+        }
+    }
+}
+
+#[test]
 fn help_lists_the_settings() {
     let Output { status, stdout, .. } = program().arg("--help").output().unwrap();
     assert!(status.success());
