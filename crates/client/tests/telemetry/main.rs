@@ -3,6 +3,7 @@
 
 mod connections;
 mod off;
+mod propagators;
 mod seen;
 mod world;
 
