@@ -1,5 +1,5 @@
-//! The same calls through this crate and through grpc-go's OpenTelemetry plugin, and what their metrics and spans have
-//! apart.
+//! The same calls through this crate and through grpc-go's OpenTelemetry plugin, and how their metrics, spans and peers
+//! differ.
 //!
 //! `script.json` says which calls; `go/` runs them there, `rust.rs` here. Every difference is either explained by the
 //! specification, in `metrics.rs` and `spans.rs`, or ends this program with an error.
@@ -53,6 +53,8 @@ struct Telemetry {
     server: Vec<Series>,
     client: Vec<Series>,
     spans: Vec<Span>,
+    /// The peers of calls and attempts, by the names of their spans.
+    peers: BTreeMap<String, String>,
 }
 
 #[tokio::main]
@@ -74,7 +76,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let series = |of: &Telemetry| metrics::by_name(of.server.iter().chain(&of.client));
     let parts = |of: &Telemetry| spans::by_part(&of.spans);
     let unexplained = compare("series", &series(&ours), &series(&theirs), metrics::explain)
-        + compare("parts of spans", &parts(&ours), &parts(&theirs), spans::explain);
+        + compare("parts of spans", &parts(&ours), &parts(&theirs), spans::explain)
+        + compare("peers", &ours.peers, &theirs.peers, |_, _, _| None);
     println!("{unexplained} differences are not explained");
     Ok(if unexplained == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

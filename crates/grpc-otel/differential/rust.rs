@@ -21,7 +21,7 @@ use crate::{
     metrics::Series,
     observed::Observed,
     server::{Raw, Scripted},
-    spans::Span,
+    spans::{self, Span},
 };
 
 /// What server and client have measured.
@@ -50,14 +50,14 @@ pub(crate) async fn run(script: &[Call]) -> Result<Telemetry, Box<dyn Error>> {
     );
 
     let channel = Endpoint::try_from(format!("http://{address}"))?.connect().await?;
-    let otel = client.builder().build();
+    let otel = client.builder().retry_metrics(true).delay_metrics(true).build();
     let source = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/differential/script.json"))?;
     let texts: Vec<serde_json::Value> = serde_json::from_slice(&source)?;
     for (index, (scripted, text)) in script.iter().zip(texts).enumerate() {
+        let reporting = reporting(channel.clone(), address, index == 0);
         let result = if scripted.fail_first > 0 {
-            call(retrying(&otel, &target, channel.clone()), scripted, &text.to_string()).await
+            call(retrying(&otel, &target, reporting), scripted, &text.to_string()).await
         } else {
-            let reporting = reporting(channel.clone(), address, index == 0);
             let channel = ServiceBuilder::new().layer(otel.client_layer(&target)).service(reporting);
             call(channel, scripted, &text.to_string()).await
         };
@@ -73,11 +73,13 @@ pub(crate) async fn run(script: &[Call]) -> Result<Telemetry, Box<dyn Error>> {
         .await;
     let mut spans = [server.spans(), client.spans()].concat();
     spans.sort_by_key(|span| span.start_time);
+    let spans: Vec<_> = spans.iter().map(Span::from).collect();
     let series = |of: &Observed| of.series().into_iter().map(Series::from).collect();
     Ok(Telemetry {
         server: series(&server),
         client: series(&client),
-        spans: spans.iter().map(Span::from).collect(),
+        peers: spans::peers(&spans, address.port()),
+        spans,
     })
 }
 
@@ -153,7 +155,8 @@ fn reporting(
     channel: Channel,
     peer: SocketAddr,
     is_first: bool,
-) -> impl Service<http::Request<Body>, Response = http::Response<Body>, Error = tonic::transport::Error> {
+) -> impl Service<http::Request<Body>, Response = http::Response<Body>, Error = tonic::transport::Error> + Clone
+{
     tower::service_fn(move |request: http::Request<Body>| {
         let attempt = request.extensions().get::<Attempt>().expect("the attempt is recorded");
         if is_first {
@@ -165,15 +168,17 @@ fn reporting(
     })
 }
 
-/// A channel that calls again while the server says UNAVAILABLE.
-fn retrying(
+/// A channel that calls again while the server says UNAVAILABLE, until there have been `MAX_ATTEMPTS`.
+fn retrying<S>(
     otel: &GrpcOtel,
     target: &str,
-    channel: Channel,
-) -> impl GrpcService<Body, ResponseBody: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static> + use<>
+    channel: S,
+) -> impl GrpcService<Body, ResponseBody: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static> + use<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = tonic::transport::Error> + Clone,
 {
     let attempts = ServiceBuilder::new()
-        .layer(retry::RetryLayer::new(WhileUnavailable))
+        .layer(retry::RetryLayer::new(WhileUnavailable { left: MAX_ATTEMPTS - 1 }))
         .layer(otel.client_attempt_layer(target))
         .service(channel);
     let buffered = tower::service_fn(move |request: http::Request<Body>| {
@@ -187,8 +192,13 @@ fn retrying(
     ServiceBuilder::new().layer(otel.client_call_layer(target)).service(buffered)
 }
 
+/// As in the retry policy of `go/main.go`.
+const MAX_ATTEMPTS: u32 = 4;
+
 #[derive(Clone)]
-struct WhileUnavailable;
+struct WhileUnavailable {
+    left: u32,
+}
 
 impl<B, E> retry::Policy<http::Request<Full<Bytes>>, http::Response<B>, E> for WhileUnavailable {
     type Future = tokio::time::Sleep;
@@ -199,6 +209,7 @@ impl<B, E> retry::Policy<http::Request<Full<Bytes>>, http::Response<B>, E> for W
         result: &mut Result<http::Response<B>, E>,
     ) -> Option<Self::Future> {
         let status = Status::from_header_map(result.as_ref().ok()?.headers())?;
+        self.left = self.left.checked_sub(u32::from(status.code() == tonic::Code::Unavailable))?;
         (status.code() == tonic::Code::Unavailable).then(|| tokio::time::sleep(Duration::from_millis(10)))
     }
 

@@ -62,7 +62,8 @@ const EXPLAINED: [Rule; 6] = [
     ),
     (
         |of| {
-            let local = ["Deadline", "Cancel", "Unregistered"].iter().any(|local| of.span.contains(local));
+            let local = ["Deadline", "Cancel", "Unregistered", "Sent.diff.Test.RetryExhausted"];
+            let local = local.iter().any(|local| of.span.contains(local));
             of.part == "status"
                 && local
                 && [of.ours, of.theirs].iter().all(|status| status.starts_with("Error: "))
@@ -97,10 +98,10 @@ pub(crate) fn explain(name: &str, ours: Option<&String>, theirs: Option<&String>
     EXPLAINED.iter().find(|(explains, _)| explains(&difference)).map(|(_, why)| *why)
 }
 
-/// All parts of spans, given in the order in which they began. Spans of one name are numbered.
-pub(crate) fn by_part(spans: &[Span]) -> BTreeMap<String, String> {
+/// Numbers spans of one name, given in the order in which they began; returns the names by the ids.
+fn numbered(spans: &[Span]) -> HashMap<&String, String> {
     let mut seen = HashMap::<_, usize>::new();
-    let names: HashMap<_, _> = spans
+    spans
         .iter()
         .map(|span| {
             let number = seen.entry(&span.name).or_default();
@@ -108,7 +109,27 @@ pub(crate) fn by_part(spans: &[Span]) -> BTreeMap<String, String> {
             let numbered = if *number == 1 { span.name.clone() } else { format!("{} {number}", span.name) };
             (&span.id, numbered)
         })
-        .collect();
+        .collect()
+}
+
+/// The peers that spans name, as `go/main.go` describes them. The server listens on `port`.
+pub(crate) fn peers(spans: &[Span], port: u16) -> BTreeMap<String, String> {
+    let (names, port) = (numbered(spans), port.to_string());
+    let described = spans.iter().filter_map(|span| {
+        let address = span.attributes.get("network.peer.address")?;
+        let whose = match span.attributes.get("network.peer.port") {
+            Some(of_peer) if *of_peer == port => "port of the server",
+            Some(_) => "another port",
+            None => "no port",
+        };
+        Some((names[&span.id].clone(), format!("{address}, {whose}")))
+    });
+    described.collect()
+}
+
+/// All parts of spans, given in the order in which they began.
+pub(crate) fn by_part(spans: &[Span]) -> BTreeMap<String, String> {
+    let names = numbered(spans);
     let mut parts = BTreeMap::new();
     for span in spans {
         let mut add = |part: &str, value: String| parts.insert(format!("{}: {part}", names[&span.id]), value);

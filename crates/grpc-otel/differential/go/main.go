@@ -27,11 +27,14 @@ import (
 	_ "google.golang.org/grpc/encoding/gzip"
 	experimental "google.golang.org/grpc/experimental/opentelemetry"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/stats/opentelemetry"
 	"google.golang.org/grpc/status"
 )
 
-const retryPolicy = `{"methodConfig": [{"name": [{"service": "diff.Test", "method": "Retry"}], "retryPolicy": {
+const retryPolicy = `{"methodConfig": [{"name": [{"service": "diff.Test", "method": "Retry"},
+	{"service": "diff.Test", "method": "RetryStream"}, {"service": "diff.Test", "method": "RetryExhausted"}],
+	"retryPolicy": {
 	"maxAttempts": 4, "initialBackoff": "0.01s", "maxBackoff": "0.01s", "backoffMultiplier": 1,
 	"retryableStatusCodes": ["UNAVAILABLE"]}}]}`
 
@@ -230,6 +233,61 @@ func named(attributes []attribute.KeyValue) map[string]string {
 	return values
 }
 
+// The peers of calls and attempts by the names of their spans, as the transport reports them: the plugin has no attribute
+// for them. Spans of one name are numbered.
+type peers struct {
+	server *net.TCPAddr
+	mutex  sync.Mutex
+	found  map[string]string
+}
+
+func (p *peers) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
+func (p *peers) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+func (p *peers) HandleConn(context.Context, stats.ConnStats)                       {}
+
+func (p *peers) HandleRPC(_ context.Context, one stats.RPCStats) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	switch header := one.(type) {
+	case *stats.OutHeader:
+		if header.Client {
+			method, peer := spanOf(header.FullMethod), p.describe(header.RemoteAddr)
+			p.add("Attempt."+method, peer)
+			// The peer of a call is that of its last attempt.
+			p.found["Sent."+method] = peer
+		}
+	case *stats.InHeader:
+		if !header.Client {
+			method := spanOf(header.FullMethod)
+			if method == "diff.Test.Unregistered" {
+				method = "other"
+			}
+			p.add("Recv."+method, p.describe(header.RemoteAddr))
+		}
+	}
+}
+
+func (p *peers) add(span, peer string) {
+	name := span
+	for number := 2; p.found[name] != ""; number++ {
+		name = fmt.Sprintf("%s %d", span, number)
+	}
+	p.found[name] = peer
+}
+
+// The ports of clients differ from run to run.
+func (p *peers) describe(peer net.Addr) string {
+	address := peer.(*net.TCPAddr)
+	if address.Port == p.server.Port {
+		return address.IP.String() + ", port of the server"
+	}
+	return address.IP.String() + ", another port"
+}
+
+func spanOf(method string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(method, "/"), "/", ".")
+}
+
 // How many calls the server has begun and ended, and of how many the span has ended.
 func progress(reader metric.Reader, exporter *tracetest.InMemoryExporter) (started, ended, traced uint64) {
 	for _, one := range collect(reader) {
@@ -271,11 +329,17 @@ func main() {
 		log.Fatal(err)
 	}
 
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	seen := &peers{server: listener.Addr().(*net.TCPAddr), found: map[string]string{}}
 	serverReader, clientReader := metric.NewManualReader(), metric.NewManualReader()
 	exporter := tracetest.NewInMemoryExporter()
 	tracers := trace.NewTracerProvider(trace.WithSyncer(exporter))
 	server := grpc.NewServer(
 		opentelemetry.ServerOption(options(serverReader, tracers)), grpc.ForceServerCodec(rawCodec{}),
+		grpc.StatsHandler(seen),
 	)
 	service := grpc.ServiceDesc{ServiceName: "diff.Test", HandlerType: (*any)(nil)}
 	for _, scripted := range script {
@@ -286,10 +350,6 @@ func main() {
 		}
 	}
 	server.RegisterService(&service, nil)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		log.Fatal(err)
-	}
 	go server.Serve(listener)
 
 	channel, err := grpc.NewClient(
@@ -304,7 +364,7 @@ func main() {
 		}),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{})),
 		grpc.WithDefaultServiceConfig(retryPolicy),
-		opentelemetry.DialOption(options(clientReader, tracers)),
+		opentelemetry.DialOption(options(clientReader, tracers)), grpc.WithStatsHandler(seen),
 	)
 	if err != nil {
 		log.Fatal(err)
@@ -321,8 +381,11 @@ func main() {
 			log.Fatalf("of %d calls of the server only %d ended, and of %d the spans", started, ended, traced)
 		}
 	}
+	seen.mutex.Lock()
+	defer seen.mutex.Unlock()
 	result, _ := json.Marshal(map[string]any{
 		"server": collect(serverReader), "client": collect(clientReader), "spans": spans(exporter),
+		"peers": seen.found,
 	})
 	fmt.Println(string(result))
 }
