@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -15,7 +15,7 @@ use std::{
 use clap::ValueEnum;
 use core_affinity::CoreId;
 use kelvin_bench::{files::Files, tuned::READINGS_PER_SENSOR};
-use kelvin_testing::{free_port, machine};
+use kelvin_testing::{Process, free_port, machine};
 
 use crate::peers;
 
@@ -51,7 +51,7 @@ pub(crate) struct Programs {
 
 /// A running server, killed when dropped.
 pub(crate) struct Running {
-    child: Child,
+    process: Process,
     pub(crate) address: SocketAddr,
 }
 
@@ -102,7 +102,7 @@ impl Running {
             command.args([OsString::from("pinned"), core.id.to_string().into(), program.into(), "--".into()]);
             command
         };
-        let child = command
+        let process = command
             .args(arguments)
             .envs(kelvin_settings(address, files))
             .env("KELVIN_WORKERS", if peer == Peer::TwoWorkers { "2" } else { "1" })
@@ -115,7 +115,7 @@ impl Running {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()?;
-        let mut running = Self { child, address };
+        let mut running = Self { process: Process::new(process), address };
         running.wait(peer)?;
         Ok(running)
     }
@@ -123,7 +123,7 @@ impl Running {
     fn wait(&mut self, peer: Peer) -> io::Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
         while TcpStream::connect(self.address).is_err() {
-            let ended = self.child.try_wait()?;
+            let ended = self.process.try_wait()?;
             if ended.is_some() || Instant::now() > deadline {
                 return Err(io::Error::other(format!(
                     "{peer:?} did not start (make bench builds the servers)"
@@ -136,20 +136,12 @@ impl Running {
 
     /// Returns the CPU time used so far, in seconds.
     pub(crate) fn cpu_time(&self) -> Option<f64> {
-        machine::cpu_time(self.child.id())
+        machine::cpu_time(self.process.id())
     }
 
     /// Returns the resident memory in bytes; `None` where there is no `/proc`.
     pub(crate) fn resident(&self) -> Option<u64> {
-        machine::resident(self.child.id())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        machine::resident(self.process.id())
     }
 }
 

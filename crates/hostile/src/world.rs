@@ -20,7 +20,7 @@ use kelvin_credentials::{
     ca::{LocalCa, Usage},
 };
 use kelvin_telemetry::receiver::Receiver;
-use kelvin_testing::{free_port, machine};
+use kelvin_testing::{Process, free_port, machine};
 use tempfile::TempDir;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -40,6 +40,8 @@ pub(crate) type Failure = String;
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) health: SocketAddr,
+    /// Before the files in the order of drops, so that it ends while they are there.
+    process: Process,
     pub(crate) files: Files,
     pub(crate) binary: PathBuf,
     /// When an attack ends.
@@ -47,7 +49,6 @@ pub(crate) struct World {
     /// Of one run.
     pub(crate) seconds: u64,
     receiver: Receiver,
-    process: Child,
     logged: Arc<Logged>,
 }
 
@@ -126,13 +127,13 @@ impl World {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut process = spawn_on_first_core(command)?;
+        let mut process = Process::new(spawn_on_first_core(command)?);
         let logged = Arc::new(Logged::default());
         count_lines(process.stdout.take(), &logged);
         count_lines(process.stderr.take(), &logged);
         let until = Instant::now();
         let binary = binary.to_owned();
-        let mut world = Self { address, health, files, binary, until, seconds, receiver, process, logged };
+        let mut world = Self { address, health, process, files, binary, until, seconds, receiver, logged };
         world.until_ready().await?;
         Ok(world)
     }
@@ -183,13 +184,6 @@ impl World {
     /// Spans exported so far.
     pub(crate) fn spans(&self) -> usize {
         self.receiver.look(|received| received.spans().count())
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

@@ -41,8 +41,7 @@ fn demo_removes_its_keys_at_every_signal() {
         let (demo, lines) = demo(temporary.path());
         // A closed terminal takes the reader away too.
         drop(lines);
-        let sent = Command::new("kill").args(["-s", signal, &demo.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+        kelvin_testing::send_signal(demo.id(), signal);
         assert_clean(temporary.path(), &demo.wait_with_output().unwrap());
     }
 }

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader, Lines},
     net::TcpListener,
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    process::{ChildStdout, Command, Output, Stdio},
     thread,
     time::{Duration, SystemTime},
 };
@@ -17,6 +17,7 @@ use kelvin_telemetry::receiver::{
     Receiver,
     proto::metrics::v1::{metric::Data, number_data_point::Value},
 };
+use kelvin_testing::Process;
 use support::{Files, TOKEN, client, connect, eventually, reading};
 
 fn program(settings: impl IntoIterator<Item = (String, String)>) -> Command {
@@ -84,6 +85,27 @@ fn files_that_cannot_be_used_are_wrong_settings() {
 }
 
 #[test]
+fn invalid_kelvin_and_otel_settings_are_reported_together() {
+    let files = Files::new();
+    let nowhere = files.path("nowhere").display().to_string();
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector://localhost:4317");
+    let certificate = ("OTEL_EXPORTER_OTLP_CERTIFICATE", nowhere.as_str());
+    let token_file = ("KELVIN_TOKEN_FILE", nowhere.as_str());
+    for wrong in
+        [[("KELVIN_MAX_SENSORS", "many"), endpoint], [token_file, endpoint], [token_file, certificate]]
+    {
+        let collector = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:4317");
+        let (code, output) = run(with(&files, &[&[collector][..], &wrong].concat()), &[]);
+        assert_eq!(code, Some(64), "{output}");
+        assert_eq!(output.matches("invalid configuration").count(), 1, "{output}");
+        for (variable, _) in wrong {
+            let reported = output.lines().filter(|line| line.trim().starts_with(variable));
+            assert_eq!(reported.count(), 1, "{variable} in {output}");
+        }
+    }
+}
+
+#[test]
 fn port_in_use_is_reported_with_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -121,7 +143,7 @@ fn serving_at(log: &str) -> Option<String> {
 
 /// The program while it serves.
 struct Running {
-    process: Child,
+    process: Process,
     log: Lines<BufReader<ChildStdout>>,
     address: String,
     /// What it logged before it served.
@@ -134,7 +156,8 @@ impl Running {
     }
 
     fn of(command: &mut Command) -> Self {
-        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let process = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut process = Process::new(process);
         let log = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut running = Self { process, log, address: String::new(), begun: String::new() };
         running.begun = running.until("\"serving\"");
@@ -152,19 +175,11 @@ impl Running {
     }
 
     fn terminate(&self) {
-        let id = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.process.signal("TERM");
     }
 
     fn exit_code(&mut self) -> Option<i32> {
         self.process.wait().unwrap().code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

@@ -1,14 +1,10 @@
 //! A shared store that cannot be reached, from the beginning or from some moment on.
 
-#[path = "faults/kelvin.rs"]
-#[expect(dead_code, reason = "other tests need more of it")]
-mod kelvin;
 mod support;
 
 use kelvin_testing::{ValkeyServer, eventually};
 use std::{fs, net::TcpListener, time::Duration};
 
-use kelvin::{Client, Kelvin};
 use kelvin_proto::{ListSensorsRequest, SensorRequest, SensorStatsRequest};
 use kelvin_server::Acknowledge;
 use kelvin_telemetry::{
@@ -18,7 +14,11 @@ use kelvin_telemetry::{
         proto::metrics::v1::{NumberDataPoint, metric::Data, number_data_point::Value},
     },
 };
-use support::{Files, TestServer, reading};
+use support::{
+    Files, TestServer,
+    kelvin::{Client, Kelvin},
+    reading,
+};
 use tokio::{
     sync::mpsc::{channel, unbounded_channel},
     time::timeout,

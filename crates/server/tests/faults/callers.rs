@@ -17,9 +17,8 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::{
-    kelvin::Client,
     notes::{Notes, Sent},
-    support::reading,
+    support::{kelvin::Client, reading},
 };
 
 const PACE: Duration = Duration::from_millis(50);

@@ -12,9 +12,9 @@ use tonic::Status;
 use crate::{
     callers::{Caller, Kind, SENSORS, sensor},
     fault::Fault,
-    kelvin::{Client, Kelvin},
     notes::{Id, Notes},
     proxy::Way,
+    support::kelvin::{Client, Kelvin},
     world::World,
 };
 

@@ -9,7 +9,6 @@
 mod callers;
 mod cell;
 mod fault;
-mod kelvin;
 mod notes;
 mod proxy;
 #[path = "../support/mod.rs"]

@@ -9,8 +9,8 @@ use tokio::time::sleep;
 
 use crate::{
     fault::Fault,
-    kelvin::Kelvin,
     proxy::{Proxy, Way},
+    support::kelvin::Kelvin,
 };
 
 const KELVINS: usize = 2;

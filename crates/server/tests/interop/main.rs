@@ -8,15 +8,15 @@ mod support;
 
 use std::{
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
-use kelvin_testing::{free_port, not_run};
+use kelvin_testing::{Process, free_port, not_run};
 use support::{Files, eventually};
 
 /// The program, with TLS and a token.
 struct Program {
-    process: Child,
+    process: Process,
     files: Files,
     address: SocketAddr,
 }
@@ -33,22 +33,9 @@ impl Program {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let program = Self { process, files, address };
+        let program = Self { process: Process::new(process), files, address };
         eventually("the server is ready", || async { kelvin_app::health::check(health).await.ok() }).await;
         program
-    }
-
-    /// Stops the process for a while, or lets it go on.
-    fn signal(&self, signal: &str) {
-        let id = self.process.id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

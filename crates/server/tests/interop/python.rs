@@ -40,9 +40,9 @@ async fn grpcio_makes_all_calls_and_64_streams_survive_a_pause() {
         let mut seen = Vec::new();
         for line in &mut lines {
             if line == "streaming" {
-                program.signal("-STOP");
+                program.process.signal("STOP");
                 thread::sleep(PAUSE);
-                program.signal("-CONT");
+                program.process.signal("CONT");
             }
             seen.push(line);
         }

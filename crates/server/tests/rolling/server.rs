@@ -1,10 +1,6 @@
-use std::{
-    net::SocketAddr,
-    process::{Command as Kill, Stdio},
-    time::Duration,
-};
+use std::{net::SocketAddr, process::Stdio, time::Duration};
 
-use kelvin_testing::free_port;
+use kelvin_testing::{free_port, send_signal};
 use tokio::{
     process::{Child, Command},
     time::timeout,
@@ -43,8 +39,7 @@ impl Server {
 
     /// Sends SIGTERM and waits for the orderly end.
     pub(crate) async fn terminate(mut self) {
-        let id = self.process.id().expect("it runs").to_string();
-        assert!(Kill::new("kill").args(["-TERM", &id]).status().expect("kill runs").success());
+        send_signal(self.process.id().expect("it runs"), "TERM");
         let status =
             timeout(END, self.process.wait()).await.expect("the server ends").expect("it was waited for");
         assert!(status.success(), "the server ended with {status}");

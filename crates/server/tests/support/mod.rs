@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "not every test needs all of it")]
 
 pub(crate) mod grpcio;
+pub(crate) mod kelvin;
+
+pub(crate) use kelvin_testing::eventually_some as eventually;
 
 use std::{
     fs, io,
@@ -236,20 +239,4 @@ pub(crate) async fn dial(
 
 pub(crate) fn reading(sensor_id: &str, temperature: f64, timestamp: i64) -> SensorReading {
     SensorReading { sensor_id: sensor_id.to_owned(), temperature, timestamp }
-}
-
-/// Tries until there is something.
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    mut attempt: impl FnMut() -> F,
-) -> T {
-    let trying = async {
-        loop {
-            if let Some(found) = attempt().await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, trying).await.unwrap_or_else(|_| panic!("never: {what}"))
 }

@@ -2,7 +2,7 @@ use std::{
     env, future,
     io::{self, BufRead as _, BufReader, Write as _},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use core_affinity::CoreId;
@@ -10,13 +10,13 @@ use kelvin_bench::files::Files;
 use kelvin_credentials::{ClientFiles, ClientTls};
 use kelvin_server::{Config, Server};
 use kelvin_telemetry::Telemetry;
-use kelvin_testing::machine;
+use kelvin_testing::{Process, machine};
 
 use crate::{Result, connection::Endpoint};
 
 /// The server in a process of its own, which ends with this value.
 pub(crate) struct Running {
-    child: Child,
+    process: Process,
     address: String,
     files: Files,
 }
@@ -26,16 +26,17 @@ impl Running {
     pub(crate) fn start(history: u32, core: CoreId) -> Result<Self> {
         let files = Files::make().map_err(|error| error.to_string())?;
         machine::pin(core)?;
-        let mut child = Command::new(env::current_exe()?)
+        let process = Command::new(env::current_exe()?)
             .arg("serve")
             .arg(files.folder.path())
             .arg(history.to_string())
             .stdout(Stdio::piped())
             .spawn()?;
+        let mut process = Process::new(process);
         let mut address = String::new();
-        let output = child.stdout.take().ok_or("the server has no output")?;
+        let output = process.stdout.take().ok_or("the server has no output")?;
         BufReader::new(output).read_line(&mut address)?;
-        Ok(Self { child, address: address.trim().to_owned(), files })
+        Ok(Self { process, address: address.trim().to_owned(), files })
     }
 
     pub(crate) fn endpoint(&self) -> Result<Endpoint> {
@@ -45,21 +46,13 @@ impl Running {
 
     /// Processor seconds so far.
     pub(crate) fn cpu_time(&self) -> f64 {
-        machine::cpu_time(self.child.id()).unwrap_or_default()
+        machine::cpu_time(self.process.id()).unwrap_or_default()
     }
 
     /// Bytes of memory, as the kernel counts them.
     pub(crate) fn resident(&self) -> usize {
-        let bytes = machine::resident(self.child.id()).unwrap_or_default();
+        let bytes = machine::resident(self.process.id()).unwrap_or_default();
         usize::try_from(bytes).unwrap_or(usize::MAX)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

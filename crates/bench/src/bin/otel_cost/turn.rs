@@ -6,7 +6,7 @@ use std::{
     io::{self, BufRead as _, BufReader},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -17,7 +17,7 @@ use core_affinity::CoreId;
 use kelvin_bench::{files::Files, tuned::READINGS_PER_SENSOR};
 use kelvin_load::{Options, Target, Tls};
 use kelvin_proto::CallType;
-use kelvin_testing::{free_port, machine};
+use kelvin_testing::{Process, free_port, machine};
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::variant::Variant;
@@ -113,7 +113,7 @@ impl Turn {
 
 /// A server in a process of its own, which ends with this.
 struct Running {
-    process: Child,
+    process: Process,
     address: String,
     is_go: bool,
 }
@@ -121,11 +121,12 @@ struct Running {
 impl Running {
     fn tonic(variant: Variant, core: CoreId, files: &Files) -> Result<Self, Box<dyn Error>> {
         let name = variant.to_possible_value().expect("no variant is skipped");
-        let mut process = Command::new(std::env::current_exe()?)
+        let process = Command::new(std::env::current_exe()?)
             .args(["serve", name.get_name(), &core.id.to_string()])
             .arg(files.folder.path())
             .stdout(Stdio::piped())
             .spawn()?;
+        let mut process = Process::new(process);
         let mut line = String::new();
         BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line)?;
         Ok(Self { process, address: line.trim().to_owned(), is_go: false })
@@ -150,7 +151,7 @@ impl Running {
             // It ends with its standard input.
             .stdin(Stdio::piped())
             .spawn()?;
-        let mut running = Self { process, address, is_go: true };
+        let mut running = Self { process: Process::new(process), address, is_go: true };
         let deadline = Instant::now() + START_TIMEOUT;
         while TcpStream::connect(&running.address).is_err() {
             if running.process.try_wait()?.is_some() || Instant::now() > deadline {
@@ -171,12 +172,5 @@ impl Running {
         let serving = fs::read_to_string(format!("/proc/{process}/task/{process}/schedstat")).ok()?;
         let serving = Duration::from_nanos(serving.split(' ').next()?.parse().ok()?);
         Some(Cost { serving: serving.as_secs_f64(), all })
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

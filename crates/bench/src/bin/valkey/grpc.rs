@@ -4,7 +4,7 @@ use std::{
     env, future,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::SocketAddr,
-    process::{self, Child, Stdio},
+    process::{self, Stdio},
     thread,
     time::Duration,
 };
@@ -16,7 +16,7 @@ use kelvin_load::{Options, Target, Tls};
 use kelvin_proto::CallType;
 use kelvin_server::{Acknowledge, Config, Server};
 use kelvin_telemetry::Telemetry;
-use kelvin_testing::machine;
+use kelvin_testing::{Process, machine};
 
 use crate::{
     HELD, Result,
@@ -66,7 +66,7 @@ pub(crate) fn measure(
     (options.connections, options.streams) = (shape.connections, shape.streams);
     options.duration = time;
 
-    let processes = [server.child.id(), variant.map_or(0, |variant| variant.server.id()), process::id()];
+    let processes = [server.process.id(), variant.map_or(0, |variant| variant.server.id()), process::id()];
     let look = || {
         let cpu = processes.map(|id| machine::cpu_time(id).unwrap_or(0.0));
         (cpu, variant.and_then(|variant| Calls::made(variant).ok()).unwrap_or_default())
@@ -87,7 +87,7 @@ pub(crate) fn measure(
 }
 
 struct Running {
-    child: Child,
+    process: Process,
     address: SocketAddr,
 }
 
@@ -119,19 +119,11 @@ impl Running {
                 command.env("KELVIN_VALKEY_TLS_CA", ca);
             }
         }
-        let mut child = command.spawn()?;
+        let mut process = Process::new(command.spawn()?);
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("it is a pipe")).read_line(&mut line)?;
+        BufReader::new(process.stdout.take().expect("it is a pipe")).read_line(&mut line)?;
         let address = line.trim().parse().map_err(|_| io::Error::other("the server did not start"))?;
-        Ok(Self { child, address })
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Ok(Self { process, address })
     }
 }
 

@@ -1,23 +1,25 @@
-use kelvin_testing::free_port;
+//! The program in a process of its own, on a store that the test brings.
+
 use std::{
     fs::{self, File},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use kelvin_proto::sensor_service_client::SensorServiceClient;
 use kelvin_server::Acknowledge;
+use kelvin_testing::{Process, free_port};
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::support::{self, Authorized, TOKEN};
+use super::{Authorized, TOKEN, client};
 
 pub(crate) type Client = SensorServiceClient<Authorized>;
 
 /// A server in a process of its own; gone when dropped.
 #[derive(Debug)]
 pub(crate) struct Kelvin {
-    child: Option<Child>,
+    process: Option<Process>,
     settings: Vec<(&'static str, String)>,
     port: u16,
     folder: TempDir,
@@ -39,7 +41,7 @@ impl Kelvin {
             ("KELVIN_VALKEY_CLUSTER", (addresses.len() > 1).to_string()),
             ("KELVIN_VALKEY_ACKNOWLEDGE", mode.to_string()),
         ];
-        let mut server = Self { child: None, settings, port, folder };
+        let mut server = Self { process: None, settings, port, folder };
         server.run();
         server
     }
@@ -54,25 +56,21 @@ impl Kelvin {
             .stdout(log.try_clone().expect("the log can be written twice"))
             .stderr(log)
             .stdin(Stdio::null());
-        self.child = Some(command.spawn().expect("the server starts"));
+        self.process = Some(Process::new(command.spawn().expect("the server starts")));
     }
 
     pub(crate) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().and_then(|()| child.wait()).expect("the server can be killed");
-        }
+        self.process = None;
     }
 
     /// Stops the process (`STOP`), or lets it go on (`CONT`).
     pub(crate) fn signal(&self, signal: &str) {
-        let id = self.child.as_ref().expect("it runs").id().to_string();
-        let done = Command::new("kill").args(["-s", signal, &id]).status().expect("kill runs");
-        assert!(done.success());
+        self.process.as_ref().expect("it runs").signal(signal);
     }
 
     /// A client on a connection of its own.
     pub(crate) fn client(&self) -> Client {
-        support::client(self.connect(), TOKEN)
+        client(self.connect(), TOKEN)
     }
 
     /// A connection that is made when needed, and made again.
@@ -90,7 +88,7 @@ impl Kelvin {
     pub(crate) fn crash(&mut self) -> Option<String> {
         let log = self.log();
         let panic = log.lines().find(|line| line.contains("panicked"));
-        let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("it can be asked"));
+        let ended = self.process.as_mut().and_then(|process| process.try_wait().expect("it can be asked"));
         match (panic, ended) {
             (Some(panic), _) => Some(panic.to_owned()),
             (None, Some(status)) => Some(format!("{status}: {}", log.lines().last().unwrap_or_default())),
@@ -100,11 +98,5 @@ impl Kelvin {
 
     fn log_file(&self) -> PathBuf {
         self.folder.path().join("log")
-    }
-}
-
-impl Drop for Kelvin {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
