@@ -1,9 +1,12 @@
-//! The pages in `docs/` agree with the code.
+//! The pages in `docs/` and CHANGELOG.md agree with the code.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
 };
+
+use kelvin_app::Settings as _;
 
 /// `UPDATE=1` rewrites the tables.
 #[test]
@@ -54,6 +57,31 @@ fn collect_names(folder: &Path, names: &mut Vec<String>) {
         let strings = text.split("\"kelvin.").skip(1).filter_map(|rest| rest.split('"').next());
         names.extend(strings.map(|name| format!("kelvin.{name}")));
     }
+}
+
+/// An old name works for one more release, so the code may have renamings of an earlier section too.
+#[test]
+fn changelog_and_code_have_same_renamed_settings() {
+    let changelog = fs::read_to_string(repository().join("CHANGELOG.md")).unwrap();
+    let newest =
+        changelog.match_indices("\n## [").nth(1).map_or(&changelog[..], |(end, _)| &changelog[..end]);
+    let code: BTreeSet<_> =
+        [kelvin_server::Config::RENAMED, kelvin_client::Config::RENAMED].concat().into_iter().collect();
+    let (listed, newest) = (renamed_settings(&changelog), renamed_settings(newest));
+    let unlisted: Vec<_> = code.difference(&listed).collect();
+    assert!(unlisted.is_empty(), "renamed in the code, but not in CHANGELOG.md: {unlisted:?}");
+    let unknown: Vec<_> = newest.difference(&code).collect();
+    assert!(unknown.is_empty(), "renamed in CHANGELOG.md, but not in the code: {unknown:?}");
+}
+
+/// The old and new names in the rows of tables whose last column is `setting`.
+fn renamed_settings(changelog: &str) -> BTreeSet<(&str, &str)> {
+    let rows = changelog.lines().filter_map(|line| line.trim().strip_suffix("| setting |"));
+    rows.map(|row| match row.split('`').collect::<Vec<_>>()[..] {
+        [_, old, _, new, _] => (old, new),
+        _ => panic!("not an old and a new name: {row}"),
+    })
+    .collect()
 }
 
 fn repository() -> PathBuf {

@@ -1,6 +1,7 @@
 //! README's tables are made from the comments in `values.yaml` and from the table of renamed values.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write,
     fs,
     sync::{Mutex, PoisonError},
@@ -23,6 +24,32 @@ fn table_of_renamed_values_is_current() {
         writeln!(table, "| `{old}` | `{new}` |").expect("a text takes all");
     }
     update("renamed", &table);
+}
+
+/// An old name works for one more version, so the chart may have renamings of an earlier section too.
+#[test]
+fn changelog_and_chart_have_same_renamed_values() {
+    let path = helm::chart().join("../../CHANGELOG.md");
+    let changelog = fs::read_to_string(path).expect("the repository has a changelog");
+    let newest =
+        changelog.match_indices("\n## [").nth(1).map_or(&changelog[..], |(end, _)| &changelog[..end]);
+    let name = |renamed: &Value, which: &str| renamed[which].as_str().expect("a name").to_owned();
+    let row = |renamed: Value| format!("| `{}` | `{}` |", name(&renamed, "old"), name(&renamed, "new"));
+    let chart: BTreeSet<_> = renamed().into_iter().map(row).collect();
+    let (listed, newest) = (rows(&changelog), rows(newest));
+    let unlisted: Vec<_> = chart.difference(&listed).collect();
+    assert!(unlisted.is_empty(), "in templates/_renamed.tpl, but not in CHANGELOG.md: {unlisted:?}");
+    let unknown: Vec<_> = newest.difference(&chart).collect();
+    assert!(unknown.is_empty(), "in CHANGELOG.md, but not in templates/_renamed.tpl: {unknown:?}");
+}
+
+/// The rows of tables whose last column is `chart value`, without that column.
+fn rows(changelog: &str) -> BTreeSet<String> {
+    changelog
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix(" chart value |"))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The guard against two names at once compares with the default.
