@@ -176,7 +176,7 @@ impl Bench {
                 break;
             }
             eprintln!(
-                "{} {}: server busy for {:.0} % only; repeated",
+                "{} {}: server only {:.0} % busy; repeating the round",
                 case.name,
                 peer.name(),
                 sample.server_busy * 100.0

@@ -169,8 +169,10 @@ fn warn_of_other_calls(config: &Config, reader: &mut Reader) {
         CallType::ClientStreaming | CallType::BidiStreaming => true,
     };
     if !has_streams && reader.is_set("KELVIN_STREAM_DURATION") {
-        reader
-            .warn("KELVIN_STREAM_DURATION", "has no effect: with this KELVIN_CLIENT_RPC, no call stays open");
+        reader.warn(
+            "KELVIN_STREAM_DURATION",
+            "has no effect on unary, nor on server-streaming without KELVIN_FOLLOW=true",
+        );
     }
 }
 

@@ -64,7 +64,7 @@ impl Progress {
             self.health.set_ready();
         }
         if !std::mem::replace(&mut state.worked, true) {
-            tracing::info!("calls succeed");
+            tracing::info!("first call succeeded");
         }
         if state.failures > 0 {
             tracing::info!(failures = state.failures, after = ?state.since.elapsed(), "calls succeed again");
@@ -84,7 +84,11 @@ impl Progress {
         state.failures += 1;
         let (code, now) = (status.code(), Instant::now());
         let auth_error = is_auth_error(status);
-        self.health.set_unready(if auth_error { "the server refuses the token" } else { "calls fail" });
+        self.health.set_unready(if auth_error {
+            "the server rejects the credentials"
+        } else {
+            "calls are failing"
+        });
         let log = state
             .last_reported
             .is_none_or(|(last, at)| last != code || (!auth_error && now - at >= REPEAT_INTERVAL));

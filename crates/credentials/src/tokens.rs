@@ -180,7 +180,7 @@ fn split(line: &str) -> Result<(&str, &str, Option<&str>), &'static str> {
     }
     // `""`, or the dash of a list.
     if !token.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
-        return Err("a token without letters and digits");
+        return Err("a token without letters or digits");
     }
     let name = words.next();
     if words.next().is_some() {

@@ -74,8 +74,8 @@ fn unusable_file_is_rejected_without_quoting_it() {
         ("Bearer sesame-open-$(TOKEN)", "line 1: a placeholder of a template"),
         ("{{ .Values.token }} sesame-open", "line 1: a placeholder of a template"),
         ("<no value>", "line 1: a placeholder of a template"),
-        ("\"\" sesame-open", "line 1: a token without letters and digits"),
-        ("- sesame-open", "line 1: a token without letters and digits"),
+        ("\"\" sesame-open", "line 1: a token without letters or digits"),
+        ("- sesame-open", "line 1: a token without letters or digits"),
         (
             "sesame-open door\nsesame-open window",
             "line 2: the token repeats that of an earlier line under a different name",

@@ -225,7 +225,7 @@ async fn health_checker(world: &World) -> Result<String, Failure> {
 async fn check(client: &Client) -> Result<(), Failure> {
     match client.call(HEALTH_CHECK, &HealthCheckRequest::default()).await? {
         (status, 1) if status == "0" => Ok(()),
-        (status, _) => Err(format!("a health check is answered {status}")),
+        (status, _) => Err(format!("a health check is answered with status {status}")),
     }
 }
 
@@ -251,7 +251,7 @@ async fn forgotten_token(world: &World) -> Result<String, Failure> {
         for _ in 0..50 {
             let (status, _) = client.call(UNARY, &reading("x")).await?;
             if status != "16" {
-                return Err(format!("a call without a token is answered {status}"));
+                return Err(format!("a call without a token is answered with status {status}"));
             }
             calls += 1;
         }
@@ -268,7 +268,7 @@ async fn gateway(world: &World) -> Result<String, Failure> {
         good.store("gateway").await?;
         let (status, _) = bad.call(UNARY, &reading("x")).await?;
         if status != "16" {
-            return Err(format!("a call with a wrong token is answered {status}"));
+            return Err(format!("a call with a wrong token is answered with status {status}"));
         }
         calls += 1;
     }

@@ -15,7 +15,7 @@ use crate::validate::TEMPERATURES;
 const MAX_SENSOR_METRICS: usize = 1900;
 
 kelvin_app::keyword_enum! {
-    /// Whether clients show certificates.
+    /// Whether clients present certificates.
     pub enum Mtls {
         /// Clients are not asked for a certificate.
         None = "none",

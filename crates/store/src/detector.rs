@@ -185,7 +185,7 @@ impl Detector {
         self.alerts.into()
     }
 
-    /// Returns whether an alert has begun and not ended.
+    /// Returns whether the sensor is in alert: an alert has begun, and no later reading has ended it yet.
     pub(crate) fn alerting(&self) -> bool {
         self.state != State::Normal
     }

@@ -176,7 +176,7 @@ pub struct Stats {
     pub held: u64,
     /// Alerts begun since the sensor was first seen.
     pub alerts: u64,
-    /// An alert has begun and not ended.
+    /// The sensor is in alert: an alert has begun, and no later reading has ended it yet.
     pub alerting: bool,
 }
 

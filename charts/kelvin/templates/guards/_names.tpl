@@ -1,7 +1,7 @@
 {{- define "kelvin.guard.names" -}}
 {{- $name := include "kelvin.fullname" . -}}
 {{- if gt (len $name) 35 -}}
-{{- fail (printf "the name %q is longer than 35 characters, and the clients' names, made of it, would be too long: set fullnameOverride" $name) -}}
+{{- fail (printf "the name %q is longer than 35 characters, and the clients' names, derived from it, would be too long: set fullnameOverride" $name) -}}
 {{- end -}}
 {{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" $name) -}}
 {{- fail (printf "%q cannot begin the name of a Service: set fullnameOverride to lower-case letters, digits and hyphens, starting with a letter" $name) -}}

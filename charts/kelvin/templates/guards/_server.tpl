@@ -52,7 +52,7 @@
 {{- fail "store.kind is valkey, but its address is missing: set store.valkey.address to host:port" -}}
 {{- end -}}
 {{- if and (contains "," .address) (not .cluster) -}}
-{{- fail "store.valkey.address has several addresses, which only a cluster has: set store.valkey.cluster to true, or set a single address that leads to the primary, also after a failover" -}}
+{{- fail "store.valkey.address has several addresses, which only a cluster has: set store.valkey.cluster to true, or set a single address that always points to the primary, even after a failover" -}}
 {{- end -}}
 {{- if and .tls.enabled (not .tls.existingSecret) (not $values.tls.enabled) -}}
 {{- fail "store.valkey.tls needs the CA of the store's certificate: set store.valkey.tls.existingSecret, or store.valkey.tls.enabled to false" -}}

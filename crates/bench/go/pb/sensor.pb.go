@@ -25,7 +25,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// What a ServerMessage says of its reading.
+// What a ServerMessage says about its reading.
 type Severity int32
 
 const (
@@ -283,7 +283,7 @@ type ServerMessage struct {
 	ServerTime int64 `protobuf:"varint,2,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
 	// A server that does not set it has stored the reading.
 	Severity *Severity `protobuf:"varint,3,opt,name=severity,proto3,enum=Severity,oneof" json:"severity,omitempty"`
-	// How many readings of this chat are stored so far.
+	// How many readings of this chat have been stored so far.
 	Accepted      *uint64 `protobuf:"varint,4,opt,name=accepted,proto3,oneof" json:"accepted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -412,7 +412,7 @@ type SensorStats struct {
 	Held uint64 `protobuf:"varint,10,opt,name=held,proto3" json:"held,omitempty"`
 	// Alerts announced since the sensor was first seen.
 	Alerts uint64 `protobuf:"varint,11,opt,name=alerts,proto3" json:"alerts,omitempty"`
-	// An alert has begun and not ended.
+	// The sensor is in alert: an alert has begun, and no later reading has ended it yet.
 	Alerting      bool `protobuf:"varint,12,opt,name=alerting,proto3" json:"alerting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -38,7 +38,7 @@ const (
 type SensorServiceClient interface {
 	// Stores one reading.
 	SendSingleReading(ctx context.Context, in *SensorReading, opts ...grpc.CallOption) (*Ack, error)
-	// Stores each reading as it arrives and answers with how many.
+	// Stores each reading as it arrives and returns the number stored.
 	StreamSensorReadings(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[SensorReading, Ack], error)
 	// Streams the stored readings of a sensor in order of arrival.
 	GetSensorReadings(ctx context.Context, in *SensorRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SensorReading], error)
@@ -162,7 +162,7 @@ type SensorService_AggregateSensorReadingsClient = grpc.ServerStreamingClient[Se
 type SensorServiceServer interface {
 	// Stores one reading.
 	SendSingleReading(context.Context, *SensorReading) (*Ack, error)
-	// Stores each reading as it arrives and answers with how many.
+	// Stores each reading as it arrives and returns the number stored.
 	StreamSensorReadings(grpc.ClientStreamingServer[SensorReading, Ack]) error
 	// Streams the stored readings of a sensor in order of arrival.
 	GetSensorReadings(*SensorRequest, grpc.ServerStreamingServer[SensorReading]) error

@@ -64,7 +64,7 @@ async fn grafana_works(cluster: &Cluster, ui: &Ui) -> Result<String> {
     }]});
     let answer: Value = ui.post("Grafana", "/api/ds/query", Some(&login), &query).await?;
     let values = &answer["results"]["A"]["frames"][0]["data"]["values"];
-    let sensors = values[1][0].as_f64().with_context(|| format!("a panel's query answers {answer}"))?;
+    let sensors = values[1][0].as_f64().with_context(|| format!("a panel's query returned {answer}"))?;
 
     let source = get("/api/datasources/uid/prometheus").await?;
     let link = source["jsonData"]["exemplarTraceIdDestinations"][0]["url"].as_str();

@@ -70,5 +70,5 @@ pub async fn no_warnings(cluster: &Cluster) -> Result<String> {
             _ => bail!("{}: {reason}: {message}", event.involved_object.name.unwrap_or_default()),
         }
     }
-    Ok(format!("{passing} expected ones, of certificates and drains"))
+    Ok(format!("{passing} expected events about certificates, mounts and probes"))
 }

@@ -38,7 +38,10 @@ pub async fn unnoticed(cluster: &Cluster) -> Result<String> {
         cluster.secret_api().delete(secret, &DeleteParams::default()).await?;
     }
     poll::until(DELIVERY, async || {
-        ensure!(caller.server_certificate().await? != certificate, "the server shows its old certificate");
+        ensure!(
+            caller.server_certificate().await? != certificate,
+            "the server still presents its old certificate"
+        );
         Ok(())
     })
     .await?;
@@ -55,7 +58,7 @@ pub async fn unnoticed(cluster: &Cluster) -> Result<String> {
     let outcome = ledger.close().await?;
     outcome.verify()?;
     attempts.all_succeeded(cluster).await?;
-    Ok(format!("{} calls of ours and all of the clients' succeeded", outcome.acknowledged))
+    Ok(format!("{} test calls and all client calls succeeded", outcome.acknowledged))
 }
 
 /// By the condition that `cmctl renew` sets. The key stays: deleting the Secret would make another, and part those who

@@ -239,7 +239,10 @@ async fn ambiguous_calls(world: &World) -> Result<String, Failure> {
             // A reading without an id is no good, for those who may send one.
             let status = if status == "3" { "0".to_owned() } else { status };
             if status != expected {
-                return Err(format!("{path} with tokens {:?} is answered {status}", client.tokens));
+                return Err(format!(
+                    "{path} with tokens {:?} is answered with status {status}",
+                    client.tokens
+                ));
             }
             calls += 1;
         }

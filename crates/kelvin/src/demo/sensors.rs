@@ -33,7 +33,7 @@ pub(super) struct Sensor {
 
 /// What to know of a sensor at one look.
 pub(super) enum State {
-    /// An alert has begun and not ended.
+    /// It is in alert: an alert has begun, and no later reading has ended it yet.
     Alerting,
     /// It has sent nothing for so long.
     Silent(Duration),

@@ -108,7 +108,7 @@ impl Registry {
                 connections,
                 limit = self.limits.connections,
                 unauthenticated_limit = self.limits.unauthenticated_connections,
-                "connections refused (KELVIN_MAX_CONNECTIONS, KELVIN_MAX_UNAUTHENTICATED_CONNECTIONS)"
+                "connections refused: KELVIN_MAX_CONNECTIONS is reached and all connections are authenticated"
             );
         }
     }

@@ -13,7 +13,7 @@ use crate::{
     wire::{Messages, Reply, RequestBody, message},
 };
 
-/// Stores each reading as it arrives and answers with how many.
+/// Stores each reading as it arrives and returns the number stored.
 pub(super) async fn stream_sensor_readings(
     core: Arc<Core>,
     messages: Messages<impl RequestBody>,

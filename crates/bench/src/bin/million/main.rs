@@ -114,7 +114,7 @@ fn measure(arguments: &Arguments) -> Result<bool> {
             resident / arguments.sensors
         );
         println!("server: {:.1} % of a core", share * 100.0);
-        println!("get of {} readings: p99 {p99:.2?} of {}", arguments.history, latencies.len());
+        println!("get of {} readings: p99 {p99:.2?} over {} calls", arguments.history, latencies.len());
         let good = resident / arguments.sensors <= 1180 && share <= 0.35 && p99 <= Duration::from_millis(10);
         if !good {
             println!("goals: at most 1180 B a sensor, 35 % of a core, p99 10 ms");

@@ -96,17 +96,17 @@ fn fill(
 
     let streaming = measure(STREAMING)?;
     table.push(&Row::rate("client-streaming, 1000 sensors in turn", &streaming).at_least(1e6));
-    let name = format!("of valkey-benchmark's, {}", streaming.size);
+    let name = format!("ratio to valkey-benchmark, {}", streaming.size);
     variant.empty()?;
     table.push(&match peer::rate(variant, streaming.size, usize::try_from(time.as_secs())?)? {
         Some(rate) => Row::ratio(name, streaming.rate, rate).at_least(0.7),
-        None => Row::left_out("of valkey-benchmark's rate: it is not on PATH"),
+        None => Row::left_out("ratio to valkey-benchmark: it is not on PATH"),
     });
     table.push(&Row::rate("client-streaming, 50,000 sensors in turn", &measure(SCATTERED)?));
 
     let single = measure(SINGLE)?;
     table.push(&Row::rate("one reading a call, 64 in flight", &single));
-    let name = format!("of the memory store's {:.0}", memory.rate);
+    let name = format!("ratio to the memory store's {:.0}", memory.rate);
     table.push(&Row::ratio(name, single.rate, memory.rate).at_least(0.5));
 
     variant.empty()?;
