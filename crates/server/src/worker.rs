@@ -10,6 +10,7 @@ use kelvin_credentials::Tokens;
 use kelvin_store::StoreFactory;
 use kelvin_telemetry::observe_runtime;
 use opentelemetry::metrics::Meter;
+use rustix::io::Errno;
 use tokio::{
     net::{TcpListener as TokioListener, TcpStream},
     runtime,
@@ -22,11 +23,12 @@ use crate::{
     ServerError,
     accept::{self, Shared},
     caller::Interrupts,
+    connections::Registry,
     log_rate_limiter::LogRateLimiter,
     rpc::{AuxiliaryService, Core},
 };
 
-/// The pause after a connection could not be accepted, most likely because there are no file descriptors left.
+/// The pause after a connection could not be accepted. Meanwhile a closing one frees its file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 static ACCEPT_LOG: LogRateLimiter = LogRateLimiter::new();
@@ -85,11 +87,12 @@ impl Worker {
         let accept = |connection| {
             tracker.spawn(accept::serve(connection, Arc::clone(&shared), Arc::clone(&core)));
         };
-        while let Some(connection) = shared.drain.run_until_cancelled(next(&listener)).await {
+        while let Some(connection) = shared.drain.run_until_cancelled(next(&listener, &shared.registry)).await
+        {
             accept(connection);
         }
         // Who has connected already gets an orderly GOAWAY.
-        while let Some(connection) = next(&listener).now_or_never() {
+        while let Some(connection) = next(&listener, &shared.registry).now_or_never() {
             accept(connection);
         }
         drop(listener);
@@ -117,11 +120,14 @@ impl Worker {
     }
 }
 
-async fn next(listener: &TokioListener) -> (TcpStream, SocketAddr) {
+async fn next(listener: &TokioListener, registry: &Registry) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(connection) => return connection,
             Err(error) => {
+                if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) {
+                    registry.make_room();
+                }
                 if let Some(times) = ACCEPT_LOG.record() {
                     tracing::warn!(times, %error, "cannot accept a connection");
                 }

@@ -5,7 +5,7 @@ mod support;
 use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader, Lines},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     process::{ChildStdout, Command, Output, Stdio},
     thread,
     time::{Duration, SystemTime},
@@ -265,6 +265,22 @@ fn limit_on_open_files_is_raised_and_warned_of() {
     assert_eq!(open.split_whitespace().nth(3), Some("300"), "{open}");
     let server = start("-n 300", "201");
     assert!(server.begun.contains(warning), "{}", server.begun);
+}
+
+#[tokio::test]
+async fn unauthenticated_connections_give_way_when_there_are_no_file_descriptors_left() {
+    const FILES: usize = 64;
+    let files = Files::new();
+    // None of them ends by itself while the test runs.
+    let settings = with(&files, &[("KELVIN_HANDSHAKE_TIMEOUT", "10m"), ("KELVIN_WORKERS", "1")]);
+    let script = format!("ulimit -n {FILES}; exec \"$0\"");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script, env!("CARGO_BIN_EXE_kelvin-server")]).env_clear().envs(settings);
+    let server = Running::of(&mut shell);
+    let address = server.address.parse().unwrap();
+    let _silent: Vec<_> = (0..FILES).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let channel = connect(address, files.client_tls(None)).await.unwrap();
+    client(channel, TOKEN).send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
 }
 
 #[tokio::test]

@@ -101,6 +101,11 @@ impl Registry {
         Some(Admitted { registry: Arc::clone(self), state })
     }
 
+    /// Makes room where the process has reached its limit on open files before its limit on connections.
+    pub(crate) fn make_room(&self) {
+        self.displace(&mut self.lock());
+    }
+
     fn refuse_at_limit(&self) {
         self.metrics.connection_refused(ConnectionRefusal::Limit);
         if let Some(connections) = LIMIT_LOG.record() {
