@@ -1,4 +1,5 @@
-//! Calls to the server: gRPC over TLS through a port-forward, with whatever proof of identity a check wants.
+//! Calls to the server: gRPC over TLS through a port-forward or to an address outside the cluster, with whatever credentials
+//! a check wants.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -93,7 +94,7 @@ impl Caller {
         Self { tls: None, ..self }
     }
 
-    /// The same on another way.
+    /// The same by another route.
     #[must_use]
     pub fn by(self, route: Route) -> Self {
         Self { route, ..self }

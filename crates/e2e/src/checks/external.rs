@@ -21,10 +21,10 @@ use crate::{
     server::{Caller, Route},
 };
 
-/// A name that the cluster knows nothing of.
+/// A name that only the external certificate has.
 const NAME: &str = "sensors.example.org";
 
-/// kube-proxy learns of the port.
+/// The time in which kube-proxy has to forward the port.
 const OPEN: Duration = Duration::from_mins(1);
 
 /// Every server is replaced twice, and no call of the clients fails. Between the two a caller outside is served at a
