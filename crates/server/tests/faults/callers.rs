@@ -21,7 +21,8 @@ use crate::{
     support::{kelvin::Client, reading},
 };
 
-const PACE: Duration = Duration::from_millis(50);
+/// So slow that two cores have time left for `AT_ONCE` cells of unoptimized programs.
+const PACE: Duration = Duration::from_millis(100);
 /// Readings at each of these.
 const BATCH: usize = 2;
 /// How long a client-streaming call sends.
@@ -75,6 +76,7 @@ impl Caller {
 
     fn next(&mut self) -> (SensorReading, Sent) {
         let sent = Sent { id: (self.number, self.sent), at: Instant::now() };
+        self.notes.sent(sent);
         let timestamp = i64::try_from(self.sent).expect("few readings");
         let reading = reading(&sensor(self.number, self.sent), 20.0, timestamp);
         self.sent += 1;

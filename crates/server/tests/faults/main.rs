@@ -15,7 +15,7 @@ mod proxy;
 mod support;
 mod world;
 
-use std::{env, panic::AssertUnwindSafe, process::ExitCode};
+use std::{any::Any, env, panic::AssertUnwindSafe, process::ExitCode};
 
 use futures_util::{
     FutureExt as _,
@@ -41,18 +41,28 @@ async fn main() -> ExitCode {
         "{:<44} {:<8} {:>8} {:>6} {:>8} {:>10}",
         "fault", "mode", "stored", "lost", "doubled", "back in s"
     );
-    let (mut passed, mut all) = (0, 0);
+    let (mut failed, mut all) = (Vec::new(), 0);
     let cells = Fault::ALL.into_iter().flat_map(|fault| MODES.map(|mode| Cell { fault, mode }));
     let cells = cells.cycle().take(rounds * Fault::ALL.len() * MODES.len());
     let run = |cell: Cell| async move { (cell, AssertUnwindSafe(cell.run()).catch_unwind().await) };
     let mut results = stream::iter(cells).map(run).buffered(AT_ONCE);
     while let Some((Cell { fault, mode }, result)) = results.next().await {
         let good = result.as_ref().is_ok_and(cell::Result::passed);
-        let result = result.map_or("FAILED: it panicked".to_owned(), |result| result.to_string());
-        println!("{:<44} {:<8} {result}", fault.name(), mode.to_string());
+        let result = result.map_or_else(|panic| format!("FAILED: {}", message(&*panic)), |it| it.to_string());
+        let line = format!("{:<44} {:<8} {result}", fault.name(), mode.to_string());
+        println!("{line}");
         all += 1;
-        passed += u32::from(good);
+        failed.extend((!good).then_some(line));
     }
-    println!("faults: {passed} of {all}");
-    if passed == all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!("faults: {} of {all}", all - failed.len());
+    // Once more, where they are seen.
+    for line in &failed {
+        println!("{line}");
+    }
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked")
 }

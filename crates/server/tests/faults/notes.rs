@@ -14,6 +14,7 @@ use tokio::time::Instant;
 pub(crate) struct Notes {
     /// How long a call may take to be answered.
     pub(crate) deadline: Duration,
+    sent: Mutex<Vec<Sent>>,
     stored: Mutex<Vec<Sent>>,
     late: AtomicU64,
     done: AtomicBool,
@@ -31,12 +32,23 @@ pub(crate) struct Sent {
 
 impl Notes {
     pub(crate) fn new(deadline: Duration) -> Self {
-        Self { deadline, stored: Mutex::default(), late: AtomicU64::new(0), done: AtomicBool::new(false) }
+        Self {
+            deadline,
+            sent: Mutex::default(),
+            stored: Mutex::default(),
+            late: AtomicU64::new(0),
+            done: AtomicBool::new(false),
+        }
+    }
+
+    /// This is sent.
+    pub(crate) fn sent(&self, reading: Sent) {
+        lock(&self.sent).push(reading);
     }
 
     /// These were acknowledged.
     pub(crate) fn stored(&self, readings: &[Sent]) {
-        self.lock().extend(readings);
+        lock(&self.stored).extend(readings);
     }
 
     /// A call was not answered in time.
@@ -49,18 +61,21 @@ impl Notes {
     }
 
     pub(crate) fn count_stored(&self) -> usize {
-        self.lock().len()
+        lock(&self.stored).len()
     }
 
     pub(crate) fn all_stored(&self) -> HashSet<Id> {
-        self.lock().iter().map(|sent| sent.id).collect()
+        lock(&self.stored).iter().map(|sent| sent.id).collect()
     }
 
     /// Readings a second that were sent in the `time` from `start` and are acknowledged by now.
     pub(crate) fn rate(&self, start: Instant, time: Duration) -> f64 {
-        let within = |at: Instant| at >= start && at < start + time;
-        let stored = self.lock().iter().filter(|sent| within(sent.at)).count();
-        stored as f64 / time.as_secs_f64()
+        rate(&lock(&self.stored), start, time)
+    }
+
+    /// Readings a second that were sent in the `time` from `start`.
+    pub(crate) fn rate_sent(&self, start: Instant, time: Duration) -> f64 {
+        rate(&lock(&self.sent), start, time)
     }
 
     /// No more is to be sent.
@@ -71,8 +86,13 @@ impl Notes {
     pub(crate) fn has_ended(&self) -> bool {
         self.done.load(Relaxed)
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Sent>> {
-        self.stored.lock().expect("no caller panics")
-    }
+fn lock(readings: &Mutex<Vec<Sent>>) -> MutexGuard<'_, Vec<Sent>> {
+    readings.lock().expect("no caller panics")
+}
+
+fn rate(readings: &[Sent], start: Instant, time: Duration) -> f64 {
+    let within = |at: Instant| at >= start && at < start + time;
+    readings.iter().filter(|sent| within(sent.at)).count() as f64 / time.as_secs_f64()
 }
