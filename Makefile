@@ -2,6 +2,8 @@
 # kubectl and helm. `make help` lists the rest. Works with GNU make 3.81, which knows no .SHELLFLAGS.
 SHELL := bash
 .DEFAULT_GOAL := help
+# Recipes run what they have built from target/, wherever the caller's own builds go.
+unexport CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR
 
 include $(wildcard mk/*.mk)
 
