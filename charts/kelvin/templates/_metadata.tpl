@@ -3,7 +3,7 @@ Metadata of an object, from a dict:
   root         $
   name         its name
   component    what it belongs to, as a label
-  kind         the kind of call, as a label, for a client
+  kind         the call type, as a label, for a client
   labels       further labels
   annotations  further annotations
   namespace    if it is not the release's
