@@ -21,16 +21,16 @@ pub(super) fn cases() -> Vec<Case> {
             tiny_frames,
             AUTHENTICATED,
             DEFAULTS,
-            "S3: chats with unread replies, in DATA frames of one byte"
+            "S3: chats with unread responses, in DATA frames of one byte"
         ),
         case!(partial_messages, AUTHENTICATED, DEFAULTS, "S3: messages of 64 KiB that are not completed")
             .over_connections(64),
         case!(dropped_streams, AUTHENTICATED, DEFAULTS, "S5: client streams that are opened and reset"),
-        case!(unread_replies, AUTHENTICATED, DEFAULTS, "S9: GetSensorReadings, unread replies")
+        case!(unread_replies, AUTHENTICATED, DEFAULTS, "S9: GetSensorReadings, unread responses")
             .over_connections(16),
-        case!(unread_aggregates, AUTHENTICATED, DEFAULTS, "AggregateSensorReadings, unread replies")
+        case!(unread_aggregates, AUTHENTICATED, DEFAULTS, "AggregateSensorReadings, unread responses")
             .over_connections(16),
-        case!(shrunken_windows, AUTHENTICATED, DEFAULTS, "S9: windows set to 0 after replies are queued")
+        case!(shrunken_windows, AUTHENTICATED, DEFAULTS, "S9: windows set to 0 after responses are queued")
             .over_connections(16),
         case!(fruitless_queries, AUTHENTICATED, DEFAULTS, "S17: since matches no reading, with limit"),
         case!(empty_frames, AUTHENTICATED, DEFAULTS, "DATA frames without payload"),

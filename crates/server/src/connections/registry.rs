@@ -112,7 +112,6 @@ impl Registry {
             tracing::warn!(
                 connections,
                 limit = self.limits.connections,
-                unauthenticated_limit = self.limits.unauthenticated_connections,
                 "connections refused: KELVIN_MAX_CONNECTIONS is reached and all connections are authenticated"
             );
         }

@@ -66,7 +66,7 @@ impl Block {
         }
     }
 
-    /// The first and the last second in it.
+    /// The earliest and the latest timestamp in it.
     pub(super) fn span(&self) -> (i64, i64) {
         (self.earliest, self.latest)
     }
