@@ -26,6 +26,8 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// How soon after the fault's end so much of the rate must be back; of what is sent, should the callers themselves be
 /// slower than before. Readings count when they were sent, so that what was held up and comes in a burst adds nothing.
 const BACK: (Duration, f64) = (Duration::from_secs(5), 0.8);
+/// Callers that send less than this share of the rate before show nothing.
+const SENT: f64 = 0.5;
 /// What must be back must stay for so long.
 const STEADY: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(100);
@@ -127,8 +129,8 @@ async fn back(notes: &Notes, before: f64) -> Option<Duration> {
         sleep(STEP).await;
         let mut start = end;
         while start + STEADY <= Instant::now() {
-            let expected = before.min(notes.rate_sent(start, STEADY));
-            if notes.rate(start, STEADY) >= BACK.1 * expected {
+            let sent = notes.rate_sent(start, STEADY);
+            if sent >= SENT * before && notes.rate(start, STEADY) >= BACK.1 * before.min(sent) {
                 return Some(start - end);
             }
             start += STEP;
