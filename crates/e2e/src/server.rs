@@ -120,7 +120,13 @@ impl Caller {
 
     /// A client on a connection of its own.
     pub async fn client(&self) -> Result<Client, tonic::transport::Error> {
-        Ok(SensorServiceClient::with_interceptor(self.channel().await?, self.token.clone()))
+        Ok(self.client_on(self.channel().await?))
+    }
+
+    /// A client on a connection that is there.
+    #[must_use]
+    pub fn client_on(&self, channel: Channel) -> Client {
+        SensorServiceClient::with_interceptor(channel, self.token.clone())
     }
 
     /// The server's certificate (DER), as a new connection sees it.
