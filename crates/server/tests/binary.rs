@@ -85,15 +85,20 @@ fn files_that_cannot_be_used_are_wrong_settings() {
 }
 
 #[test]
-fn invalid_kelvin_and_otel_settings_are_reported_together() {
+fn invalid_settings_and_unreadable_files_are_reported_together() {
     let files = Files::new();
     let nowhere = files.path("nowhere").display().to_string();
     let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector://localhost:4317");
     let certificate = ("OTEL_EXPORTER_OTLP_CERTIFICATE", nowhere.as_str());
     let token_file = ("KELVIN_TOKEN_FILE", nowhere.as_str());
-    for wrong in
-        [[("KELVIN_MAX_SENSORS", "many"), endpoint], [token_file, endpoint], [token_file, certificate]]
-    {
+    let number = ("KELVIN_MAX_SENSORS", "many");
+    for wrong in [
+        [number, endpoint],
+        [number, token_file],
+        [number, certificate],
+        [token_file, endpoint],
+        [token_file, certificate],
+    ] {
         let collector = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:4317");
         let (code, output) = run(with(&files, &[&[collector][..], &wrong].concat()), &[]);
         assert_eq!(code, Some(64), "{output}");

@@ -198,13 +198,19 @@ impl Environment {
         })
     }
 
-    /// What is wrong with where the signals are sent. The files of TLS are not read.
+    /// What is wrong with where the signals are sent, and which files of TLS cannot be read.
     pub(crate) fn errors(&self) -> SettingsError {
         let mut error = SettingsError::default();
         for signal in Signal::ALL {
-            self.target(signal, &mut error);
+            let target = self.target(signal, &mut error);
+            if let Some(TlsFiles { ca, cert, key }) = target.filter(Target::is_https).map(|target| target.tls)
+            {
+                for NamedFile { variable, path } in [ca, cert, key].into_iter().flatten() {
+                    error.note_file(&variable, &path);
+                }
+            }
         }
-        error
+        error.with_unreadable_files()
     }
 
     /// The files of TLS, without half a pair.

@@ -1,12 +1,17 @@
 //! All that is wrong with the settings, in one message.
 
-use std::fmt;
+use std::{
+    fmt,
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 /// Every wrong variable with a line of its own. Programs end with
 /// [`EXIT_USAGE`](crate::EXIT_USAGE) on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SettingsError {
     problems: Vec<(String, String)>,
+    files: Vec<(String, PathBuf)>,
 }
 
 impl SettingsError {
@@ -35,6 +40,22 @@ impl SettingsError {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.problems.is_empty()
+    }
+
+    /// Notes the file that the valid value of `variable` names, for [`with_unreadable_files`](Self::with_unreadable_files).
+    pub fn note_file(&mut self, variable: &str, path: &Path) {
+        self.files.push((variable.to_owned(), path.to_owned()));
+    }
+
+    /// Adds the files noted that cannot be read. The program would report them only once the values are corrected.
+    #[must_use]
+    pub fn with_unreadable_files(mut self) -> Self {
+        for (variable, path) in std::mem::take(&mut self.files) {
+            if let Err(cause) = File::open(&path) {
+                self.push(&variable, format_args!("{}: cannot be read: {cause}", path.display()));
+            }
+        }
+        self
     }
 
     pub(super) fn push_value(&mut self, variable: &str, value: &str, expected: &str) {

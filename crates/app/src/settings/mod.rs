@@ -48,9 +48,9 @@ pub trait Settings: Sized {
         Self::read(pairs).map(|(settings, _)| settings)
     }
 
-    /// Reads the settings from the environment of this process.
+    /// Reads the settings from the environment of this process. An error also names the files that cannot be read.
     fn from_env() -> Result<Self, SettingsError> {
-        Self::from_pairs(environment())
+        Self::from_pairs(environment()).map_err(SettingsError::with_unreadable_files)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -15,6 +15,11 @@ pub trait Parse: Sized {
 
     /// The value of `text`, or nothing where it is not what is expected.
     fn parse(text: &str) -> Option<Self>;
+
+    /// The file that the program reads because of this value, if there is one.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// Types that read themselves from text.
@@ -67,6 +72,7 @@ impl Parse for String {
     }
 }
 
+/// The path of a file that the program reads.
 impl Parse for PathBuf {
     fn expected() -> String {
         "a path".into()
@@ -74,6 +80,10 @@ impl Parse for PathBuf {
 
     fn parse(text: &str) -> Option<Self> {
         (!text.is_empty()).then(|| text.into())
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(self)
     }
 }
 
@@ -109,6 +119,10 @@ impl<T: Parse> Parse for Option<T> {
 
     fn parse(text: &str) -> Option<Self> {
         if text.is_empty() { Some(None) } else { T::parse(text).map(Some) }
+    }
+
+    fn file(&self) -> Option<&Path> {
+        self.as_ref().and_then(T::file)
     }
 }
 

@@ -56,7 +56,12 @@ impl Reader {
         let setting = self.settings.next().expect("one field for each setting");
         if let Some(text) = self.values.get(&field(setting.variable)) {
             match T::parse(text.trim()) {
-                Some(value) => return value,
+                Some(value) => {
+                    if let Some(path) = value.file() {
+                        self.error.note_file(setting.variable, path);
+                    }
+                    return value;
+                }
                 None => self.error.push_value(setting.variable, text, &T::expected()),
             }
         }
