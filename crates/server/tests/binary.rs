@@ -111,6 +111,17 @@ fn invalid_settings_and_unreadable_files_are_reported_together() {
 }
 
 #[test]
+fn invalid_settings_are_reported_without_waiting_for_a_pipe() {
+    let files = Files::new();
+    let pipe = files.path("pipe").display().to_string();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let wrong = [("KELVIN_MAX_SENSORS", "many"), ("KELVIN_TOKEN_FILE", pipe.as_str())];
+    let (code, output) = run(with(&files, &wrong), &[]);
+    assert_eq!(code, Some(64), "{output}");
+    assert!(output.contains("KELVIN_MAX_SENSORS") && !output.contains("KELVIN_TOKEN_FILE"), "{output}");
+}
+
+#[test]
 fn port_in_use_is_reported_with_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

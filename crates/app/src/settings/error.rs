@@ -2,7 +2,8 @@
 
 use std::{
     fmt,
-    fs::File,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -51,7 +52,7 @@ impl SettingsError {
     #[must_use]
     pub fn with_unreadable_files(mut self) -> Self {
         for (variable, path) in std::mem::take(&mut self.files) {
-            if let Err(cause) = File::open(&path) {
+            if let Err(cause) = try_open(&path) {
                 self.push(&variable, format_args!("{}: cannot be read: {cause}", path.display()));
             }
         }
@@ -78,3 +79,8 @@ impl fmt::Display for SettingsError {
 }
 
 impl std::error::Error for SettingsError {}
+
+/// Opens a regular file. A pipe would block until it has a writer, and its content is read only once.
+fn try_open(path: &Path) -> io::Result<()> {
+    if fs::metadata(path)?.is_file() { File::open(path).map(drop) } else { Ok(()) }
+}
