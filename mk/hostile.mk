@@ -9,6 +9,9 @@ HOSTILE_SERVER ?=
 
 .PHONY: hostile
 
+# With BUILT=target/debug it is the program that `make test` has built.
+HOSTILE_BUILDS = $(if $(BUILT),,-p kelvin-hostile) $(if $(HOSTILE_SERVER),,-p kelvin-server)
+
 hostile: ## hostile callers against the release binary (HOSTILE_SECONDS=10 HOSTILE_ROUNDS=3 HOSTILE_ARGS="--case tiny")
-	cargo build --release --locked -p kelvin-hostile $(if $(HOSTILE_SERVER),,-p kelvin-server)
-	target/release/kelvin-hostile $(addprefix --server ,$(HOSTILE_SERVER)) --rounds $(HOSTILE_ROUNDS) --seconds $(HOSTILE_SECONDS) $(HOSTILE_ARGS)
+	$(if $(strip $(HOSTILE_BUILDS)),cargo build --release --locked $(HOSTILE_BUILDS))
+	$(or $(BUILT),target/release)/kelvin-hostile $(addprefix --server ,$(HOSTILE_SERVER)) --rounds $(HOSTILE_ROUNDS) --seconds $(HOSTILE_SECONDS) $(HOSTILE_ARGS)
