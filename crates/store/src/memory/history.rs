@@ -1,9 +1,8 @@
 //! The readings of one sensor, most of them compressed.
 //!
 //! Readings enter the tail. When it is full, its oldest frame is compressed into the growing block; a full block never
-//! changes again. Eviction takes readings from the front: `skipped` counts those that are evicted and still in memory,
-//! so `held + skipped` is always the number of readings in the blocks and the tail. Every change of an allocation sets
-//! `resized`, which is how the shard's count of memory stays exact.
+//! changes again. Eviction takes readings from the front: `skipped` counts those that are evicted and still in memory.
+//! Every change of an allocation sets `resized`, which is how the shard's count of memory stays exact.
 
 use std::collections::VecDeque;
 
@@ -14,8 +13,8 @@ use super::{
 use crate::{Reading, summary::Summary};
 
 /// Readings that stay as they are before the oldest [`FRAME`] of them are compressed. The newest of a sensor are asked
-/// for most, and eight at least need no decompressing.
-const TAIL: usize = FRAME + 8;
+/// for most, and three at least need no decompressing. More would take the next larger size of the allocator's.
+const TAIL: usize = FRAME + 3;
 
 /// The readings of one sensor, oldest first: full blocks, the block that grows, and the newest as they are.
 ///
@@ -28,13 +27,9 @@ pub(super) struct History {
     encoder: State,
     tail: Vec<Reading>,
     skipped: u32,
-    /// Readings that are seen.
-    held: usize,
     resized: bool,
     /// Bytes of the full blocks' streams.
     full_bytes: usize,
-    /// Frames compressed since the growing block was last dropped.
-    frames: u32,
     checkpoint: Checkpoint,
 }
 
@@ -46,7 +41,7 @@ struct Checkpoint {
     mode: u32,
     /// Of the block that grew then.
     bits: u32,
-    /// [`History::frames`] then.
+    /// Compressed since then.
     frames: u32,
 }
 
@@ -60,11 +55,7 @@ pub(super) enum Part<'a> {
 
 impl History {
     pub(super) fn len(&self) -> usize {
-        debug_assert_eq!(
-            self.held + self.skipped as usize,
-            self.full.len() * BLOCK + self.growing.len() + self.tail.len()
-        );
-        self.held
+        self.full.len() * BLOCK + self.growing.len() + self.tail.len() - self.skipped as usize
     }
 
     /// Whether [`bytes`](Self::bytes) may have changed since this was last asked. Most appends change nothing, and adding
@@ -86,7 +77,6 @@ impl History {
     }
 
     pub(super) fn append(&mut self, mut readings: &[Reading]) {
-        self.held += readings.len();
         while !readings.is_empty() {
             self.reserve_tail(readings.len());
             let (now, later) = readings.split_at(readings.len().min(TAIL - self.tail.len()));
@@ -103,7 +93,6 @@ impl History {
         if count == 0 {
             return;
         }
-        self.held -= count;
         let mut count = self.skipped as usize + count;
         while count >= BLOCK && !self.full.is_empty() {
             count -= BLOCK;
@@ -113,7 +102,7 @@ impl History {
             count -= self.growing.len();
             self.growing = Block::default();
             self.resized = true;
-            (self.frames, self.checkpoint) = (0, Checkpoint::default());
+            self.checkpoint = Checkpoint::default();
             self.tail.drain(..count);
             count = 0;
         }
@@ -173,7 +162,7 @@ impl History {
     /// Remembers where the encoder stands.
     pub(super) fn set_checkpoint(&mut self) {
         let (value, mode) = self.encoder.temperature();
-        self.checkpoint = Checkpoint { value, mode, bits: self.growing.bits(), frames: self.frames };
+        self.checkpoint = Checkpoint { value, mode, bits: self.growing.bits(), frames: 0 };
     }
 
     /// Decompresses all temperatures since the checkpoint; false if that are fewer than `wanted` or much more.
@@ -182,7 +171,7 @@ impl History {
             return true;
         }
         let Checkpoint { value, mode, bits, frames } = self.checkpoint;
-        let (frames, growing) = (self.frames.wrapping_sub(frames) as usize, self.growing.len() / FRAME);
+        let (frames, growing) = (frames as usize, self.growing.len() / FRAME);
         if frames * FRAME < wanted || frames > BLOCK / FRAME {
             return false;
         }
@@ -211,7 +200,7 @@ impl History {
         let frame = self.tail.first_chunk::<FRAME>().expect("the tail is full");
         self.growing.push(&mut self.encoder, frame);
         self.resized = true;
-        self.frames = self.frames.wrapping_add(1);
+        self.checkpoint.frames = self.checkpoint.frames.saturating_add(1);
         self.tail.drain(..FRAME);
         if self.growing.len() == BLOCK {
             let mut block = std::mem::take(&mut self.growing);
