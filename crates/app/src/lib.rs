@@ -21,6 +21,8 @@ pub use files::{NamedFile, TlsFiles};
 pub use open_files::raise_open_file_limit;
 pub use output::{print, report, try_print};
 pub use pluralize::pluralize;
-pub use program::{BoxError, Command, EXIT_USAGE, Program, UsageError, error_chain, exit_code};
+pub use program::{
+    BoxError, Command, EXIT_USAGE, Program, UsageError, disable_huge_pages, error_chain, exit_code,
+};
 pub use settings::{Bytes, Parse, Setting, Settings, SettingsError};
 pub use time::{unix_now, unix_time};

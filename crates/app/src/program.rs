@@ -55,9 +55,10 @@ pub struct Program {
     pub commands: &'static [Command],
 }
 
-/// Allocators ask for huge pages of 2 MiB, and every thread and size of objects touches some: an idle server took 36 MiB
-/// with them and 18 without. A kernel that does not know the request has none to give.
-fn keep_small_pages() {
+/// Turns transparent huge pages off for this process. Allocators ask for these pages of 2 MiB, and every thread and size of
+/// objects touches some: an idle server took 36 MiB with them and 18 without. A kernel that does not know the request has
+/// none to give.
+pub fn disable_huge_pages() {
     #[cfg(target_os = "linux")]
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
@@ -69,7 +70,7 @@ impl Program {
         &self,
         run: impl AsyncFnOnce(S, Option<&'static str>) -> Result<(), BoxError>,
     ) -> ExitCode {
-        keep_small_pages();
+        disable_huge_pages();
         match self.start(run) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -173,11 +174,11 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use super::keep_small_pages;
+    use super::disable_huge_pages;
 
     #[test]
     fn pages_stay_small() {
-        keep_small_pages();
+        disable_huge_pages();
         assert!(rustix::thread::transparent_huge_pages_are_disabled().unwrap());
     }
 }

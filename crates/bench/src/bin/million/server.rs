@@ -6,6 +6,7 @@ use std::{
 };
 
 use core_affinity::CoreId;
+use kelvin_app::disable_huge_pages;
 use kelvin_bench::files::Files;
 use kelvin_credentials::{ClientFiles, ClientTls};
 use kelvin_server::{Config, Server};
@@ -58,6 +59,7 @@ impl Running {
 
 /// Serves until the process is killed; says on standard output where.
 pub(crate) fn serve(files: &Path, history: u32) -> Result<()> {
+    disable_huge_pages();
     let file = |name| files.join(name).display().to_string();
     let config = Config::from_pairs([
         ("KELVIN_LISTEN", "127.0.0.1:0".to_owned()),
