@@ -16,8 +16,8 @@ run: ## the server and four clients on this machine, live (ARGS="--plain --durat
 	@[ -e target/debug/kelvin ] || echo "building Kelvin: two to three minutes the first time on two cores" >&2
 	@cargo run --quiet --locked -p kelvin -- demo $(ARGS)
 
-picture: ## the terminal UI after a minute, as the picture in README
+picture: ## regenerate docs/images/demo.svg, README's picture: the terminal UI after one minute
 	@cargo run --quiet --locked -p kelvin -- demo --plain --duration 60s --picture docs/images/demo.svg
 
-build: ## all binaries, optimised, in target/release
+build: ## release builds of kelvin, kelvin-server and kelvin-client, in target/release
 	cargo build --release --locked -p kelvin -p kelvin-server -p kelvin-client

@@ -26,7 +26,7 @@ test-lint: ## clippy, pedantic
 .PHONY: cargo-deny
 cargo-deny:
 	@cargo deny --version 2>/dev/null | grep -qF $(CARGO_DENY_VERSION) \
-	  || { echo "installing cargo-deny $(CARGO_DENY_VERSION): takes some minutes, the first time only" >&2; \
+	  || { echo "installing cargo-deny $(CARGO_DENY_VERSION): takes a few minutes, the first time only" >&2; \
 	       CARGO_PROFILE_DEV_DEBUG=none cargo install --quiet --locked --debug cargo-deny@$(CARGO_DENY_VERSION); }
 
 test-deny: cargo-deny ## licences, sources and banned crates

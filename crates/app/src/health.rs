@@ -4,7 +4,8 @@
 use std::{
     collections::VecDeque,
     convert::Infallible,
-    fmt, io,
+    fmt::{self, Display},
+    io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
@@ -173,13 +174,14 @@ pub fn reachable(address: SocketAddr) -> SocketAddr {
 /// Asks the health port of a program that listens on `address` whether it is ready, for `healthcheck` commands.
 pub async fn check(address: SocketAddr) -> io::Result<()> {
     let address = reachable(address);
-    let response = timeout(TIME_LIMIT, get_readyz(address)).await??;
+    let failed = |kind, cause: &dyn Display| {
+        io::Error::new(kind, format!("health check at {address} failed: {cause}"))
+    };
+    let response = timeout(TIME_LIMIT, get_readyz(address)).await;
+    let response = response.map_err(|_| failed(ErrorKind::TimedOut, &"no answer"))?;
+    let response = response.map_err(|error| failed(error.kind(), &error))?;
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
-    if head.split(' ').nth(1) == Some("200") {
-        Ok(())
-    } else {
-        Err(io::Error::other(format!("health check at {address} failed: {}", body.trim())))
-    }
+    if head.split(' ').nth(1) == Some("200") { Ok(()) } else { Err(failed(ErrorKind::Other, &body.trim())) }
 }
 
 async fn get_readyz(address: SocketAddr) -> io::Result<String> {

@@ -70,6 +70,7 @@ async fn check_says_what_the_port_says() {
     served.await.unwrap();
     let error = health::check(address).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    assert!(error.to_string().starts_with("health check at 127.0.0.1:"), "{error}");
 }
 
 #[tokio::test]

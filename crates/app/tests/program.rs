@@ -44,7 +44,7 @@ fn all_invalid_settings_are_reported_and_exit_64() {
     assert_eq!(
         err,
         "program: invalid configuration (see --help)\n  KELVIN_WORD: must not be empty\n  \
-         KELVIN_DRAIN: \"soon\" is not a duration such as 250ms, 10s, 5m or 24h, at most 36500d\n  \
+         KELVIN_DRAIN: invalid value \"soon\": expected a duration such as 250ms, 10s, 5m or 24h, at most 36500d\n  \
          KELVIN_DRIAN: unknown setting, ignored\n"
     );
 }

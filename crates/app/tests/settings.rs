@@ -108,10 +108,10 @@ fn all_problems_are_listed_in_order_of_the_settings() {
     assert_eq!(
         text,
         r#"invalid configuration (see --help)
-  KELVIN_LISTEN: "50051" is not an IP address and a port such as 0.0.0.0:50051 or [::]:50051
-  KELVIN_AMOUNT: "some" is not `none` or `all`
-  KELVIN_HIGH: "NaN" is not a number such as 21.5
-  KELVIN_SERVER: "localhost" is not a URL such as https://kelvin.example:50051
+  KELVIN_LISTEN: invalid value "50051": expected an IP address and a port such as 0.0.0.0:50051 or [::]:50051
+  KELVIN_AMOUNT: invalid value "some": expected `none` or `all`
+  KELVIN_HIGH: invalid value "NaN": expected a number such as 21.5
+  KELVIN_SERVER: invalid value "localhost": expected a URL such as https://kelvin.example:50051
   KELVIN_LOW: must be below KELVIN_HIGH"#
     );
 }
@@ -159,7 +159,7 @@ fn former_name_and_setting_without_effect_are_warned_of() {
 #[test]
 fn value_with_an_at_sign_is_not_repeated() {
     let text = error(&[("KELVIN_SERVER", "https://user:s3cret@host name"), ("KELVIN_LISTEN", "a:b@c")]);
-    assert!(text.contains("KELVIN_SERVER: the value is not a URL"), "{text}");
+    assert!(text.contains("KELVIN_SERVER: invalid value: expected a URL"), "{text}");
     assert!(!text.contains("s3cret") && !text.contains("a:b"), "{text}");
 }
 

@@ -40,7 +40,7 @@ impl fmt::Display for Bound {
 pub(crate) struct Case {
     pub name: &'static str,
     pub call_type: CallType,
-    pub one_message_a_frame: bool,
+    pub one_message_per_frame: bool,
     pub goals: &'static [(Peer, Bound)],
 }
 
@@ -49,37 +49,37 @@ pub(crate) const CASES: [Case; 6] = [
     Case {
         name: "unary",
         call_type: CallType::Unary,
-        one_message_a_frame: false,
+        one_message_per_frame: false,
         goals: &[(Peer::Tonic, AtLeast(1.1)), (Peer::H2, AtLeast(0.75)), (Peer::TwoWorkers, AtMost(1.1))],
     },
     Case {
         name: "client-streaming",
         call_type: CallType::ClientStreaming,
-        one_message_a_frame: false,
+        one_message_per_frame: false,
         goals: &[(Peer::Tonic, AtLeast(1.3))],
     },
     Case {
         name: "client-streaming-1",
         call_type: CallType::ClientStreaming,
-        one_message_a_frame: true,
+        one_message_per_frame: true,
         goals: &[(Peer::Tonic, AtLeast(1.05))],
     },
     Case {
         name: "chat",
         call_type: CallType::BidiStreaming,
-        one_message_a_frame: false,
+        one_message_per_frame: false,
         goals: &[(Peer::Tonic, AtLeast(1.6))],
     },
     Case {
         name: "chat-1",
         call_type: CallType::BidiStreaming,
-        one_message_a_frame: true,
+        one_message_per_frame: true,
         goals: &[(Peer::Tonic, AtLeast(1.15))],
     },
     Case {
         name: "get",
         call_type: CallType::ServerStreaming,
-        one_message_a_frame: false,
+        one_message_per_frame: false,
         goals: &[(Peer::Tonic, AtLeast(1.5))],
     },
 ];
@@ -88,7 +88,7 @@ impl Case {
     /// Sets connections and streams that keep one core of a server busy.
     pub(crate) fn shape(&self, options: &mut Options) {
         options.call_types = vec![self.call_type];
-        options.one_message_a_frame = self.one_message_a_frame;
+        options.one_message_per_frame = self.one_message_per_frame;
         options.sensors = 1000;
         (options.connections, options.streams, options.messages) = match self.call_type {
             CallType::Unary => (4, 64, 1),

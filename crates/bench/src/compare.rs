@@ -211,7 +211,10 @@ impl Bench {
             Some((operations_end, (server_end, load_end), end)),
         ) = (first, last)
         else {
-            return Err("a round must last at least 2 s, on Linux".into());
+            return Err(
+                "no CPU time was measured: a round must last at least 2 s, and /proc (Linux) is needed"
+                    .into(),
+            );
         };
         let wall = (end - start).as_secs_f64();
         let operations = operations_end - operations;

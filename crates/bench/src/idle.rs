@@ -40,7 +40,8 @@ impl fmt::Display for Idle {
 
 /// Measures a server that has just been started.
 pub(crate) fn measure(server: &Running, tls: &Arc<ClientConfig>) -> Result<Idle, Box<dyn Error>> {
-    let resident = || server.resident().ok_or_else(|| io::Error::other("no /proc"));
+    let resident =
+        || server.resident().ok_or_else(|| io::Error::other("cannot read the server's memory from /proc"));
     let runtime = Builder::new_current_thread().enable_all().build()?;
     // What the first connection alone allocates is no cost of a connection.
     let first = runtime.block_on(connect(server, tls))?;
@@ -67,7 +68,9 @@ async fn connect(server: &Running, tls: &Arc<ClientConfig>) -> io::Result<impl F
     let stream = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await?;
     let (send, mut connection) =
         h2::client::Builder::new().handshake::<_, Bytes>(stream).await.map_err(io::Error::other)?;
-    let mut pings = connection.ping_pong().ok_or_else(|| io::Error::other("no PING"))?;
+    let mut pings = connection
+        .ping_pong()
+        .ok_or_else(|| io::Error::other("cannot send an HTTP/2 PING on this connection"))?;
     let mut open = Box::pin(async move {
         // Ends when the server or the test does.
         let _ = connection.await;

@@ -24,9 +24,9 @@ use report::Table;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
-#[command(about, version)]
+#[command(about = "Benchmarks kelvin-server against tuned tonic, bare h2 and grpc-go servers", version)]
 struct Arguments {
-    /// Only loads whose name contains this: unary, client-streaming, client-streaming-1 (one message a frame), chat,
+    /// Run only the workloads whose name contains this: unary, client-streaming, client-streaming-1 (one message per frame), chat,
     /// chat-1, get
     #[arg(long, default_value = "")]
     only: String,

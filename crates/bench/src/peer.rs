@@ -177,6 +177,6 @@ pub(crate) fn serve(peer: Peer, address: SocketAddr, files: &Path) -> Result<(),
     match peer {
         Peer::Tonic => peers::tonic::serve(address, files),
         Peer::H2 => peers::h2::serve(address, files),
-        _ => Err(format!("{peer:?} is a program of its own").into()),
+        _ => Err(format!("{peer:?} is a separate program, not served by this one").into()),
     }
 }

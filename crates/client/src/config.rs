@@ -16,7 +16,7 @@ kelvin_app::settings! {
     pub struct Config {
         /// Which call the client makes: `unary`, `client-streaming`, `server-streaming` or `bidi-streaming`.
         pub client_rpc: CallType = "unary",
-        /// URL of the server: scheme, host and port. All addresses of the name are used; `http://` is plain text.
+        /// URL of the server: scheme, host and port. All addresses that the host resolves to are used; with `http://` there is no TLS.
         pub server: Uri = "https://localhost:50051",
         /// CA bundle that the server is verified with, PEM; empty for the trusted roots of the system.
         pub tls_ca: Option<PathBuf> = "",
@@ -32,8 +32,8 @@ kelvin_app::settings! {
         pub reload_interval: Duration = "10s",
         /// Number of simulated sensors, at most 1000000.
         pub sensors: u32 = "10",
-        /// Prefix of the sensor ids; empty for the name of the call type and `-`, such as `unary-`. `server-streaming`, which
-        /// only reads, uses `unary-`.
+        /// Prefix of the sensor ids; empty: the call type and a hyphen, as in `unary-`. A `server-streaming` client only
+        /// reads, and uses `unary-`.
         pub sensor_prefix: Option<String> = "",
         /// Minimum interval between readings, or between the calls of `server-streaming`.
         pub interval_min: Duration = "500ms",

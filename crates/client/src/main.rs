@@ -70,11 +70,14 @@ fn warn_without_export(config: &Config, telemetry: &Telemetry) {
     if config.rpc_metrics && !telemetry.exports_metrics() {
         tracing::warn!(
             variable = "KELVIN_RPC_METRICS",
-            "has no effect: no metrics are exported; set OTEL_EXPORTER_OTLP_ENDPOINT or KELVIN_PROMETHEUS=true"
+            "KELVIN_RPC_METRICS has no effect: no metrics are exported; set OTEL_EXPORTER_OTLP_ENDPOINT or KELVIN_PROMETHEUS=true"
         );
     }
     if config.prometheus && telemetry.prometheus().is_none() {
-        tracing::warn!(variable = "KELVIN_PROMETHEUS", "has no effect with OTEL_SDK_DISABLED=true");
+        tracing::warn!(
+            variable = "KELVIN_PROMETHEUS",
+            "KELVIN_PROMETHEUS has no effect with OTEL_SDK_DISABLED=true"
+        );
     }
 }
 

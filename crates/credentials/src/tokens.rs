@@ -176,7 +176,7 @@ fn split(line: &str) -> Result<(&str, &str, Option<&str>), &'static str> {
         token = word;
     }
     if token.ends_with(':') || NOT_TOKENS.iter().any(|word| token.eq_ignore_ascii_case(word)) {
-        return Err("a word that is not a token, such as a scheme or a header name, in place of the token");
+        return Err("expected a token, found another word, such as a scheme or a header name");
     }
     // `""`, or the dash of a list.
     if !token.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
@@ -184,7 +184,9 @@ fn split(line: &str) -> Result<(&str, &str, Option<&str>), &'static str> {
     }
     let name = words.next();
     if words.next().is_some() {
-        return Err("a token must not contain a space; a line is a token and, after white space, a name");
+        return Err(
+            "a token must not contain a space; a line holds a token, optionally followed by white space and a name",
+        );
     }
     if name.is_some_and(|name| name.len() > MAX_NAME) {
         return Err("the name is longer than 64 characters");

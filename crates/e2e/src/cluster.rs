@@ -50,9 +50,8 @@ impl Cluster {
             None => Kubeconfig::read()?.current_context.context("kubectl has no current context")?,
         };
         let options = KubeConfigOptions { context: Some(name.clone()), ..KubeConfigOptions::default() };
-        let config = Config::from_kubeconfig(&options)
-            .await
-            .with_context(|| format!("kubectl's configuration of {name}"))?;
+        let config =
+            Config::from_kubeconfig(&options).await.with_context(|| format!("kubeconfig context {name}"))?;
         let client = Client::try_from(config)?;
         let server = format!("{release}-server");
         let deployment =
@@ -119,7 +118,7 @@ impl Cluster {
         let line = lines.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
         let mut words = line.unwrap_or_default().split_whitespace();
         let token = words.find(|word| !word.eq_ignore_ascii_case("bearer"));
-        token.map(str::to_owned).context("no token in the Secret")
+        token.map(str::to_owned).context("no token in the tokens Secret")
     }
 
     /// Deletes a pod of Kelvin's namespace, with its own grace.

@@ -20,7 +20,7 @@ struct Args {
     /// Only the checks whose name contains this
     #[arg(long)]
     only: Option<String>,
-    /// Run the checks for several servers on Valkey instead of the usual ones
+    /// Run the high-availability checks, which need several servers on Valkey, instead of the usual checks
     #[arg(long)]
     scale: bool,
     /// Instead of the usual checks, run this shell command and check that no call fails and no acknowledged reading is lost

@@ -63,7 +63,7 @@ impl Report {
         if let Ok(Outcome::NotHere(component)) = &result
             && !may_be_missing(component)
         {
-            result = Err(anyhow!("{component} is not installed; set NOT_HERE={component} to skip"));
+            result = Err(anyhow!("{component} is not available here; set NOT_HERE={component} to skip"));
         }
         let seconds = started.elapsed().as_secs_f64();
         match result {
@@ -72,8 +72,8 @@ impl Report {
                 println!("ok      {seconds:6.1} s  {name:<44} {found}");
             }
             Ok(Outcome::NotHere(component)) => {
-                println!("NOT RUN {seconds:6.1} s  {name:<44} {component} is not installed");
-                self.not_run.push(format!("{name} ({component} is not installed)"));
+                println!("NOT RUN {seconds:6.1} s  {name:<44} {component} is not available here");
+                self.not_run.push(format!("{name} ({component} is not available here)"));
             }
             Err(error) => {
                 self.failed += 1;
@@ -102,7 +102,15 @@ impl Report {
         if !self.not_run.is_empty() {
             println!("NOT RUN: {}", self.not_run.join(", "));
         }
-        println!("{}: {} of {} in {seconds} s", self.name, self.passed, self.passed + self.failed);
+        if self.passed + self.failed + self.not_run.len() == 0 {
+            println!("no check has a name with the text of --only in it");
+        }
+        println!(
+            "{}: {} of {} checks passed in {seconds} s",
+            self.name,
+            self.passed,
+            self.passed + self.failed
+        );
         if self.failed() || self.passed == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }

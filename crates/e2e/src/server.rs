@@ -131,7 +131,7 @@ impl Caller {
 
     /// The server's certificate (DER), as a new connection sees it.
     pub async fn server_certificate(&self) -> Result<CertificateDer<'static>> {
-        let tls = self.tls.clone().context("no TLS")?;
+        let tls = self.tls.clone().context("the caller has no TLS configuration")?;
         let stream = dial(&self.cluster, self.route).await?;
         let stream = handshake(stream, self.route, tls).await?;
         let chain = stream.get_ref().1.peer_certificates();

@@ -60,7 +60,7 @@ impl Task {
     pub async fn end(self, limit: Duration) -> Result<(bool, String)> {
         let Self { pods, name } = &self;
         let ended = poll::until(limit, async || {
-            let status = pods.get(name).await?.status.context("no status")?;
+            let status = pods.get(name).await?.status.context("the check's pod has no status")?;
             match status.phase.as_deref() {
                 Some("Succeeded") => Ok(true),
                 Some("Failed") => Ok(false),

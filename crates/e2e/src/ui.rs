@@ -39,9 +39,9 @@ impl Ui {
             .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("{SCRIPT} (run this from the root of the repository)"))?;
-        let stdout = script.stdout.take().context("its output is piped")?;
+        let stdout = script.stdout.take().context("the output of make ui is not piped")?;
         let links = timeout(START, links(BufReader::new(stdout).lines()));
-        match links.await.context("make ui prints nothing more").flatten() {
+        match links.await.context("timed out waiting for make ui to print its addresses").flatten() {
             Ok(links) => Ok(Self { script, links }),
             Err(error) => {
                 Self { script, links: BTreeMap::new() }.end().await?;

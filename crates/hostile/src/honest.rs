@@ -25,25 +25,25 @@ pub(crate) fn all() -> Vec<Case> {
             chats_64_short_ids,
             AUTHENTICATED,
             DEFAULTS,
-            "64 chats, one message a frame, ids of 1 byte, 0.5 s stall"
+            "64 chats, one message per frame, ids of 1 byte, 0.5 s stall"
         ),
         case!(
             chats_64_long_ids,
             AUTHENTICATED,
             DEFAULTS,
-            "64 chats, one message a frame, ids of 128 bytes, 0.5 s stall"
+            "64 chats, one message per frame, ids of 128 bytes, 0.5 s stall"
         ),
         case!(
             chats_128_short_ids,
             AUTHENTICATED,
             DEFAULTS,
-            "128 chats, one message a frame, ids of 1 byte, 0.5 s stall"
+            "128 chats, one message per frame, ids of 1 byte, 0.5 s stall"
         ),
         case!(
             chats_128_long_ids,
             AUTHENTICATED,
             DEFAULTS,
-            "128 chats, one message a frame, ids of 128 bytes, 0.5 s stall"
+            "128 chats, one message per frame, ids of 128 bytes, 0.5 s stall"
         ),
         case!(followers_on_8_connections, AUTHENTICATED, DEFAULTS, "1,000 followers over 8 connections"),
         case!(
@@ -152,7 +152,7 @@ async fn followers(world: &World, connections: usize) -> Result<String, Failure>
             sender.send_message(request).await?;
             sender.finish()?;
             let mut reply = Reply::of(response).await?;
-            reply.next().await?.ok_or("a follower was ended")?;
+            reply.next().await?.ok_or("the server ended a follower's call")?;
             Ok::<_, Failure>(reply)
         }
     };
@@ -162,7 +162,7 @@ async fn followers(world: &World, connections: usize) -> Result<String, Failure>
         writer.store("followed").await?;
         stored += 1;
         for reply in join_all(replies.iter_mut().map(Reply::next)).await {
-            reply?.ok_or("a follower was ended")?;
+            reply?.ok_or("the server ended a follower's call")?;
         }
         if world.left().is_zero() {
             return Ok(format!("{stored} readings to each"));
@@ -236,10 +236,10 @@ async fn health_watcher(world: &World) -> Result<String, Failure> {
     sender.send_message(&HealthCheckRequest::default().encode_to_vec()).await?;
     sender.finish()?;
     let mut reply = Reply::of(response).await?;
-    reply.next().await?.ok_or("the watch was ended")?;
+    reply.next().await?.ok_or("the server ended the watch")?;
     match timeout(world.left(), reply.next()).await {
         Err(_) => check(&client).await.map(|()| format!("open for {} s", world.seconds)),
-        Ok(ended) => Err(format!("the watch was ended: {ended:?}")),
+        Ok(ended) => Err(format!("the server ended the watch: {ended:?}")),
     }
 }
 

@@ -99,7 +99,7 @@ fn main() -> ExitCode {
     world::stay_off_first_core();
     println!(
         "{:28} {:>9} {:>9} {:>9} {:>8} {:>6} {:>6}  result",
-        "case", "quiet p99", "p99", "newcomer", "memory", "lines", "spans"
+        "case", "quiet p99", "p99", "new conn", "memory", "lines", "spans"
     );
     let mut failed = 0;
     for case in &cases {
@@ -154,7 +154,10 @@ fn judge(case: &Case, round: &Round, seconds: u64) -> Option<Failure> {
     let quiet = round.quiet.max(if seconds >= STRICT_SECONDS { QUIET } else { QUIET_LENIENT });
     let slowdown = case.slowdown;
     (round.attacked > quiet * slowdown).then(|| {
-        format!("p99 of well-behaved callers {:?}, more than {slowdown} times {quiet:?}", round.attacked)
+        format!(
+            "p99 of well-behaved callers is {:?}, more than {slowdown} times the quiet p99 of {quiet:?}",
+            round.attacked
+        )
     })
 }
 
@@ -193,7 +196,7 @@ fn round(case: &Case, options: &Options) -> Result<Round, Failure> {
         let mut seen = witness.watch(&world, world.until).await;
         let outcome = tokio::task::spawn_blocking(move || attacker.join()).await.map_err(text)?;
         let outcome = outcome.map_err(|_| "the attack panicked".to_owned())?;
-        seen.failures.extend(quiet.failures.iter().map(|failure| format!("quiet: {failure}")));
+        seen.failures.extend(quiet.failures.iter().map(|failure| format!("before the attack: {failure}")));
         settle(&world).await;
         Ok(measured(&world, before, &quiet, &seen, outcome))
     })

@@ -87,7 +87,7 @@ async fn newcomers(world: &World, until: Instant, seen: &RefCell<Seen>) {
         let begin = Instant::now();
         let come = async { Client::connect(world).await?.store("newcomer").await };
         if let Err(failure) = come.await {
-            fail(seen, "a newcomer", &failure);
+            fail(seen, "a new connection", &failure);
         }
         let longest = seen.borrow().newcomer.max(begin.elapsed());
         seen.borrow_mut().newcomer = longest;
@@ -99,7 +99,7 @@ async fn kubelet(world: &World, until: Instant, seen: &RefCell<Seen>) {
     while Instant::now() < until {
         let probe = timeout(Duration::from_secs(1), health::check(world.health)).await;
         if !matches!(probe, Ok(Ok(()))) {
-            fail(seen, "the health port", "no answer within 1 s");
+            fail(seen, "the health port", "no healthy answer within 1 s");
         }
         sleep(NEWCOMER_PAUSE).await;
     }

@@ -72,7 +72,7 @@ pub(crate) struct Arguments {
     in_flight: u64,
     /// Send one reading per HTTP/2 DATA frame, as most clients do, instead of as many as fit
     #[arg(long)]
-    one_message_a_frame: bool,
+    one_message_per_frame: bool,
     /// One JSON object instead of the table
     #[arg(long)]
     json: bool,
@@ -123,7 +123,7 @@ impl Arguments {
             sensors: self.sensors,
             messages: self.messages,
             in_flight: self.in_flight,
-            one_message_a_frame: self.one_message_a_frame,
+            one_message_per_frame: self.one_message_per_frame,
             warm_up: self.warm_up,
             duration: self.duration,
             ..Options::new(self.target()?, self.rpc.0.clone())

@@ -148,7 +148,7 @@ fn all_types_of_call_work_in_one_run() {
     let server = Running::start();
     let shape =
         ["--rpc", "mixed", "--warm-up", "100ms", "--duration", "1s", "--sensors", "5", "--messages", "100"];
-    for frames in [&[][..], &["--one-message-a-frame"]] {
+    for frames in [&[][..], &["--one-message-per-frame"]] {
         let report = json(&server.load("token", &shape).args(frames).arg("--json").output().unwrap());
         for kind in ["unary", "client_streaming", "server_streaming", "bidi_streaming"] {
             let figures = &report["rpc"][kind];

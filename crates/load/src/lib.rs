@@ -71,7 +71,7 @@ pub enum LoadError {
     #[error("{0}")]
     Options(&'static str),
     /// A thread or a runtime could not be created.
-    #[error("cannot start: {0}")]
+    #[error("cannot start a worker thread or its runtime: {0}")]
     Start(#[source] std::io::Error),
 }
 

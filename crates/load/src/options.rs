@@ -24,7 +24,7 @@ pub struct Options {
     /// Unacknowledged readings allowed on each bidirectional stream.
     pub in_flight: u64,
     /// One reading per DATA frame, as grpcio sends them, instead of as many as fit.
-    pub one_message_a_frame: bool,
+    pub one_message_per_frame: bool,
     /// The time before the measurement.
     pub warm_up: Duration,
     /// The length of the measurement.
@@ -44,7 +44,7 @@ impl Options {
             sensors: 100,
             messages: 1000,
             in_flight: 1000,
-            one_message_a_frame: false,
+            one_message_per_frame: false,
             warm_up: Duration::from_secs(1),
             duration: Duration::from_secs(10),
         }

@@ -23,10 +23,10 @@ pub(crate) struct Frame {
 
 impl Payload {
     /// Encodes readings of all sensors in turn, several of each unless there are very many sensors.
-    pub(crate) fn new(sensors: usize, messages: u64, one_message_a_frame: bool) -> Self {
+    pub(crate) fn new(sensors: usize, messages: u64, one_message_per_frame: bool) -> Self {
         let rounds = (20_000 / sensors).clamp(1, 64);
         let singles = encode((0..rounds * sensors).map(|at| reading(at % sensors, at / sensors)));
-        let frames = if one_message_a_frame { singles.clone() } else { join(&singles) };
+        let frames = if one_message_per_frame { singles.clone() } else { join(&singles) };
         let requests = (0..sensors)
             .map(|sensor| {
                 let request =
@@ -98,8 +98,8 @@ mod tests {
     #[test]
     fn frames_hold_whole_readings_of_all_sensors_and_fit_a_tls_record() {
         let sensors = 1000;
-        for one_message_a_frame in [false, true] {
-            let payload = Payload::new(sensors, 1, one_message_a_frame);
+        for one_message_per_frame in [false, true] {
+            let payload = Payload::new(sensors, 1, one_message_per_frame);
             let mut found = std::collections::HashSet::new();
             for frame in &payload.frames {
                 assert!(frame.bytes.len() <= PAYLOAD);
@@ -111,7 +111,7 @@ mod tests {
                 finder.feed(&frame.bytes, each).unwrap();
                 finder.end().unwrap();
                 assert_eq!(messages, frame.messages);
-                assert!(!one_message_a_frame || messages == 1);
+                assert!(!one_message_per_frame || messages == 1);
             }
             assert_eq!(found.len(), sensors);
         }

@@ -46,7 +46,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(options: &Options) -> Self {
-        let payload = Payload::new(options.sensors, options.messages, options.one_message_a_frame);
+        let payload = Payload::new(options.sensors, options.messages, options.one_message_per_frame);
         Self { options: options.clone(), payload, stop: AtomicBool::new(false) }
     }
 

@@ -60,7 +60,7 @@ kelvin_app::settings! {
         pub tls_external_key: Option<PathBuf> = "",
         /// CA bundle that client certificates are verified with, PEM; for `KELVIN_MTLS`.
         pub tls_client_ca: Option<PathBuf> = "",
-        /// Client certificates: `none`, `optional` or `required`. One with the extended key usage `clientAuth` authenticates its caller.
+        /// Client certificates: `none`, `optional` or `required`. A certificate with the extended key usage `clientAuth` authenticates its caller.
         pub mtls: Mtls = "none",
         /// Serve without TLS. Tokens and readings then cross the network in the clear.
         pub plaintext: bool = "false",

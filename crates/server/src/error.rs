@@ -10,7 +10,7 @@ pub enum ServerError {
     #[error("{0}")]
     Settings(#[from] SettingsError),
     /// An address cannot be listened on.
-    #[error("cannot listen on {address} ({variable}){hint}", hint = hint(source))]
+    #[error("cannot listen on {address} ({variable}{hint})", hint = hint(source))]
     Listen {
         /// The setting.
         variable: &'static str,

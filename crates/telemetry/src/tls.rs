@@ -67,7 +67,7 @@ impl Service<Uri> for Connector {
         }
         // What is sent may hold a token.
         if uri.scheme() == Some(&Scheme::HTTPS) {
-            return Box::pin(async { Err("no TLS for an https address".into()) });
+            return Box::pin(async { Err("TLS is not configured, but the endpoint is https".into()) });
         }
         let stream = self.tcp.call(uri);
         Box::pin(async { Ok(MaybeHttpsStream::Http(stream.await?)) })
@@ -94,7 +94,10 @@ mod tests {
             let uri = format!("{scheme}://{address}").parse().unwrap();
             Connector::new(None, None).call(uri).await.map(drop)
         };
-        assert_eq!(connect("HTTPS").await.unwrap_err().to_string(), "no TLS for an https address");
+        assert_eq!(
+            connect("HTTPS").await.unwrap_err().to_string(),
+            "TLS is not configured, but the endpoint is https"
+        );
         connect("http").await.unwrap();
     }
 }

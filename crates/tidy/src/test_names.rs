@@ -17,7 +17,9 @@ pub fn check(files: &[File]) -> Vec<String> {
             }
             let Some(name) = function(line) else { continue };
             if is_test && STARTS.iter().any(|start| name.starts_with(start)) {
-                found.push(format!("{path}:{number}: `{name}`; write: subject_condition_result"));
+                found.push(format!(
+                    "{path}:{number}: `{name}`; name tests by the pattern subject_condition_result"
+                ));
             }
             is_test = false;
         }
@@ -51,7 +53,7 @@ mod tests {
             assert_eq!(found("src/a.rs", text).len(), 1, "{text}");
         }
         let place = found("tests/a.rs", "#[test]\nfn fits() {}\n\n#[test]\nfn who_calls() {}");
-        assert_eq!(place, ["tests/a.rs:5: `who_calls`; write: subject_condition_result"]);
+        assert_eq!(place, ["tests/a.rs:5: `who_calls`; name tests by the pattern subject_condition_result"]);
     }
 
     #[test]

@@ -64,9 +64,9 @@ impl SettingsError {
             self.push(variable, "must not be empty");
         } else if value.contains('@') {
             // What stands before it may be a password.
-            self.push(variable, format_args!("the value is not {expected}"));
+            self.push(variable, format_args!("invalid value: expected {expected}"));
         } else {
-            self.push(variable, format_args!("{value:?} is not {expected}"));
+            self.push(variable, format_args!("invalid value {value:?}: expected {expected}"));
         }
     }
 }

@@ -59,7 +59,7 @@ pub trait Settings: Sized {
 pub fn log_warnings<S: Settings>() {
     let warnings = S::read(environment()).map(|(_, warnings)| warnings);
     for Warning { variable, message } in warnings.unwrap_or_default() {
-        tracing::warn!(%variable, "{message}");
+        tracing::warn!(%variable, "{variable}: {message}");
     }
 }
 

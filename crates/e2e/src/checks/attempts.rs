@@ -39,7 +39,7 @@ async fn exported(cluster: &Cluster, time: i64) -> Result<()> {
     let reported = format!("max by (service_name) (timestamp({})) > {time}", series(cluster, ""));
     poll::until(EXPORT, async || {
         let clients = cluster.query(&reported).await?.len();
-        ensure!(clients >= KINDS.len(), "{clients} clients have sent their metrics");
+        ensure!(clients >= KINDS.len(), "only {clients} of {} clients have sent their metrics", KINDS.len());
         Ok(())
     })
     .await

@@ -26,14 +26,20 @@ pub async fn grpcurl(cluster: &Cluster) -> Result<String> {
     };
 
     let services = call("", &["list"]).await?;
-    ensure!(services.lines().any(|line| line == "SensorService"), "reflection lists {services:?}");
+    ensure!(
+        services.lines().any(|line| line == "SensorService"),
+        "reflection does not list SensorService: {services:?}"
+    );
     let reading = reading("grpcurl", 20.5);
     let id = &reading.sensor_id;
     let sent = format!(r#"{{"sensor_id":"{id}","temperature":20.5,"timestamp":{}}}"#, reading.timestamp);
     call(&sent, &["SensorService/SendSingleReading"]).await?;
     let back = call(&format!(r#"{{"sensor_id":"{id}"}}"#), &["SensorService/GetSensorReadings"]).await?;
     std::fs::remove_dir_all(&folder)?;
-    ensure!(back.contains(id.as_str()) && back.contains("20.5"), "read back: {back}");
+    ensure!(
+        back.contains(id.as_str()) && back.contains("20.5"),
+        "the reading was not read back; got: {back}"
+    );
     Ok(format!("{id}: 20.5"))
 }
 
@@ -59,7 +65,7 @@ pub async fn all_four(cluster: &Cluster) -> Result<String> {
     while let Some(reading) = stored.message().await? {
         back.push(reading);
     }
-    ensure!(back == readings, "read back: {back:?}");
+    ensure!(back == readings, "the readings read back differ from those sent: {back:?}");
     Ok(format!("{} readings in order", back.len()))
 }
 

@@ -55,7 +55,7 @@ async fn close(cluster: &Cluster) -> Result<()> {
     helm(cluster, &["rollback", &cluster.release, "--wait", "--timeout", "3m"]).await?;
     gone(cluster, &old).await?;
     let service = services(cluster).get_opt(&service_name(cluster)).await?;
-    ensure!(service.is_none(), "the Service for callers outside is still there");
+    ensure!(service.is_none(), "the Service for external callers is still there");
     Ok(())
 }
 

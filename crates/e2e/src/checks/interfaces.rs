@@ -51,7 +51,11 @@ async fn grafana_works(cluster: &Cluster, ui: &Ui) -> Result<String> {
     let known = search.as_array().map_or(0, Vec::len);
     ensure!(known == boards, "Grafana lists {known} of {boards} dashboards");
     let home = get("/api/dashboards/home").await?;
-    ensure!(home["dashboard"]["uid"] == "kelvin-overview", "its home is {}", home["dashboard"]["title"]);
+    ensure!(
+        home["dashboard"]["uid"] == "kelvin-overview",
+        "Grafana's home dashboard is {}, not kelvin-overview",
+        home["dashboard"]["title"]
+    );
 
     for uid in ["prometheus", "jaeger"] {
         let health = get(&format!("/api/datasources/uid/{uid}/health")).await?;
@@ -69,7 +73,10 @@ async fn grafana_works(cluster: &Cluster, ui: &Ui) -> Result<String> {
     let source = get("/api/datasources/uid/prometheus").await?;
     let link = source["jsonData"]["exemplarTraceIdDestinations"][0]["url"].as_str();
     let id = newest_exemplar(cluster, ui).await?;
-    let link: Uri = link.context("its exemplars have no link")?.replace("${__value.raw}", &id).parse()?;
+    let link: Uri = link
+        .context("Grafana's Prometheus data source has no exemplar link")?
+        .replace("${__value.raw}", &id)
+        .parse()?;
     let jaeger = jaeger(ui)?;
     ensure!(origin(&link) == origin(jaeger), "exemplars link to {link}, but Jaeger is at {jaeger}");
     ensure!(link.path() == format!("/trace/{id}"), "exemplars link to {link}");

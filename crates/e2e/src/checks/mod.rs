@@ -52,7 +52,7 @@ pub async fn all(cluster: &Cluster, report: &mut Report) {
     if cluster.store == Store::Valkey {
         report.check_if_here("Valkey's exporter reaches Valkey", telemetry::valkey_exporter(cluster)).await;
     }
-    report.check("an exemplar links to its trace in make ui", interfaces::exemplar(cluster)).await;
+    report.check("an exemplar leads to its trace via make ui", interfaces::exemplar(cluster)).await;
     report.check_if_here("Grafana shows dashboards and exemplar links", interfaces::grafana(cluster)).await;
     report.check("a log line leads to its trace", telemetry::log_line(cluster)).await;
     // Before the dashboards, which also show reloads.
@@ -61,7 +61,7 @@ pub async fn all(cluster: &Cluster, report: &mut Report) {
     report.check("alerts: every expression has data", queries::alerts(cluster)).await;
 
     report
-        .check_if_here("upgrade to a node port and rollback", external::upgrade_and_rollback(cluster))
+        .check_if_here("a NodePort Service is added and rolled back", external::upgrade_and_rollback(cluster))
         .await;
     report.check("clients recover when a server pod is deleted", restart::server(cluster)).await;
     report.check("no unexpected Kubernetes warning events", pods::no_warnings(cluster)).await;

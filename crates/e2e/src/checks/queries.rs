@@ -81,5 +81,5 @@ async fn have_data(cluster: &Cluster, queries: BTreeSet<String>) -> Result<Strin
         Ok(())
     })
     .await?;
-    Ok(format!("{all} queries, and {} that need a fault or Valkey", excused.len()))
+    Ok(format!("{all} queries have data; {} more need a fault or Valkey to have any", excused.len()))
 }

@@ -34,7 +34,7 @@ pub async fn plain_text(cluster: &Cluster) -> Result<String> {
     // HTTP/2 begins without an answer of the server: this says that the port is reached.
     let client = Caller::new(cluster).await?.in_plain_text().client().await.context("connecting")?;
     match read(client).await {
-        Ok(()) => bail!("the call succeeded, but must be refused"),
+        Ok(()) => bail!("the call succeeded, but should have been refused"),
         Err(status) => {
             // Which code tonic gives a connection's end depends on when its call learned of it. hyper's error is among
             // its causes in any case, and not among those of a server's status, a timeout or a failed connect.
@@ -52,7 +52,11 @@ pub async fn other_ca(cluster: &Cluster) -> Result<String> {
     // The one of the Prometheus operator's webhook.
     let operators = Api::<Secret>::namespaced(cluster.client.clone(), "monitoring");
     let secret = operators.get("prometheus-kube-prometheus-root-cert").await?;
-    let other = secret.data.and_then(|mut data| data.remove("ca.crt")).context("no ca.crt")?.0;
+    let other = secret
+        .data
+        .and_then(|mut data| data.remove("ca.crt"))
+        .context("Secret prometheus-kube-prometheus-root-cert has no ca.crt")?
+        .0;
     match Caller::new(cluster).await?.with_ca(&other)?.channel().await {
         Ok(_) => bail!("a certificate of another CA was trusted"),
         Err(error) => {
@@ -68,7 +72,7 @@ pub async fn other_ca(cluster: &Cluster) -> Result<String> {
 
 async fn unauthenticated(caller: Caller) -> Result<String> {
     match call(&caller).await {
-        Ok(()) => bail!("the call succeeded, but must be refused"),
+        Ok(()) => bail!("the call succeeded, but should have been refused"),
         Err(status) if status.code() == Code::Unauthenticated => Ok(status.message().to_owned()),
         Err(status) => Err(status.into()),
     }

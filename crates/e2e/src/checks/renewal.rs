@@ -86,7 +86,7 @@ async fn renew_ca(cluster: &Cluster) -> Result<()> {
     poll::until(DELIVERY, async || {
         let [new, kept] = pair().await?;
         ensure!(new != old, "{name} has not been renewed");
-        ensure!(kept == key, "{name} has another key");
+        ensure!(kept == key, "the private key of {name} has changed");
         Ok(())
     })
     .await

@@ -54,7 +54,7 @@ pub async fn server(cluster: &Cluster) -> Result<String> {
             ensure!(outcome.lost.is_empty(), "{} acknowledged readings are lost", outcome.lost.len());
         }
         Store::Memory if lost_since > 0 => {
-            bail!("{lost_since} readings are lost that the new server acknowledged")
+            bail!("{lost_since} readings that the new server acknowledged are lost")
         }
         Store::Memory => {}
     }

@@ -167,13 +167,13 @@ async fn calls_per_second(load: Task) -> Result<f64> {
 /// How many servers the autoscaler wants, once it has measured.
 async fn wanted(cluster: &Cluster, enough: impl Fn(i32) -> bool) -> Result<i32> {
     let autoscaler = autoscalers(cluster).get_status(&format!("{}-server", cluster.release)).await?;
-    let status = autoscaler.status.context("no status")?;
+    let status = autoscaler.status.context("the autoscaler has no status")?;
     ensure!(
         status.current_metrics.is_some(),
         "the autoscaler has no metrics: is metrics-server installed and ready?"
     );
     let replicas = status.desired_replicas;
-    ensure!(enough(replicas), "it wants {replicas} servers");
+    ensure!(enough(replicas), "the autoscaler wants {replicas} servers");
     Ok(replicas)
 }
 

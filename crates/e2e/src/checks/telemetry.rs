@@ -37,7 +37,7 @@ pub async fn clients_progress(cluster: &Cluster) -> Result<String> {
             ensure!(more > 0.0, "{kind} makes no progress; increases in Prometheus: {grown:?}");
             readings.push(format!("{kind} {more}"));
         }
-        Ok(format!("{} more", readings.join(", ")))
+        Ok(format!("new readings: {}", readings.join(", ")))
     })
     .await
 }
@@ -53,9 +53,12 @@ pub async fn within_budget(cluster: &Cluster) -> Result<String> {
         let (memory, cpu) = (cluster.query(&memory).await?, cluster.query(&cpu).await?);
         let mebibytes = memory.first().context("no memory is reported")?.value() / 1024.0 / 1024.0;
         let millicores = cpu.first().context("no CPU time is reported")?.value() * 1000.0;
-        let found = format!("server {mebibytes:.1} MiB, all together {millicores:.0} millicores");
-        ensure!(mebibytes < MEBIBYTES, "{found}");
-        ensure!(millicores < MILLICORES || cluster.store == Store::Valkey, "{found}");
+        let found = format!("server {mebibytes:.1} MiB, {millicores:.0} millicores in total");
+        ensure!(mebibytes < MEBIBYTES, "{found}; the server's limit is {MEBIBYTES} MiB");
+        ensure!(
+            millicores < MILLICORES || cluster.store == Store::Valkey,
+            "{found}; the limit is {MILLICORES} millicores"
+        );
         Ok(found)
     })
     .await
@@ -183,7 +186,7 @@ pub async fn scraped(cluster: &Cluster) -> Result<String> {
     poll::until(DELIVERY, async || {
         let mut found = Vec::new();
         for targets in TARGETS {
-            found.push(format!("{targets} of {} pods", all_one(cluster, targets).await?));
+            found.push(format!("{targets} is 1 for {} pods", all_one(cluster, targets).await?));
         }
         Ok(found.join(", "))
     })
@@ -199,7 +202,7 @@ pub async fn valkey_exporter(cluster: &Cluster) -> Result<Outcome> {
     }
     poll::until(DELIVERY, async || {
         let pods = all_one(cluster, "redis_up{namespace=\"valkey\"}").await?;
-        Ok(Outcome::Found(format!("redis_up of {pods} pods")))
+        Ok(Outcome::Found(format!("redis_up is 1 for {pods} pods")))
     })
     .await
 }
@@ -209,7 +212,7 @@ async fn all_one(cluster: &Cluster, query: &str) -> Result<usize> {
     let samples = cluster.query(query).await?;
     ensure!(!samples.is_empty(), "Prometheus has no {query}");
     let other = samples.iter().find(|sample| (sample.value() - 1.0).abs() > f64::EPSILON);
-    ensure!(other.is_none(), "not 1: {other:?}");
+    ensure!(other.is_none(), "{query} is not 1: {other:?}");
     Ok(samples.len())
 }
 
@@ -247,7 +250,7 @@ pub async fn log_line(cluster: &Cluster) -> Result<String> {
                 }
             }
         }
-        Err(anyhow!("no log line of Kelvin's with the id of a trace that Jaeger has"))
+        Err(anyhow!("no Kelvin log line has the ID of a trace that is in Jaeger"))
     })
     .await
 }

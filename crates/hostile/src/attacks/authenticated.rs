@@ -16,23 +16,28 @@ use crate::{
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        case!(chats_and_settings, AUTHENTICATED, DEFAULTS, "S2: chats, then alternating SETTINGS"),
+        case!(chats_and_settings, AUTHENTICATED, DEFAULTS, "chats, then alternating SETTINGS"),
         case!(
             tiny_frames,
             AUTHENTICATED,
             DEFAULTS,
-            "S3: chats with unread responses, in DATA frames of one byte"
+            "chats with unread responses, in DATA frames of one byte"
         ),
-        case!(partial_messages, AUTHENTICATED, DEFAULTS, "S3: messages of 64 KiB that are not completed")
+        case!(partial_messages, AUTHENTICATED, DEFAULTS, "messages of 64 KiB that are not completed")
             .over_connections(64),
-        case!(dropped_streams, AUTHENTICATED, DEFAULTS, "S5: client streams that are opened and reset"),
-        case!(unread_replies, AUTHENTICATED, DEFAULTS, "S9: GetSensorReadings, unread responses")
+        case!(dropped_streams, AUTHENTICATED, DEFAULTS, "client streams that are opened and reset"),
+        case!(unread_replies, AUTHENTICATED, DEFAULTS, "GetSensorReadings, unread responses")
             .over_connections(16),
         case!(unread_aggregates, AUTHENTICATED, DEFAULTS, "AggregateSensorReadings, unread responses")
             .over_connections(16),
-        case!(shrunken_windows, AUTHENTICATED, DEFAULTS, "S9: windows set to 0 after responses are queued")
+        case!(shrunken_windows, AUTHENTICATED, DEFAULTS, "windows set to 0 after responses are queued")
             .over_connections(16),
-        case!(fruitless_queries, AUTHENTICATED, DEFAULTS, "S17: since matches no reading, with limit"),
+        case!(
+            fruitless_queries,
+            AUTHENTICATED,
+            DEFAULTS,
+            "queries with `limit` whose `since` matches no reading"
+        ),
         case!(empty_frames, AUTHENTICATED, DEFAULTS, "DATA frames without payload"),
         case!(idle_streams, AUTHENTICATED, DEFAULTS, "streams that stay idle after a burst of messages")
             .over_connections(64),

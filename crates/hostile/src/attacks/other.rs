@@ -28,45 +28,45 @@ pub(super) fn cases() -> Vec<Case> {
             overtaken_reader,
             AUTHENTICATED,
             [("KELVIN_MAX_READINGS_PER_SENSOR", "10")],
-            "S4: a reader overtaken by evictions"
+            "a reader overtaken by evictions"
         ),
         case!(
             silent_health_port,
             UNAUTHENTICATED,
             DEFAULTS,
-            "S7: connections to the health port that send nothing"
+            "connections to the health port that send nothing"
         ),
         case!(
             closed_windows,
             AUTHENTICATED,
             [("KELVIN_MAX_STREAM_AGE", "1s")],
-            "S10: stream age and deadline with closed windows"
+            "stream age and deadline with closed windows"
         ),
         case!(
             full_store,
             AUTHENTICATED,
             [("KELVIN_MAX_READINGS", "6500"), ("KELVIN_MAX_READINGS_PER_SENSOR", "1000")],
-            "S11: new sensors while streams write to sensors at their limit, with room for both"
+            "new sensors are stored while streams keep other sensors at their limit; the store has room for all"
         ),
-        case!(empty_bearer, UNAUTHENTICATED, DEFAULTS, "S12: a token file with an empty token is refused"),
+        case!(empty_bearer, UNAUTHENTICATED, DEFAULTS, "a token file with an empty token is refused"),
         case!(
             ambiguous_calls,
             UNAUTHENTICATED,
             DEFAULTS,
-            "S14: two authorization headers, another content type"
+            "calls with two authorization headers, with none and with one"
         ),
         case!(half_open_tls, UNAUTHENTICATED, DEFAULTS, "TLS handshakes that are never completed"),
         case!(
             expired_certificate,
             UNAUTHENTICATED,
             DEFAULTS,
-            "S13: a client certificate that expires on an open connection"
+            "a client certificate that expires on an open connection"
         ),
         case!(
             page_tokens,
             UNAUTHENTICATED,
             DEFAULTS,
-            "S16: page tokens are the same on every server, so they reveal no secret"
+            "page tokens are the same on every server, so they reveal no secret"
         ),
     ]
 }
@@ -88,12 +88,15 @@ async fn overtaken_reader(world: &World) -> Result<String, Failure> {
             sender.finish()?;
             let mut reply = Reply::of(response).await?;
             for _ in 0..10 {
-                reply.next().await?.ok_or("the reader was ended")?;
+                reply.next().await?.ok_or("the server ended the reader's call")?;
             }
             for _ in 0..beyond {
                 client.store(&sensor_id).await?;
             }
-            timeout(PATIENCE, reply.next()).await.map_err(text)??.ok_or("the overtaken reader was ended")?;
+            timeout(PATIENCE, reply.next())
+                .await
+                .map_err(text)??
+                .ok_or("the server ended the overtaken reader's call")?;
             readers += 1;
         }
     }

@@ -19,18 +19,13 @@ const CONNECTION_KIB: usize = 256;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        case!(health_bodies, UNAUTHENTICATED, DEFAULTS, "S1: unfinished health checks with bodies"),
-        case!(large_headers, UNAUTHENTICATED, DEFAULTS, "S1: open calls with 15 KiB of headers"),
-        case!(indexed_headers, UNAUTHENTICATED, DEFAULTS, "S1: headers of 15 KiB in a few bytes (HPACK)"),
-        case!(watches_and_settings, UNAUTHENTICATED, DEFAULTS, "S2: Health/Watch, then alternating SETTINGS"),
-        case!(
-            sampled_by_caller,
-            UNAUTHENTICATED,
-            DEFAULTS,
-            "S6: traceparent with the sampled flag, long paths"
-        ),
-        case!(silent_connections, UNAUTHENTICATED, DEFAULTS, "S8: 1500 TLS connections that make no call"),
-        case!(baggage, UNAUTHENTICATED, DEFAULTS, "S15: calls without a token and with baggage"),
+        case!(health_bodies, UNAUTHENTICATED, DEFAULTS, "unfinished health checks with bodies"),
+        case!(large_headers, UNAUTHENTICATED, DEFAULTS, "open calls with 15 KiB of headers"),
+        case!(indexed_headers, UNAUTHENTICATED, DEFAULTS, "headers of 15 KiB in a few bytes (HPACK)"),
+        case!(watches_and_settings, UNAUTHENTICATED, DEFAULTS, "Health/Watch, then alternating SETTINGS"),
+        case!(sampled_by_caller, UNAUTHENTICATED, DEFAULTS, "traceparent with the sampled flag, long paths"),
+        case!(silent_connections, UNAUTHENTICATED, DEFAULTS, "1500 TLS connections that make no call"),
+        case!(baggage, UNAUTHENTICATED, DEFAULTS, "calls without a token and with baggage"),
         case!(refused_calls, UNAUTHENTICATED, DEFAULTS, "calls with wrong tokens, reconnecting when closed"),
         case!(pings, UNAUTHENTICATED, DEFAULTS, "PING flood"),
         case!(
@@ -50,7 +45,7 @@ pub(super) fn cases() -> Vec<Case> {
             full_connections,
             FULL_CONNECTIONS * CONNECTION_KIB / 1024,
             DEFAULTS,
-            "S1: 200 connections that each buffer as much as allowed"
+            "200 connections that each buffer as much as allowed"
         ),
         case!(unknown_frames, UNAUTHENTICATED, DEFAULTS, "frames of an unknown type"),
     ]

@@ -40,7 +40,7 @@ fn write(folder: &Path) -> Result<(), BoxError> {
     }
     // The middle of a key that nobody else will use is as good a secret as any.
     let key = LocalCa::generate()?.key_pem();
-    let secret = key.lines().nth(2).ok_or("a key of one line")?;
+    let secret = key.lines().nth(2).ok_or("the generated key is not valid PEM")?;
     write_private(&folder.join("token"), secret.as_bytes())?;
     Ok(())
 }

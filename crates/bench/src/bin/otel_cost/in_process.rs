@@ -59,7 +59,7 @@ pub(crate) fn compare(rounds: usize) -> Result<(), Box<dyn Error>> {
     let costs = costs.collect::<Result<Vec<_>, _>>()?;
     println!(
         "{:<10}{:>14}{:>15}{:>16}{:>10}{:>15}",
-        "variant", "instructions", "over no layer", "goal", "ns", "over no layer"
+        "variant", "instructions", "vs no layer", "goal", "ns", "vs no layer"
     );
     for (variant, Cost { instructions, nanoseconds }) in variants.iter().zip(&costs) {
         let over = instructions - costs[0].instructions;

@@ -33,7 +33,10 @@ const GOAL_AGAINST_GO: f64 = 12.0;
 const SHORT: usize = 10;
 
 #[derive(Parser)]
-#[command(about, version)]
+#[command(
+    about = "Measures what grpc-otel costs per call, compared with grpc-go's OpenTelemetry plugin",
+    version
+)]
 struct Arguments {
     /// Number of rounds; every variant is measured once per round
     #[arg(long, default_value_t = 20)]
@@ -117,13 +120,13 @@ fn compare(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             let theirs = over(&costs[tonic.len()], &costs[tonic.len() + 1]);
             let verdict = if theirs / ours >= GOAL_AGAINST_GO { "reached" } else { "MISSED" };
             println!(
-                "grpc-go's plugin costs {:.1} times what Spans10 does (goal: {GOAL_AGAINST_GO}, {verdict})",
+                "grpc-go's plugin costs {:.1} times what Spans10 does (goal: at least {GOAL_AGAINST_GO}, {verdict})",
                 theirs / ours
             );
         }
     }
     if arguments.go.is_none() {
-        println!("grpc-go: NOT RUN (--go)");
+        println!("grpc-go: NOT RUN (--go is not set)");
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ pub(crate) enum Case {
     UnaryApart,
     /// Messages received in full DATA frames
     ClientStreaming,
-    /// Messages sent, all ready
+    /// Messages sent, all available at once
     ServerStreaming,
 }
 

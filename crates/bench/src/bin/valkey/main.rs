@@ -44,7 +44,7 @@ const GET: Shape =
     Shape { kind: CallType::ServerStreaming, sensors: 100, streams: 4, messages: HELD as u64, ..STREAMING };
 
 #[derive(Parser)]
-#[command(about, version)]
+#[command(about = "Benchmarks Kelvin with the Valkey store against valkey-benchmark", version)]
 struct Arguments {
     /// Seconds of each measurement
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
@@ -105,20 +105,20 @@ fn fill(
     table.push(&Row::rate("client-streaming, 50,000 sensors in turn", &measure(SCATTERED)?));
 
     let single = measure(SINGLE)?;
-    table.push(&Row::rate("one reading a call, 64 in flight", &single));
+    table.push(&Row::rate("one reading per call, 64 in flight", &single));
     let name = format!("ratio to the memory store's {:.0}", memory.rate);
     table.push(&Row::ratio(name, single.rate, memory.rate).at_least(0.5));
 
     variant.empty()?;
     let ten = direct::fill(variant, 100, HELD, 10)?;
-    table.push(&Row::bytes("bytes a reading, batches of ten", ten).at_most(20.0));
+    table.push(&Row::bytes("bytes per reading, batches of ten", ten).at_most(20.0));
     let rate = direct::read_back(variant, 100, time)?;
     table.push(&Row::plain("get without gRPC, batches of ten", rate).at_least(5e6));
-    table.push(&Row::rate("get, 10,000 readings a sensor", &measure(GET)?).at_least(5e6));
+    table.push(&Row::rate("get, 10,000 readings per sensor", &measure(GET)?).at_least(5e6));
     variant.empty()?;
-    table.push(&Row::bytes("bytes a reading, batches of one", direct::fill(variant, 100, HELD / 5, 1)?));
+    table.push(&Row::bytes("bytes per reading, batches of one", direct::fill(variant, 100, HELD / 5, 1)?));
     variant.empty()?;
-    table.push(&Row::bytes("bytes a sensor with one reading", direct::fill(variant, 50_000, 1, 1)?));
+    table.push(&Row::bytes("bytes per sensor with one reading", direct::fill(variant, 50_000, 1, 1)?));
 
     variant.empty()?;
     let delay = direct::follow(variant, time)?;
@@ -131,7 +131,7 @@ fn fill(
         (Acknowledge::Replica, Some(variant.replicate()?))
     };
     for (name, shape) in
-        [("client-streaming, 1000 sensors in turn", STREAMING), ("one reading a call", SINGLE)]
+        [("client-streaming, 1000 sensors in turn", STREAMING), ("one reading per call", SINGLE)]
     {
         let measured = measure(Shape { acknowledge, ..shape })?;
         table.push(&Row::rate(&format!("{name}, acknowledge: {acknowledge}"), &measured));

@@ -56,7 +56,7 @@ impl Calls {
 impl Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { partitions, sensors, readings } = self;
-        write!(f, "{partitions} × {sensors} × {readings} readings a call")
+        write!(f, "{partitions} × {sensors} × {readings} readings per call")
     }
 }
 
