@@ -46,7 +46,7 @@ impl Reporter {
         self.reloads.add(1, &attributes(name, if result.is_ok() { OK } else { REJECTED }));
         match result {
             Ok(()) => tracing::info!(file = name, "reloaded"),
-            Err(error) => tracing::warn!(file = name, %error, "reload failed; keeping the last good one"),
+            Err(error) => tracing::warn!(file = name, %error, "reload failed; keeping the previous version"),
         }
     }
 

@@ -357,7 +357,7 @@ fn check_valkey(config: &Config, error: &mut SettingsError) {
     if config.valkey_address.len() > 1 && !config.valkey_cluster {
         error.push(
             "KELVIN_VALKEY_ADDRESS",
-            "several addresses need KELVIN_VALKEY_CLUSTER=true: otherwise only the first is used",
+            "several addresses need KELVIN_VALKEY_CLUSTER=true; without it, set exactly one",
         );
     }
     let pair = [

@@ -79,7 +79,7 @@ pub(crate) fn memory_usage(meter: &Meter) -> AsyncInstrumentBuilder<'_, Observab
     meter
         .u64_observable_gauge("kelvin.store.memory.usage")
         .with_unit("By")
-        .with_description("Memory used by the store; by its fullest node if it is shared.")
+        .with_description("Memory used by the store; with Valkey, that of its fullest node.")
 }
 
 pub(crate) fn memory_limit(meter: &Meter) -> AsyncInstrumentBuilder<'_, ObservableGauge<u64>, u64> {

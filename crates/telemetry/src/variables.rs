@@ -202,6 +202,9 @@ impl Takes {
             Ratio => (ratio(value).is_some(), "a number from 0 to 1".to_owned()),
             KeyValues => (key_values(value).is_some(), "key=value,key=value, percent-encoded".to_owned()),
             Secrets => return (!headers(value).1).then(|| BAD_HEADERS.to_owned()),
+            OneOf([only]) => {
+                (is(&[only], value), format!("{only}, the only value that this program supports"))
+            }
             OneOf(known) => (is(known, value), known.join(" or ")),
             ListOf(known) => {
                 let values = value.split(',').map(str::trim).filter(|value| !value.is_empty());

@@ -68,7 +68,8 @@ async fn grafana_works(cluster: &Cluster, ui: &Ui) -> Result<String> {
     }]});
     let answer: Value = ui.post("Grafana", "/api/ds/query", Some(&login), &query).await?;
     let values = &answer["results"]["A"]["frames"][0]["data"]["values"];
-    let sensors = values[1][0].as_f64().with_context(|| format!("a panel's query returned {answer}"))?;
+    let sensors =
+        values[1][0].as_f64().with_context(|| format!("a panel's query returned no number: {answer}"))?;
 
     let source = get("/api/datasources/uid/prometheus").await?;
     let link = source["jsonData"]["exemplarTraceIdDestinations"][0]["url"].as_str();
@@ -79,7 +80,7 @@ async fn grafana_works(cluster: &Cluster, ui: &Ui) -> Result<String> {
         .parse()?;
     let jaeger = jaeger(ui)?;
     ensure!(origin(&link) == origin(jaeger), "exemplars link to {link}, but Jaeger is at {jaeger}");
-    ensure!(link.path() == format!("/trace/{id}"), "exemplars link to {link}");
+    ensure!(link.path() == format!("/trace/{id}"), "exemplars link to {link}, not to /trace/{id}");
     spans(ui, &id).await?;
     Ok(format!("{known} dashboards, {sensors} sensors, {link}"))
 }

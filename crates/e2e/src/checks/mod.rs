@@ -58,7 +58,7 @@ pub async fn all(cluster: &Cluster, report: &mut Report) {
     // Before the dashboards, which also show reloads.
     report.check("certificates are renewed, no call fails", renewal::unnoticed(cluster)).await;
     report.check("dashboards: every query returns data", queries::dashboards(cluster)).await;
-    report.check("alerts: every expression has data", queries::alerts(cluster)).await;
+    report.check("alerts: every rule's metrics have data", queries::alerts(cluster)).await;
 
     report
         .check_if_here("a NodePort Service is added and rolled back", external::upgrade_and_rollback(cluster))

@@ -66,7 +66,7 @@ pub(super) fn cases() -> Vec<Case> {
             page_tokens,
             UNAUTHENTICATED,
             DEFAULTS,
-            "page tokens are the same on every server, so they reveal no secret"
+            "page tokens are identical on every server, so they cannot contain a server's secret"
         ),
     ]
 }

@@ -106,7 +106,7 @@ fn fill(
 
     let single = measure(SINGLE)?;
     table.push(&Row::rate("one reading per call, 64 in flight", &single));
-    let name = format!("ratio to the memory store's {:.0}", memory.rate);
+    let name = format!("ratio to the memory store ({:.0}/s)", memory.rate);
     table.push(&Row::ratio(name, single.rate, memory.rate).at_least(0.5));
 
     variant.empty()?;
