@@ -12,7 +12,7 @@ bench-valkey: ## Kelvin on Valkey, on two cores, against valkey-benchmark (ARGS=
 
 .PHONY: million
 
-million: ## a million sensors with an hour of history on one server, 2 GiB and two cores (ARGS="--check --sensors 100000")
+million: ## a million sensors with an hour of history on one server, 2 GiB and two cores (ARGS=--check, or ARGS="--valkey --sensors 100000")
 	cargo build --release --locked -p kelvin-bench --bin million
 	target/release/million $(ARGS)
 

@@ -16,7 +16,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use kelvin_bench::goals::Goals;
-use kelvin_testing::machine;
+use kelvin_testing::{ValkeyServer, machine};
 use tokio::task::JoinSet;
 
 use connection::{Connection, Endpoint};
@@ -53,6 +53,9 @@ struct Arguments {
     /// Duration of the steady phase in seconds
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// Store on a Valkey without persistence that runs beside the load, instead of in memory; there are no goals for it
+    #[arg(long)]
+    valkey: bool,
     #[command(flatten)]
     goals: Goals,
     #[command(subcommand)]
@@ -63,13 +66,15 @@ struct Arguments {
 enum Command {
     /// The server's process
     #[command(hide = true)]
-    Serve { files: PathBuf, history: u32 },
+    Serve { files: PathBuf, history: u32, valkey: Option<String> },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.command {
-        Some(Command::Serve { files, history }) => server::serve(files, *history).map(|()| true),
+        Some(Command::Serve { files, history, valkey }) => {
+            server::serve(files, *history, valkey.clone()).map(|()| true)
+        }
         None => measure(&arguments),
     };
     match done {
@@ -83,13 +88,16 @@ fn main() -> ExitCode {
 
 fn measure(arguments: &Arguments) -> Result<bool> {
     let (server_core, load_core) = machine::two_cores()?;
-    let server = Running::start(arguments.history, server_core)?;
     machine::pin(load_core)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let valkey = arguments.valkey.then(|| runtime.block_on(ValkeyServer::start(&[])));
+    let server = Running::start(arguments.history, valkey.as_ref().map(ValkeyServer::address), server_core)?;
+    machine::pin(load_core)?;
     runtime.block_on(async {
         let endpoint = server.endpoint()?;
         let connections = prefill(arguments, &endpoint, &server).await?;
-        let cpu = server.cpu_time();
+        let cpu_of_valkey = || valkey.as_ref().and_then(|valkey| machine::cpu_time(valkey.id()));
+        let cpu = (server.cpu_time(), cpu_of_valkey());
         let start = Instant::now();
         let mut steady = JoinSet::new();
         // Gateways do not send in step: their turns are spread over the time between two turns of one of them.
@@ -104,7 +112,9 @@ fn measure(arguments: &Arguments) -> Result<bool> {
             sent += readings;
             late = late.max(latest);
         }
-        let share = (server.cpu_time() - cpu) / start.elapsed().as_secs_f64();
+        let seconds = start.elapsed().as_secs_f64();
+        let share = (server.cpu_time() - cpu.0) / seconds;
+        let share_of_valkey = cpu_of_valkey().zip(cpu.1).map(|(now, then)| (now - then) / seconds);
         latencies.sort_unstable();
         let p99 = latencies[latencies.len() * 99 / 100];
         let resident = server.resident();
@@ -120,6 +130,16 @@ fn measure(arguments: &Arguments) -> Result<bool> {
         );
         println!("server: {:.1} % of a core", share * 100.0);
         println!("get of {} readings: p99 {p99:.2?} over {} calls", arguments.history, latencies.len());
+        if let Some((valkey, share)) = valkey.as_ref().zip(share_of_valkey) {
+            let resident = machine::resident(valkey.id()).unwrap_or_default();
+            println!(
+                "Valkey: {:.1} MiB, {} B per sensor, {:.1} % of a core",
+                resident as f64 / 1_048_576.0,
+                resident / arguments.sensors as u64,
+                share * 100.0
+            );
+            return Ok(true);
+        }
         let good = resident / arguments.sensors <= 1180 && share <= 0.35 && p99 <= Duration::from_millis(10);
         if !good {
             println!("goals MISSED: at most 1180 B per sensor, 35 % of a core, p99 10 ms");

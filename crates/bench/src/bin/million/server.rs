@@ -23,14 +23,15 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts it on a core.
-    pub(crate) fn start(history: u32, core: CoreId) -> Result<Self> {
+    /// Starts it on a core, with its readings in memory or on the Valkey at that address.
+    pub(crate) fn start(history: u32, valkey: Option<String>, core: CoreId) -> Result<Self> {
         let files = Files::make().map_err(|error| error.to_string())?;
         machine::pin(core)?;
         let process = Command::new(env::current_exe()?)
             .arg("serve")
             .arg(files.folder.path())
             .arg(history.to_string())
+            .args(valkey)
             .stdout(Stdio::piped())
             .spawn()?;
         let mut process = Process::new(process);
@@ -58,10 +59,19 @@ impl Running {
 }
 
 /// Serves until the process is killed; says on standard output where.
-pub(crate) fn serve(files: &Path, history: u32) -> Result<()> {
+pub(crate) fn serve(files: &Path, history: u32, valkey: Option<String>) -> Result<()> {
     disable_huge_pages();
     let file = |name| files.join(name).display().to_string();
-    let config = Config::from_pairs([
+    let store = match valkey {
+        Some(address) => vec![
+            ("KELVIN_STORE", "valkey".to_owned()),
+            ("KELVIN_VALKEY_ADDRESS", address),
+            // It shares its core with the load.
+            ("KELVIN_VALKEY_TIMEOUT", "30s".to_owned()),
+        ],
+        None => vec![("KELVIN_STORE_MEMORY_LIMIT", "2GiB".to_owned())],
+    };
+    let settings = [
         ("KELVIN_LISTEN", "127.0.0.1:0".to_owned()),
         ("KELVIN_HEALTH_LISTEN", String::new()),
         ("KELVIN_WORKERS", "1".to_owned()),
@@ -71,8 +81,8 @@ pub(crate) fn serve(files: &Path, history: u32) -> Result<()> {
         ("KELVIN_MAX_SENSORS", "1000000".to_owned()),
         ("KELVIN_MAX_READINGS", "1000000000".to_owned()),
         ("KELVIN_MAX_READINGS_PER_SENSOR", history.to_string()),
-        ("KELVIN_STORE_MEMORY_LIMIT", "2GiB".to_owned()),
-    ])?;
+    ];
+    let config = Config::from_pairs(settings.into_iter().chain(store))?;
     let telemetry = Telemetry::builder("kelvin-server", env!("CARGO_PKG_VERSION")).build()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
