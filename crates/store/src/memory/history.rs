@@ -13,7 +13,8 @@ use super::{
 use crate::{Reading, summary::Summary};
 
 /// Readings that stay as they are before the oldest [`FRAME`] of them are compressed. The newest of a sensor are asked
-/// for most, and three at least need no decompressing. More would take the next larger size of the allocator's.
+/// for most, and three at least need no decompressing. With more, the tail would need the allocator's next larger
+/// size class.
 const TAIL: usize = FRAME + 3;
 
 /// The readings of one sensor, oldest first: full blocks, the block that grows, and the newest as they are.

@@ -88,6 +88,7 @@ fn main() -> ExitCode {
 
 fn measure(arguments: &Arguments) -> Result<bool> {
     let (server_core, load_core) = machine::two_cores()?;
+    // Valkey inherits the load's core; starting the server moves this thread to the server's.
     machine::pin(load_core)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let valkey = arguments.valkey.then(|| runtime.block_on(ValkeyServer::start(&[])));
@@ -118,7 +119,7 @@ fn measure(arguments: &Arguments) -> Result<bool> {
         latencies.sort_unstable();
         let p99 = latencies[latencies.len() * 99 / 100];
         let resident = server.resident();
-        let rate = sent as f64 / start.elapsed().as_secs_f64();
+        let rate = sent as f64 / seconds;
         println!(
             "steady: {rate:.0} readings/s over {} connections, at most {late:.0?} late",
             arguments.connections
