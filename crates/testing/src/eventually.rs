@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
@@ -10,8 +10,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// # Panics
 ///
 /// After 30 seconds, with `what` in the message.
-pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
-    eventually_some(what, || async { condition().await.then_some(()) }).await;
+pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    eventually_some(what, async || condition().await.then_some(())).await;
 }
 
 /// Waits until `attempt` returns something, and returns that.
@@ -19,10 +19,7 @@ pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
 /// # Panics
 ///
 /// After 30 seconds, with `what` in the message.
-pub async fn eventually_some<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    mut attempt: impl FnMut() -> F,
-) -> T {
+pub async fn eventually_some<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     let trying = async {
         loop {
             if let Some(found) = attempt().await {
@@ -32,4 +29,53 @@ pub async fn eventually_some<T, F: Future<Output = Option<T>>>(
         }
     };
     timeout(PATIENCE, trying).await.unwrap_or_else(|_| panic!("timed out waiting until {what}"))
+}
+
+/// Waits until `attempt` succeeds, and returns its value.
+///
+/// # Panics
+///
+/// After 30 seconds, with `what` and the last error in the message.
+pub async fn eventually_ok<T, E: Debug>(what: &str, mut attempt: impl AsyncFnMut() -> Result<T, E>) -> T {
+    let mut last = None;
+    let trying = async {
+        loop {
+            match attempt().await {
+                Ok(value) => return value,
+                Err(error) => last = Some(error),
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let value = timeout(PATIENCE, trying).await;
+    value.unwrap_or_else(|_| panic!("timed out waiting until {what}; last error: {last:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{eventually, eventually_ok};
+
+    #[tokio::test]
+    async fn condition_is_awaited() {
+        let mut asked = 0;
+        eventually("it is asked three times", async || {
+            asked += 1;
+            asked == 3
+        })
+        .await;
+        assert_eq!(asked, 3);
+    }
+
+    #[tokio::test]
+    async fn first_success_is_returned() {
+        let mut answers = [Err("early"), Err("still early"), Ok(1), Ok(2)].into_iter();
+        let value = eventually_ok("it succeeds", async || answers.next().unwrap()).await;
+        assert_eq!(value, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    #[should_panic(expected = "timed out waiting until it succeeds; last error: Some(\"no\")")]
+    async fn timeout_reports_the_last_error() {
+        eventually_ok("it succeeds", async || Err::<(), _>("no")).await;
+    }
 }

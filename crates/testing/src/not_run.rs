@@ -4,6 +4,7 @@ use std::{
     env,
     fs::OpenOptions,
     io::{self, Write as _},
+    process::Command,
     thread,
 };
 
@@ -21,6 +22,17 @@ pub fn not_run(component: &str, reason: &str) {
             OpenOptions::new().create(true).append(true).open(path).expect("NOT_RUN_FILE can be written");
         file.write_all(line.as_bytes()).expect("NOT_RUN_FILE can be written");
     }
+}
+
+/// Whether `program` is installed, which is to say that it succeeds with `argument`, such as `--version`. If it is not, the
+/// running test is reported by [`not_run`].
+#[must_use]
+pub fn is_installed(program: &str, argument: &str) -> bool {
+    let installed = Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success());
+    if !installed {
+        not_run(program, &format!("{program} is not installed"));
+    }
+    installed
 }
 
 /// Whether tests may leave `component` out: everywhere but where `CI` is set, and there if `NOT_HERE` names it (a list
