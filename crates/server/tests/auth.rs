@@ -6,9 +6,9 @@ use std::fs;
 
 use kelvin_credentials::ca::{LocalCa, Usage};
 use kelvin_proto::{SensorStatsRequest, sensor_service_client::SensorServiceClient};
-use support::{Files, TOKEN, TestServer, client, connect, eventually, reading};
-use tokio::{io::AsyncReadExt as _, net::TcpStream};
-use tokio_rustls::TlsConnector;
+use kelvin_testing::{eventually, eventually_ok};
+use support::{Files, TOKEN, TestServer, client, connect, reading};
+use tokio::io::AsyncReadExt as _;
 use tonic::{Code, Request, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
@@ -75,17 +75,13 @@ async fn certificate_without_client_auth_is_rejected() {
 async fn where_certificates_are_required_there_is_no_connection_without_one() {
     let files = Files::new();
     files.issue("client", Usage::Client);
-    let other_ca = LocalCa::generate().unwrap().issue(Usage::Client, &["localhost"]).unwrap();
-    other_ca.write(&files.path("other_ca.pem"), &files.path("other_ca.key")).unwrap();
+    files.issue_by(&LocalCa::generate().unwrap(), "other_ca", Usage::Client);
     let server = TestServer::start_with(files, &[("KELVIN_MTLS", "required")]).await;
     assert_eq!(code(send_as(&server, None, Some("client")).await), Code::Ok);
     // Both CAs have the same name, so that only the signature tells them apart.
     for (pair, alert) in [(None, "CertificateRequired"), (Some("other_ca"), "DecryptError")] {
-        let stream = TcpStream::connect(server.address).await.unwrap();
-        let tls = TlsConnector::from(server.files.client_tls(pair).config());
         // TLS 1.3 lets a client believe that it is connected until it reads.
-        let mut stream = tls.connect("localhost".try_into().unwrap(), stream).await.unwrap();
-        let error = stream.read_u8().await.unwrap_err().to_string();
+        let error = server.tls_stream(pair).await.read_u8().await.unwrap_err().to_string();
         assert!(error.contains(alert), "{error} should contain {alert}");
     }
 }
@@ -97,32 +93,31 @@ async fn tokens_and_certificates_change_without_a_failed_call() {
     let path = server.files.path("tokens");
     fs::write(&path, format!("{TOKEN}\nthe-new-one\n")).unwrap();
     let channel = server.connect().await;
-    eventually("the new token is accepted", || async {
-        let mut new = client(channel.clone(), "the-new-one");
-        new.send_single_reading(reading("cellar", 20.0, 1)).await.ok()
+    let mut new = client(channel.clone(), "the-new-one");
+    eventually_ok("the new token is accepted", async || {
+        new.send_single_reading(reading("cellar", 20.0, 1)).await
     })
     .await;
     old.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
 
     fs::write(&path, "the-new-one\n").unwrap();
-    eventually("the old token is refused", || async {
-        let status =
-            client(channel.clone(), TOKEN).send_single_reading(reading("cellar", 20.0, 1)).await.err()?;
-        (status.code() == Code::Unauthenticated).then_some(())
+    let mut refused = client(channel, TOKEN);
+    eventually("the old token is refused", async || {
+        let answer = refused.send_single_reading(reading("cellar", 20.0, 1)).await;
+        answer.is_err_and(|status| status.code() == Code::Unauthenticated)
     })
     .await;
 
     // The next certificate is of another CA: clients who know only that one get in, and connections that are open
     // stay open.
     let renewed = LocalCa::generate().unwrap();
-    let pair = renewed.issue(Usage::Server, &["localhost"]).unwrap();
     fs::write(server.files.path("ca.pem"), renewed.pem()).unwrap();
-    pair.write(&server.files.path("server.pem"), &server.files.path("server.key")).unwrap();
-    eventually("the new certificate is shown", || async {
-        connect(server.address, server.files.client_tls(None)).await.ok()
+    server.files.issue_by(&renewed, "server", Usage::Server);
+    eventually_ok("the new certificate is shown", async || {
+        connect(server.address, server.files.client_tls(None)).await
     })
     .await;
-    client(channel, "the-new-one").send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
+    new.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
 }
 
 #[tokio::test]

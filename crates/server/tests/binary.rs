@@ -4,7 +4,6 @@ mod support;
 
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader, Lines},
     net::{TcpListener, TcpStream},
     process::{ChildStdout, Command, Output, Stdio},
     thread,
@@ -17,8 +16,8 @@ use kelvin_telemetry::receiver::{
     Receiver,
     proto::metrics::v1::{metric::Data, number_data_point::Value},
 };
-use kelvin_testing::Process;
-use support::{Files, TOKEN, client, connect, eventually, reading};
+use kelvin_testing::{Lines, Process, eventually, eventually_some};
+use support::{Files, TOKEN, client, connect, reading, until_stored};
 
 fn program(settings: impl IntoIterator<Item = (String, String)>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kelvin-server"));
@@ -160,7 +159,7 @@ fn serving_at(log: &str) -> Option<String> {
 /// The program while it serves.
 struct Running {
     process: Process,
-    log: Lines<BufReader<ChildStdout>>,
+    log: Lines<ChildStdout>,
     address: String,
     /// What it logged before it served.
     begun: String,
@@ -174,28 +173,10 @@ impl Running {
     fn of(command: &mut Command) -> Self {
         let process = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut process = Process::new(process);
-        let log = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut running = Self { process, log, address: String::new(), begun: String::new() };
-        running.begun = running.until("\"serving\"");
-        running.address = serving_at(&running.begun).unwrap();
-        running
-    }
-
-    /// Reads the log up to a line with `text`.
-    fn until(&mut self, text: &str) -> String {
-        let mut read = String::new();
-        while !read.contains(text) {
-            read += &self.log.next().unwrap_or_else(|| panic!("no {text} in {read}")).unwrap();
-        }
-        read
-    }
-
-    fn terminate(&self) {
-        self.process.signal("TERM");
-    }
-
-    fn exit_code(&mut self) -> Option<i32> {
-        self.process.wait().unwrap().code()
+        let mut log = process.lines();
+        let begun = log.until("\"serving\"");
+        let address = serving_at(&begun).unwrap();
+        Self { process, log, address, begun }
     }
 }
 
@@ -206,9 +187,9 @@ fn server_is_healthy_and_exits_cleanly_on_sigterm() {
     let settings = with(&files, &[("KELVIN_LISTEN", &server.address)]);
     let (code, output) = run(settings.clone(), &["healthcheck"]);
     assert_eq!((code, output.as_str()), (Some(0), ""));
-    server.terminate();
-    server.until("\"drained\"");
-    assert_eq!(server.exit_code(), Some(0));
+    server.process.signal("TERM");
+    server.log.until("\"drained\"");
+    assert_eq!(server.process.wait().unwrap().code(), Some(0));
     let (code, output) = run(settings, &["healthcheck"]);
     assert_eq!(code, Some(1));
     assert!(output.contains("no healthy server"), "{output}");
@@ -221,18 +202,18 @@ fn certificate_that_expires_in_use_is_logged() {
     let valid = SystemTime::now() - soon..SystemTime::now() + soon;
     let pair = files.ca.issue_valid(Usage::Server, &["localhost"], &valid).unwrap();
     pair.write(&files.path("server.pem"), &files.path("server.key")).unwrap();
-    Running::start(files.settings()).until("certificate expired; peers reject it");
+    Running::start(files.settings()).log.until("certificate expired; peers reject it");
 }
 
 #[test]
 fn second_sigterm_interrupts_drain() {
     let files = Files::new();
     let mut server = Running::start(with(&files, &[("KELVIN_DRAIN_DELAY", "1h")]));
-    server.terminate();
-    server.until("\"draining\"");
+    server.process.signal("TERM");
+    server.log.until("\"draining\"");
     thread::sleep(SECOND_SIGNAL * 3 / 2);
-    server.terminate();
-    assert_eq!(server.exit_code(), Some(143));
+    server.process.signal("TERM");
+    assert_eq!(server.process.wait().unwrap().code(), Some(143));
 }
 
 #[test]
@@ -306,9 +287,9 @@ async fn trace_log_contains_no_secrets() {
     fs::write(files.path("tokens"), format!("{TOKEN} gateway-7\n")).unwrap();
     let mut settings = with(&files, &[("KELVIN_WORKERS", "1")]);
     settings.push(("RUST_LOG".to_owned(), "trace".to_owned()));
-    let mut server = program(settings).stdout(File::create(&log).unwrap()).spawn().unwrap();
+    let server = Process::new(program(settings).stdout(File::create(&log).unwrap()).spawn().unwrap());
     let read = || fs::read_to_string(&log).unwrap();
-    let address = eventually("it serves", || async { serving_at(&read()) }).await;
+    let address = eventually_some("it serves", async || serving_at(&read())).await;
     let channel = connect(address.parse().unwrap(), files.client_tls(None)).await.unwrap();
     let wrong = "a-token-that-is-wrong";
     for (token, accepted) in [(TOKEN, true), (wrong, false)] {
@@ -321,19 +302,13 @@ async fn trace_log_contains_no_secrets() {
     let (mut leaving, other) = (client(channel.clone(), TOKEN), client(channel, TOKEN));
     let call = tokio::spawn(async move { leaving.stream_sensor_readings(receiver).await });
     requests.send(reading("attic", 20.0, 1)).await.unwrap();
-    eventually("the reading is stored", || {
-        let stats = kelvin_proto::SensorStatsRequest { sensor_id: "attic".into() };
-        let mut other = other.clone();
-        async move { other.get_sensor_stats(stats).await.ok() }
-    })
-    .await;
+    until_stored(&other, "attic", 1).await;
     call.abort();
-    eventually("the log names the caller of an aborted stream", || async {
-        read().contains("\"caller\":\"gateway-7\"").then_some(())
+    eventually("the log names the caller of an aborted stream", async || {
+        read().contains("\"caller\":\"gateway-7\"")
     })
     .await;
-    server.kill().unwrap();
-    server.wait().unwrap();
+    drop(server);
     let log = read();
     assert!(log.contains("\"TRACE\"") && log.contains("unauthenticated calls refused"));
     let key = fs::read_to_string(files.path("server.key")).unwrap();
@@ -355,8 +330,8 @@ async fn counters_are_exported_at_zero_before_the_first_interval() {
     ];
     let _running = Running::start(with(&Files::new(), &settings));
     for name in ["kelvin.calls.unauthenticated", "kelvin.readings.accepted"] {
-        eventually("the counters arrive", || async {
-            receiver.look(|received| {
+        receiver
+            .until(name, |received| {
                 let (_, metric) = received.metrics().find(|(_, metric)| metric.name == name)?;
                 let Some(Data::Sum(sum)) = &metric.data else { panic!("{metric:?}") };
                 assert!(
@@ -365,7 +340,6 @@ async fn counters_are_exported_at_zero_before_the_first_interval() {
                 );
                 Some(())
             })
-        })
-        .await;
+            .await;
     }
 }

@@ -11,10 +11,10 @@ use h2::{
 };
 use http::Request;
 use kelvin_proto::SensorRequest;
+use kelvin_testing::eventually;
 use prost::Message as _;
-use support::{PATIENCE, TOKEN, TestServer, eventually, reading};
-use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
-use tokio_rustls::TlsConnector;
+use support::{PATIENCE, TOKEN, TestServer, reading};
+use tokio::{task::JoinHandle, time::timeout};
 
 const UNARY: &str = "/SensorService/SendSingleReading";
 const CHAT: &str = "/SensorService/SensorChat";
@@ -28,9 +28,7 @@ struct Connection {
 
 impl Connection {
     async fn open(server: &TestServer, stream_window: u32) -> Self {
-        let stream = TcpStream::connect(server.address).await.unwrap();
-        let tls = TlsConnector::from(server.files.client_tls(None).config());
-        let stream = tls.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        let stream = server.tls_stream(None).await;
         let (send, connection) =
             Builder::new().initial_window_size(stream_window).handshake(stream).await.unwrap();
         Self { send, driver: tokio::spawn(connection) }
@@ -166,7 +164,7 @@ async fn unauthenticated_connections_give_way_at_the_limit_idle_ones_first_then_
     // All have an open call now.
     let mut newcomer = Connection::open(&server, 65_535).await;
     newcomer.send_reading(TOKEN).await.unwrap();
-    eventually("the newest gives way", || async { fourth.driver.is_finished().then_some(()) }).await;
+    eventually("the newest gives way", async || fourth.driver.is_finished()).await;
     assert!(!first.driver.is_finished() && !last.driver.is_finished());
 }
 

@@ -2,8 +2,9 @@
 
 mod support;
 
-use kelvin_credentials::ca::Usage;
+use kelvin_credentials::ca::{LocalCa, Usage};
 use kelvin_server::{Config, healthcheck};
+use kelvin_testing::eventually;
 use support::{Files, TestServer, client};
 use tonic::{Code, Request, Status};
 use tonic_reflection::pb::{v1, v1alpha};
@@ -69,9 +70,8 @@ async fn healthcheck_connects_over_tls() {
     let config = settings_of(&server, "none");
     healthcheck::check(&config).await.unwrap();
     server.shut_down();
-    support::eventually("the check fails while draining", || async {
-        let error = healthcheck::check(&config).await.err()?;
-        error.to_string().contains("NOT_SERVING").then_some(())
+    eventually("the check fails while draining", async || {
+        healthcheck::check(&config).await.is_err_and(|error| error.to_string().contains("NOT_SERVING"))
     })
     .await;
     server.ended().await.unwrap();
@@ -111,12 +111,8 @@ async fn rejected_client_certificate_is_reported_by_the_healthcheck() {
     files.issue("server", Usage::Unspecified);
     let server = TestServer::start_with(files, &[("KELVIN_MTLS", "required")]).await;
     // The server goes on with the pair that it has; the file is of another CA.
-    let other_ca = kelvin_credentials::ca::LocalCa::generate()
-        .unwrap()
-        .issue(Usage::Unspecified, &["localhost"])
-        .unwrap();
+    server.files.issue_by(&LocalCa::generate().unwrap(), "other_ca", Usage::Unspecified);
     let path = |name| server.files.path(name);
-    other_ca.write(&path("other_ca.pem"), &path("other_ca.key")).unwrap();
     let mut config = settings_of(&server, "required");
     (config.tls_cert, config.tls_key) = (Some(path("other_ca.pem")), Some(path("other_ca.key")));
     let text = kelvin_app::error_chain(&healthcheck::check(&config).await.unwrap_err());

@@ -12,7 +12,7 @@ use std::{
 
 use kelvin_proto::{SensorRequest, Severity};
 use kelvin_testing::was_never_processed;
-use support::{PATIENCE, TOKEN, TestServer, eventually, reading};
+use support::{PATIENCE, TOKEN, TestServer, reading, until_stored};
 use tokio::{
     sync::mpsc::{self, Sender},
     time::timeout,
@@ -32,17 +32,6 @@ fn endless<T>() -> (Sender<T>, ReceiverStream<T>) {
     (sender, ReceiverStream::new(receiver))
 }
 
-/// Waits until a sensor has so many readings.
-async fn until_stored(server: &TestServer, sensor_id: &str, count: u64) {
-    let client = server.client().await;
-    let request = kelvin_proto::SensorStatsRequest { sensor_id: sensor_id.to_owned() };
-    eventually("the readings are stored", || {
-        let (mut client, request) = (client.clone(), request.clone());
-        async move { client.get_sensor_stats(request).await.ok().filter(|stats| stats.get_ref().count == count) }
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn drain_ends_streams_and_loses_nothing() {
     let mut server = TestServer::start(&[]).await;
@@ -54,7 +43,7 @@ async fn drain_ends_streams_and_loses_nothing() {
     for n in 0..10 {
         sender.send(reading("upload", 20.0, n)).await.unwrap();
     }
-    until_stored(&server, "upload", 10).await;
+    until_stored(&client, "upload", 10).await;
 
     let (chat_sender, readings) = endless();
     let mut chat = client.sensor_chat(readings).await.unwrap().into_inner();
@@ -201,7 +190,7 @@ async fn old_connections_are_replaced_and_no_call_is_lost_or_done_twice() {
     };
     timeout(PATIENCE, calls).await.expect("connections are replaced");
     assert!(done > 0);
-    until_stored(&server, "cellar", done).await;
+    until_stored(&server.client().await, "cellar", done).await;
     // A stream that was open goes on.
     sender.send(reading("chat", 20.0, 1)).await.unwrap();
     assert_eq!(chat.next().await.unwrap().unwrap().accepted, Some(1));

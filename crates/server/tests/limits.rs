@@ -10,14 +10,14 @@ use std::sync::{
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use kelvin_proto::{SensorReading, SensorRequest, SensorStatsRequest};
+use kelvin_testing::{eventually, eventually_ok};
 use prost::Message as _;
-use support::{PATIENCE, TOKEN, TestServer, client, connect, connect_by, eventually, reading};
+use support::{PATIENCE, TOKEN, TestServer, client, connect, connect_by, reading};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{
     Code,
@@ -145,8 +145,7 @@ async fn large_headers_cost_their_call_and_not_the_connection() {
 async fn max_concurrent_streams_is_advertised() {
     let server = TestServer::start(&[("KELVIN_MAX_CONCURRENT_STREAMS", "2")]).await;
     let (_sender, connection) = server.bare_connection().await;
-    let advertised = || async { (connection.current_max_send_streams() == 2).then_some(()) };
-    eventually("the server's settings come", advertised).await;
+    eventually("the server's settings come", async || connection.current_max_send_streams() == 2).await;
 }
 
 #[tokio::test]
@@ -159,7 +158,7 @@ async fn connections_beyond_the_limit_are_closed_and_make_room_again() {
     second.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
     connect(server.address, tls()).await.unwrap_err();
     drop(first);
-    eventually("there is room", || async { connect(server.address, tls()).await.ok() }).await;
+    eventually_ok("there is room", async || connect(server.address, tls()).await).await;
     second.send_single_reading(reading("cellar", 20.0, 1)).await.unwrap();
 }
 
@@ -196,9 +195,7 @@ async fn idle_connection_is_closed() {
     let silent = TcpStream::connect(server.address).await.unwrap();
     hung_up(silent).await;
     // Here TLS is done, but nothing is said in it.
-    let tls = TlsConnector::from(server.files.client_tls(None).config());
-    let stream = TcpStream::connect(server.address).await.unwrap();
-    hung_up(tls.connect("localhost".try_into().unwrap(), stream).await.unwrap()).await;
+    hung_up(server.tls_stream(None).await).await;
 }
 
 async fn hung_up(mut stream: impl AsyncRead + Unpin) {
@@ -239,10 +236,7 @@ async fn many_callers_of_tiny_frames_who_read_late_are_held_up_and_served() {
         chats.push((sent, answers));
     }
     for (sent, _) in &chats {
-        eventually("the readings are sent", || async {
-            (sent.load(Ordering::Relaxed) >= SENT).then_some(())
-        })
-        .await;
+        eventually("the readings are sent", async || sent.load(Ordering::Relaxed) >= SENT).await;
     }
     let (mut stored, mut sent) = (0, 0);
     for (stream, (counter, _)) in chats.iter().enumerate() {

@@ -2,17 +2,22 @@
 
 mod support;
 
-use std::{fs, io::ErrorKind, net::SocketAddr, path::Path, process::Stdio, time::Duration};
-
-use kelvin_telemetry::Telemetry;
-use kelvin_testing::not_run;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    process::{Child, Command},
+use std::{
+    fs,
+    io::Write as _,
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Stdio},
 };
 
-use support::{Files, PATIENCE, TestServer, reading};
+use kelvin_telemetry::Telemetry;
+use kelvin_testing::{Process, eventually_ok, free_port, is_installed};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use support::{Files, TestServer, reading};
 
 /// A server that has answered a call, and what measures it until it is dropped.
 async fn called_server() -> (TestServer, Telemetry) {
@@ -32,22 +37,6 @@ async fn get(address: SocketAddr, path: &str) -> Option<String> {
     answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
 }
 
-/// None, and a line, where the program is not installed.
-fn installed(program: &str, checks: &str) -> Option<Command> {
-    let mut probe = std::process::Command::new(program);
-    match probe.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status() {
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            not_run(program, &format!("{program} is not installed: {checks}"));
-            return None;
-        }
-        Err(error) => panic!("{program}: {error}"),
-    }
-    let mut command = Command::new(program);
-    command.kill_on_drop(true);
-    Some(command)
-}
-
 #[tokio::test]
 async fn scraped_text_is_what_promtool_accepts() {
     let (server, _telemetry) = called_server().await;
@@ -62,14 +51,14 @@ async fn scraped_text_is_what_promtool_accepts() {
     }
     let limit = text.lines().find(|line| line.starts_with("kelvin_connections_limit{"));
     assert!(limit.is_some_and(|line| line.ends_with(" 10000")), "{limit:?}");
-    let Some(mut promtool) = installed("promtool", "the text format of /metrics") else { return };
-    promtool.args(["check", "metrics"]);
-    let mut child =
-        promtool.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(text.as_bytes()).await.unwrap();
-    drop(stdin);
-    let output = child.wait_with_output().await.unwrap();
+    if !is_installed("promtool", "--version") {
+        return;
+    }
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = Process::new(promtool.spawn().unwrap());
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
     // 3: only lints, which are about names, and those are OpenTelemetry's.
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(matches!(output.status.code(), Some(0 | 3)), "{}: {error}", output.status);
@@ -77,39 +66,39 @@ async fn scraped_text_is_what_promtool_accepts() {
 
 #[tokio::test]
 async fn prometheus_scrapes_the_server() {
-    let Some(prometheus) = installed("prometheus", "a scrape of /metrics") else { return };
+    if !is_installed("prometheus", "--version") {
+        return;
+    }
     let (server, _telemetry) = called_server().await;
     let folder = tempfile::TempDir::new().unwrap();
-    let (address, _prometheus) = start(prometheus, folder.path(), server.health).await;
+    let (address, _prometheus) = start(folder.path(), server.health);
 
     let query = "/api/v1/query?query=grpc_server_call_started_total%7Bjob%3D%22kelvin%22%7D";
-    let deadline = tokio::time::Instant::now() + 2 * PATIENCE;
-    loop {
+    eventually_ok("the series is scraped", async || {
         let answer = get(address, query).await.unwrap_or_default();
         if answer.contains(r#""grpc_method":"SensorService/SendSingleReading""#) {
-            break;
+            return Ok(());
         }
-        let targets = get(address, "/api/v1/targets").await;
-        assert!(tokio::time::Instant::now() < deadline, "{answer} {targets:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+        Err((answer, get(address, "/api/v1/targets").await))
+    })
+    .await;
     let targets = get(address, "/api/v1/targets").await.unwrap();
     assert!(targets.contains(r#""lastError":"""#) && targets.contains(r#""health":"up""#), "{targets}");
 }
 
-async fn start(mut prometheus: Command, folder: &Path, target: SocketAddr) -> (SocketAddr, Child) {
+fn start(folder: &Path, target: SocketAddr) -> (SocketAddr, Process) {
     let config = folder.join("prometheus.yaml");
     let scrape =
         "scrape_configs: [{job_name: kelvin, scrape_interval: 1s, static_configs: [{targets: [TARGET]}]}]";
     fs::write(&config, scrape.replace("TARGET", &format!("{:?}", target.to_string()))).unwrap();
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let child = prometheus
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let prometheus = Command::new("prometheus")
         .arg(format!("--config.file={}", config.display()))
         .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
-        .arg(format!("--web.listen-address={free}"))
+        .arg(format!("--web.listen-address={address}"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    (free, child)
+    (address, Process::new(prometheus))
 }

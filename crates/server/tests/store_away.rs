@@ -2,23 +2,16 @@
 
 mod support;
 
-use kelvin_testing::{ValkeyServer, eventually};
 use std::{fs, net::TcpListener, time::Duration};
 
 use kelvin_proto::{ListSensorsRequest, SensorRequest, SensorStatsRequest};
 use kelvin_server::Acknowledge;
-use kelvin_telemetry::{
-    Telemetry,
-    receiver::{
-        Received, Receiver,
-        proto::metrics::v1::{NumberDataPoint, metric::Data, number_data_point::Value},
-    },
+use kelvin_telemetry::receiver::{
+    Received, Receiver,
+    proto::metrics::v1::{NumberDataPoint, metric::Data, number_data_point::Value},
 };
-use support::{
-    Files, TestServer,
-    kelvin::{Client, Kelvin},
-    reading,
-};
+use kelvin_testing::{ValkeyServer, eventually, eventually_ok};
+use support::{Files, TestServer, flush_metrics, kelvin::Kelvin, observed_by, reading, until_stored};
 use tokio::{
     sync::mpsc::{channel, unbounded_channel},
     time::timeout,
@@ -61,11 +54,7 @@ async fn calls_return_unavailable_while_server_is_ready() {
         ("KELVIN_VALKEY_TIMEOUT", "100ms"),
     ];
     let receiver = Receiver::start().await.unwrap();
-    let telemetry = Telemetry::builder("kelvin-server", "test")
-        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint())
-        .with_logs(false)
-        .build()
-        .unwrap();
+    let telemetry = observed_by(&receiver);
     let server = TestServer::start_observed(Files::new(), &settings, &telemetry).await;
     let mut client = server.client().await;
     let one = reading("cellar", 20.0, 1);
@@ -85,8 +74,7 @@ async fn calls_return_unavailable_while_server_is_ready() {
     };
     assert_unavailable(&status, None);
 
-    let provider = telemetry.meter_provider();
-    tokio::task::spawn_blocking(move || provider.force_flush()).await.unwrap().unwrap();
+    flush_metrics(&telemetry).await;
     assert_eq!(receiver.look(|received| gauge(received, "kelvin.store.up")), Some(0));
 }
 
@@ -100,18 +88,13 @@ fn gauge(received: &Received, name: &str) -> Option<i64> {
     }
 }
 
-async fn count(client: &Client, sensor_id: &str) -> u64 {
-    let request = SensorStatsRequest { sensor_id: sensor_id.to_owned() };
-    client.clone().get_sensor_stats(request).await.map_or(0, |stats| stats.get_ref().count)
-}
-
 #[tokio::test]
 async fn calls_say_what_is_stored_when_the_store_goes_and_the_log_says_it_once() {
     let mut valkey = ValkeyServer::start(&[]).await;
     let mut kelvin = Kelvin::start(&[valkey.address()], Acknowledge::Primary);
     let mut client = kelvin.client();
-    eventually("the server serves", async || {
-        kelvin.client().send_single_reading(reading("hall", 20.0, 0)).await.is_ok()
+    eventually_ok("the server serves", async || {
+        kelvin.client().send_single_reading(reading("hall", 20.0, 0)).await
     })
     .await;
 
@@ -124,7 +107,7 @@ async fn calls_say_what_is_stored_when_the_store_goes_and_the_log_says_it_once()
     for number in 0..3 {
         upload.send(reading("cellar", 20.0, number)).unwrap();
     }
-    eventually("the stream is stored", async || count(&client, "cellar").await == 3).await;
+    until_stored(&client, "cellar", 3).await;
     let (chat, readings) = unbounded_channel();
     let mut answers = client.sensor_chat(UnboundedReceiverStream::new(readings)).await.unwrap().into_inner();
     for number in 0..2 {
@@ -145,8 +128,8 @@ async fn calls_say_what_is_stored_when_the_store_goes_and_the_log_says_it_once()
     assert_eq!(health.get_ref().status, ServingStatus::Serving as i32, "all servers must not vanish at once");
 
     valkey.run().await;
-    eventually("readings are stored again", async || {
-        client.clone().send_single_reading(reading("hall", 20.0, 2)).await.is_ok()
+    eventually_ok("readings are stored again", async || {
+        client.send_single_reading(reading("hall", 20.0, 2)).await
     })
     .await;
     let lines = |text| kelvin.log().lines().filter(|line| line.contains(text)).count();
@@ -172,8 +155,8 @@ async fn incompatible_store_is_logged_once_and_not_used() {
     assert_eq!(valkey.ask::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap(), [""; 0]);
 
     valkey.tell(&["CONFIG", "SET", "appendonly", "yes"]).await;
-    eventually("readings are stored", async || {
-        kelvin.client().send_single_reading(reading("hall", 20.0, 2)).await.is_ok()
+    eventually_ok("readings are stored", async || {
+        kelvin.client().send_single_reading(reading("hall", 20.0, 2)).await
     })
     .await;
     eventually("the log says so", async || lines("the store is available again") == 1).await;
@@ -197,15 +180,12 @@ async fn changed_password_file_is_used() {
         ("KELVIN_VALKEY_TIMEOUT", "100ms"),
     ];
     let server = TestServer::start_with(files, &settings).await;
-    let client = server.client().await;
+    let mut client = server.client().await;
     let one = reading("hall", 20.0, 1);
-    let refused = client.clone().send_single_reading(one.clone()).await.unwrap_err();
+    let refused = client.send_single_reading(one.clone()).await.unwrap_err();
     assert_unavailable(&refused, Some(0));
     fs::write(&password, "right\n").unwrap();
-    eventually("the server is let in", async || {
-        client.clone().send_single_reading(one.clone()).await.is_ok()
-    })
-    .await;
+    eventually_ok("the server is let in", async || client.send_single_reading(one.clone()).await).await;
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use kelvin_telemetry::{
         text,
     },
 };
-use support::{Files, TestServer, eventually, reading};
+use kelvin_testing::{eventually, eventually_some};
+use support::{Files, TestServer, flush_metrics, observed_by, reading, until_stored};
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt as _, iter, wrappers::ReceiverStream};
 use tonic::Request;
@@ -48,15 +49,6 @@ fn counts<const N: usize>(pairs: [(&str, u64); N]) -> BTreeMap<String, u64> {
     pairs.map(|(label, count)| (label.to_owned(), count)).into()
 }
 
-/// Telemetry that goes to `receiver`.
-fn observed_by(receiver: &Receiver) -> Telemetry {
-    Telemetry::builder("kelvin-server", "test")
-        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint())
-        .with_logs(false)
-        .build()
-        .unwrap()
-}
-
 /// Waits until a counter has this value for one of its labels.
 async fn until_counted(
     receiver: &Receiver,
@@ -65,12 +57,9 @@ async fn until_counted(
     key: &str,
     expected: (&str, u64),
 ) {
-    eventually(metric, || async {
-        let provider = telemetry.meter_provider();
-        tokio::task::spawn_blocking(move || provider.force_flush()).await.unwrap().unwrap();
-        receiver.look(|received| {
-            (values(received, metric, key).get(expected.0) == Some(&expected.1)).then_some(())
-        })
+    eventually(&format!("{metric} has {expected:?}"), async || {
+        flush_metrics(telemetry).await;
+        receiver.look(|received| values(received, metric, key).get(expected.0) == Some(&expected.1))
     })
     .await;
 }
@@ -111,12 +100,7 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
     let call =
         tokio::spawn(async move { leaving.stream_sensor_readings(ReceiverStream::new(receiving)).await });
     sender.send(reading("cellar", 20.0, 1)).await.unwrap();
-    let stats = kelvin_proto::SensorStatsRequest { sensor_id: "cellar".into() };
-    eventually("the reading is stored", || {
-        let (mut client, stats) = (client.clone(), stats.clone());
-        async move { client.get_sensor_stats(stats).await.ok().filter(|stats| stats.get_ref().count == 112) }
-    })
-    .await;
+    until_stored(&client, "cellar", 112).await;
     call.abort();
     let broken = ("SensorService/StreamSensorReadings", 1);
     until_counted(&receiver, &telemetry, "kelvin.streams.aborted", "rpc.method", broken).await;
@@ -252,9 +236,8 @@ async fn sensor_gauges_are_limited_and_keep_their_sensors() {
         .collect();
     client.stream_sensor_readings(iter(sent)).await.unwrap();
     let reported = async |metric: &'static str, expected: f64| {
-        eventually(metric, || async {
-            let provider = telemetry.meter_provider();
-            tokio::task::spawn_blocking(move || provider.force_flush()).await.unwrap().unwrap();
+        eventually_some(metric, async || {
+            flush_metrics(&telemetry).await;
             let values = receiver.look(|received| by_sensor(received, metric));
             let all = values.values().all(|value| (value - expected).abs() < 1e-9);
             (values.len() == 5 && all).then(|| values.into_keys().collect::<Vec<_>>())
@@ -293,15 +276,14 @@ async fn sensors_of_a_shared_store_are_reported_by_one_server() {
     let reported = async |observed: &[(TestServer, Receiver, Telemetry)]| {
         let mut counts = Vec::new();
         for (_, receiver, telemetry) in observed {
-            let provider = telemetry.meter_provider();
-            tokio::task::spawn_blocking(move || provider.force_flush()).await.unwrap().unwrap();
+            flush_metrics(telemetry).await;
             counts.push(receiver.look(|received| by_sensor(received, "kelvin.sensor.temperature").len()));
         }
         let reporters = counts.iter().filter(|count| **count > 0).count();
         assert!(reporters <= 1, "{counts:?} sensors are reported by {reporters} servers");
         counts.iter().position(|count| *count == 5)
     };
-    let first = eventually("one server reports", || reported(&observed)).await;
+    let first = eventually_some("one server reports", || reported(&observed)).await;
 
     // Its lease runs out, and another takes over.
     let (mut gone, ..) = observed.remove(first);
@@ -309,5 +291,5 @@ async fn sensors_of_a_shared_store_are_reported_by_one_server() {
     gone.ended().await.unwrap();
     let keys: Vec<String> = valkey.ask(&["KEYS", "*counts"]).await.unwrap();
     valkey.tell(&["DEL", &keys[0]]).await;
-    eventually("another server reports", || reported(&observed)).await;
+    eventually_some("another server reports", || reported(&observed)).await;
 }

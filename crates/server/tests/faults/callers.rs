@@ -16,10 +16,8 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::{
-    notes::{Notes, Sent},
-    support::{kelvin::Client, reading},
-};
+use super::notes::{Notes, Sent};
+use crate::support::{Client, reading};
 
 /// So slow that two cores have time left for `AT_ONCE` cells of unoptimized programs.
 const PACE: Duration = Duration::from_millis(100);

@@ -1,22 +1,22 @@
-use kelvin_testing::eventually;
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use kelvin_proto::SensorRequest;
 use kelvin_server::Acknowledge;
+use kelvin_testing::{eventually, eventually_ok};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
 use tonic::Status;
 
-use crate::{
+use super::{
     callers::{Caller, Kind, SENSORS, sensor},
     fault::Fault,
     notes::{Id, Notes},
     proxy::Way,
-    support::kelvin::{Client, Kelvin},
     world::World,
 };
+use crate::support::{Client, kelvin::Kelvin};
 
 const KINDS: [Kind; 3] = [Kind::Unary, Kind::ClientStreaming, Kind::Chat];
 /// How long the rate is measured before the fault.
@@ -143,17 +143,8 @@ async fn back(notes: &Notes, before: f64) -> Option<Duration> {
 async fn found(client: &Client, callers: u64) -> HashMap<Id, u32> {
     let mut found = HashMap::new();
     for (caller, number) in (0..callers).flat_map(|caller| (0..SENSORS).map(move |number| (caller, number))) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        let readings = loop {
-            match read(client.clone(), sensor(caller, number)).await {
-                Ok(readings) => break readings,
-                Err(status) => {
-                    assert!(Instant::now() < deadline, "the readings are not given back: {status}");
-                }
-            }
-            sleep(STEP).await;
-        };
-        for number in readings {
+        let attempt = async || read(client.clone(), sensor(caller, number)).await;
+        for number in eventually_ok("the readings are given back", attempt).await {
             *found.entry((caller, number)).or_insert(0) += 1;
         }
     }

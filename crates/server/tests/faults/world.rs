@@ -7,11 +7,11 @@ use kelvin_testing::{
 };
 use tokio::time::sleep;
 
-use crate::{
+use super::{
     fault::Fault,
     proxy::{Proxy, Way},
-    support::kelvin::Kelvin,
 };
+use crate::support::kelvin::Kelvin;
 
 const KELVINS: usize = 2;
 

@@ -2,10 +2,9 @@
 
 use std::{fs, path::Path, process::Command};
 
-use crate::{
-    Program, is_there,
-    support::{Files, TOKEN},
-};
+use kelvin_testing::is_installed;
+
+use crate::support::{Files, TOKEN, program::Program};
 
 /// The opening fence of a block that this test runs.
 const FENCE: &str = "```sh grpcurl\n";
@@ -18,14 +17,15 @@ async fn documented_grpcurl_lines_succeed() {
     for wanted in calls.iter().chain(&["list", "describe"]) {
         assert!(lines.contains(wanted), "no {wanted} in the grpcurl lines of docs/api.md:\n{lines}");
     }
-    if !is_there("grpcurl", "--version") {
+    if !is_installed("grpcurl", "--version") {
         return;
     }
-    let program = Program::start().await;
-    lay_out(&program.files);
+    let files = Files::new();
+    let program = Program::start(&files, &[]).await;
+    lay_out(&files);
     let lines = lines.replace("localhost:50051", &format!("localhost:{}", program.address.port()));
     let mut shell = Command::new("bash");
-    shell.args(["-euo", "pipefail", "-c", &lines]).current_dir(program.files.dir.path());
+    shell.args(["-euo", "pipefail", "-c", &lines]).current_dir(files.dir.path());
     let output = tokio::task::spawn_blocking(move || shell.output().unwrap()).await.unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{lines}\n{said}\n{}", String::from_utf8_lossy(&output.stderr));

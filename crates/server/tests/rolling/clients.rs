@@ -4,17 +4,15 @@ use std::{
     fmt::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ChildStdout, Command, Stdio},
     time::Duration,
 };
 
-use kelvin_testing::was_never_processed;
+use kelvin_testing::{Lines, Process, is_installed, was_never_processed};
 use prost::Message as _;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
-    process::{Child, ChildStdout, Command},
-    task::JoinHandle,
-    time::sleep,
+    task::{JoinHandle, spawn_blocking},
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
@@ -49,25 +47,20 @@ impl Client {
         }
     }
 
-    /// Returns the program that the client is built or run with.
-    pub(crate) const fn needs(self) -> &'static str {
-        match self {
-            Self::Tonic => "nothing",
-            Self::GrpcGo => "go",
-            Self::Grpcio => "python3",
-        }
-    }
-
-    /// Starts steady calls; none where the client cannot be built.
+    /// Starts steady calls; none where what the client is built or run with is not installed.
     pub(crate) async fn start(self, server: SocketAddr, files: &Files) -> Option<Calls> {
         let command = match self {
             Self::Tonic => return Some(Calls::Here(HereCalls::start(server, files).await)),
-            Self::GrpcGo => Command::new(go_client().await?),
-            Self::Grpcio => {
-                let mut command = Command::new(python().await?);
+            Self::GrpcGo if is_installed("go", "version") => {
+                Command::new(spawn_blocking(go_client).await.expect("it is built"))
+            }
+            Self::Grpcio if is_installed("python3", "--version") => {
+                let python = spawn_blocking(support::grpcio::environment).await.expect("it is made");
+                let mut command = Command::new(python);
                 command.arg(folder().join("client.py"));
                 command
             }
+            Self::GrpcGo | Self::Grpcio => return None,
         };
         Some(Calls::Process(Box::new(ProcessCalls::start(command, server, files).await)))
     }
@@ -136,8 +129,8 @@ impl HereCalls {
 /// A client that says `ready` after its first call, calls until its standard input ends, and then writes
 /// `calls N` and a line `COUNT TEXT` for each kind of failure.
 pub(crate) struct ProcessCalls {
-    process: Child,
-    output: BufReader<ChildStdout>,
+    process: Process,
+    output: Lines<ChildStdout>,
 }
 
 impl ProcessCalls {
@@ -149,28 +142,22 @@ impl ProcessCalls {
         });
         command.arg(format!("localhost:{}", server.port())).arg(files.path("ca.pem")).args([TOKEN, &hex]);
         command.args([CALLERS.to_string(), PAUSE.as_millis().to_string()]);
-        let mut process = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the client starts");
-        let mut output = BufReader::new(process.stdout.take().expect("it is a pipe"));
-        let mut line = String::new();
-        tokio::time::timeout(PATIENCE, output.read_line(&mut line))
-            .await
-            .expect("the client is ready in time")
-            .expect("its output can be read");
-        assert_eq!(line, "ready\n");
-        Self { process, output }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Process::new(command.spawn().expect("the client starts"));
+        let mut output = process.lines();
+        let ready = spawn_blocking(move || {
+            output.until("ready");
+            output
+        });
+        let output = timeout(PATIENCE, ready).await.expect("the client is ready in time");
+        Self { process, output: output.expect("the client is ready") }
     }
 
     async fn end(mut self) -> Tally {
         drop(self.process.stdin.take());
-        let mut text = String::new();
-        self.output.read_to_string(&mut text).await.expect("its output can be read");
-        assert!(self.process.wait().await.expect("it was waited for").success(), "{text}");
-        let mut lines = text.lines();
+        let lines = spawn_blocking(|| self.output.collect::<Vec<_>>()).await.expect("its output can be read");
+        assert!(self.process.exit_status().await.success(), "{lines:?}");
+        let mut lines = lines.iter();
         let calls =
             lines.next().and_then(|line| line.strip_prefix("calls ")).expect("it says how many calls");
         let failures = lines.map(|line| {
@@ -186,25 +173,11 @@ fn folder() -> &'static Path {
 }
 
 /// The program made from `client.go`.
-async fn go_client() -> Option<PathBuf> {
-    installed("go", "version").await?;
+fn go_client() -> PathBuf {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rolling-go");
-    run(Command::new("go").arg("build").arg("-o").arg(&program).arg(".").current_dir(folder())).await;
-    Some(program)
-}
-
-/// A Python with grpcio.
-async fn python() -> Option<PathBuf> {
-    installed("python3", "--version").await?;
-    Some(tokio::task::spawn_blocking(support::grpcio::environment).await.expect("it is made"))
-}
-
-async fn installed(program: &str, argument: &str) -> Option<()> {
-    let output = Command::new(program).arg(argument).output().await.ok()?;
-    output.status.success().then_some(())
-}
-
-async fn run(command: &mut Command) {
-    let output = command.output().await.expect("it starts");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let mut build = Command::new("go");
+    build.arg("build").arg("-o").arg(&program).arg(".").current_dir(folder());
+    let output = build.output().expect("it starts");
+    assert!(output.status.success(), "{build:?}: {}", String::from_utf8_lossy(&output.stderr));
+    program
 }

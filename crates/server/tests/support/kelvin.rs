@@ -6,15 +6,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-use kelvin_proto::sensor_service_client::SensorServiceClient;
 use kelvin_server::Acknowledge;
 use kelvin_testing::{Process, free_port};
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{Authorized, TOKEN, client};
-
-pub(crate) type Client = SensorServiceClient<Authorized>;
+use super::{Client, TOKEN, client};
 
 /// A server in a process of its own; gone when dropped.
 #[derive(Debug)]

@@ -1,11 +1,10 @@
 //! A real server with real TLS on a free port, and clients for it.
 
-#![allow(dead_code, reason = "not every test needs all of it")]
+#![allow(dead_code, reason = "compiled into each test program, and each uses a part of it")]
 
 pub(crate) mod grpcio;
 pub(crate) mod kelvin;
-
-pub(crate) use kelvin_testing::eventually_some as eventually;
+pub(crate) mod program;
 
 use std::{
     fs, io,
@@ -21,9 +20,10 @@ use kelvin_credentials::{
     ClientFiles, ClientTls,
     ca::{LocalCa, Usage},
 };
-use kelvin_proto::{SensorReading, sensor_service_client::SensorServiceClient};
+use kelvin_proto::{SensorReading, SensorStatsRequest, sensor_service_client::SensorServiceClient};
 use kelvin_server::{Config, Server, ServerError};
-use kelvin_telemetry::Telemetry;
+use kelvin_telemetry::{Telemetry, receiver::Receiver};
+use kelvin_testing::{eventually, eventually_ok};
 use tempfile::TempDir;
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
 use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
@@ -58,7 +58,12 @@ impl Files {
 
     /// Writes `<name>.pem` and `<name>.key`.
     pub(crate) fn issue(&self, name: &str, usage: Usage) {
-        let pair = self.ca.issue(usage, &["localhost", "127.0.0.1"]).unwrap();
+        self.issue_by(&self.ca, name, usage);
+    }
+
+    /// The same, issued by another CA.
+    pub(crate) fn issue_by(&self, ca: &LocalCa, name: &str, usage: Usage) {
+        let pair = ca.issue(usage, &["localhost", "127.0.0.1"]).unwrap();
         pair.write(&self.path(&format!("{name}.pem")), &self.path(&format!("{name}.key"))).unwrap();
     }
 
@@ -128,16 +133,8 @@ impl TestServer {
         let running = tokio::spawn(server.run(async {
             let _ = asked.await;
         }));
-        let server = Self { address, health, files, shutdown: Some(shutdown), running };
-        server.until_ready().await;
-        server
-    }
-
-    async fn until_ready(&self) {
-        eventually("the server is ready", || async {
-            kelvin_app::health::check(self.health).await.is_ok().then_some(())
-        })
-        .await;
+        eventually_ok("the server is ready", async || kelvin_app::health::check(health).await).await;
+        Self { address, health, files, shutdown: Some(shutdown), running }
     }
 
     /// Tells it to shut down.
@@ -156,15 +153,18 @@ impl TestServer {
     }
 
     /// A client on a new connection that sends the right token.
-    pub(crate) async fn client(&self) -> SensorServiceClient<Authorized> {
+    pub(crate) async fn client(&self) -> Client {
         client(self.connect().await, TOKEN)
+    }
+
+    /// A TLS connection that shows the certificate `pair`, if it is named.
+    pub(crate) async fn tls_stream(&self, pair: Option<&str>) -> TlsStream<TcpStream> {
+        tls_stream(self.address, self.files.client_tls(pair)).await.unwrap()
     }
 
     /// A connection of its own without the layers of tonic's channel, for the caller to drive.
     pub(crate) async fn bare_connection(&self) -> (SendRequest<tonic::body::Body>, BareConnection) {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let tls = TlsConnector::from(self.files.client_tls(None).config());
-        let stream = tls.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+        let stream = self.tls_stream(None).await;
         handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap()
     }
 
@@ -192,11 +192,13 @@ impl TestServer {
 /// Ends when the connection does.
 pub(crate) type BareConnection = Connection<TokioIo<TlsStream<TcpStream>>, tonic::body::Body, TokioExecutor>;
 
-pub(crate) type Authorized = tonic::service::interceptor::InterceptedService<Channel, SetToken>;
+pub(crate) type Client = SensorServiceClient<Authorized>;
+
+type Authorized = tonic::service::interceptor::InterceptedService<Channel, SetToken>;
 
 /// Sets the authorization metadata.
 #[derive(Clone)]
-pub(crate) struct SetToken(pub(crate) String);
+pub(crate) struct SetToken(String);
 
 impl tonic::service::Interceptor for SetToken {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, tonic::Status> {
@@ -205,7 +207,7 @@ impl tonic::service::Interceptor for SetToken {
     }
 }
 
-pub(crate) fn client(channel: Channel, authorization: &str) -> SensorServiceClient<Authorized> {
+pub(crate) fn client(channel: Channel, authorization: &str) -> Client {
     SensorServiceClient::with_interceptor(channel, SetToken(authorization.to_owned()))
 }
 
@@ -231,10 +233,38 @@ pub(crate) async fn dial(
     address: SocketAddr,
     tls: Arc<ClientTls>,
 ) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+    Ok(TokioIo::new(tls_stream(address, tls).await?))
+}
+
+async fn tls_stream(address: SocketAddr, tls: Arc<ClientTls>) -> io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    let tls = TlsConnector::from(tls.config());
-    Ok(TokioIo::new(tls.connect(ServerName::try_from("localhost").unwrap(), stream).await?))
+    TlsConnector::from(tls.config()).connect(ServerName::try_from("localhost").unwrap(), stream).await
+}
+
+/// Telemetry that goes to `receiver`, without logs.
+pub(crate) fn observed_by(receiver: &Receiver) -> Telemetry {
+    Telemetry::builder("kelvin-server", "test")
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint())
+        .with_logs(false)
+        .build()
+        .unwrap()
+}
+
+/// Exports the metrics as they stand.
+pub(crate) async fn flush_metrics(telemetry: &Telemetry) {
+    let provider = telemetry.meter_provider();
+    tokio::task::spawn_blocking(move || provider.force_flush()).await.unwrap().unwrap();
+}
+
+/// Waits until a sensor has so many readings.
+pub(crate) async fn until_stored(client: &Client, sensor_id: &str, count: u64) {
+    let mut client = client.clone();
+    eventually(&format!("{count} readings of {sensor_id} are stored"), async || {
+        let request = SensorStatsRequest { sensor_id: sensor_id.to_owned() };
+        client.get_sensor_stats(request).await.is_ok_and(|stats| stats.get_ref().count == count)
+    })
+    .await;
 }
 
 pub(crate) fn reading(sensor_id: &str, temperature: f64, timestamp: i64) -> SensorReading {

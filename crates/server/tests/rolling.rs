@@ -5,22 +5,26 @@
 //! go to it, and its predecessor gets SIGTERM. The clients are those of tonic, grpc-go and grpcio; none retries, apart
 //! from what its library does by itself.
 
-mod clients;
-mod forwarder;
-mod server;
-#[path = "../support/mod.rs"]
 mod support;
+
+mod rolling {
+    pub(crate) mod clients;
+    pub(crate) mod forwarder;
+}
 
 use std::{collections::BTreeMap, env, process::ExitCode, time::Duration};
 
-use clients::{Client, NEVER_PROCESSED};
-use forwarder::Forwarder;
-use kelvin_testing::not_run;
-use server::Server;
-use support::Files;
+use rolling::{
+    clients::{Client, NEVER_PROCESSED},
+    forwarder::Forwarder,
+};
+use support::{Files, program::Program};
 
 /// Calls between two rolls, so that each roll meets a channel in its steady state.
 const BETWEEN_ROLLS: Duration = Duration::from_millis(500);
+
+/// As long as an endpoint needs to leave a Service, shortened.
+const SETTINGS: [(&str, &str); 1] = [("KELVIN_DRAIN_DELAY", "200ms")];
 
 /// What a client saw.
 #[derive(Debug, Default)]
@@ -40,10 +44,7 @@ async fn main() -> ExitCode {
     let mut failed = 0;
     println!("{:<10} {:>6} {:>8} {:>8}", "client", "rolls", "calls", "failed");
     for client in Client::ALL {
-        let Some(tally) = roll(client, rolls).await else {
-            not_run(client.needs(), &format!("{} is not installed", client.needs()));
-            continue;
-        };
+        let Some(tally) = roll(client, rolls).await else { continue };
         let failures: u64 = tally.failures.values().sum();
         println!("{:<10} {rolls:>6} {:>8} {failures:>8}", client.as_str(), tally.calls);
         for (failure, count) in &tally.failures {
@@ -62,15 +63,17 @@ async fn main() -> ExitCode {
 /// None where the client cannot be built.
 async fn roll(client: Client, rolls: u32) -> Option<Tally> {
     let files = Files::new();
-    let mut server = Server::start(&files).await;
+    let mut server = Program::start(&files, &SETTINGS).await;
     let forwarder = Forwarder::start(server.address).await;
     let calls = client.start(forwarder.address, &files).await?;
     for _ in 0..rolls {
         tokio::time::sleep(BETWEEN_ROLLS).await;
-        let successor = Server::start(&files).await;
+        let successor = Program::start(&files, &SETTINGS).await;
         forwarder.lead_to(successor.address);
-        let predecessor = std::mem::replace(&mut server, successor);
-        predecessor.terminate().await;
+        let mut predecessor = std::mem::replace(&mut server, successor).process;
+        predecessor.signal("TERM");
+        let status = predecessor.exit_status().await;
+        assert!(status.success(), "the server ended with {status}");
     }
     tokio::time::sleep(BETWEEN_ROLLS).await;
     Some(calls.end().await)

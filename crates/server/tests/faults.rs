@@ -6,14 +6,16 @@
 //! server gives back: nothing acknowledged may be missing where that is promised, nothing may be there twice, every
 //! call must be answered in time, no server may crash, and the rate must come back.
 
-mod callers;
-mod cell;
-mod fault;
-mod notes;
-mod proxy;
-#[path = "../support/mod.rs"]
 mod support;
-mod world;
+
+mod faults {
+    mod callers;
+    pub(crate) mod cell;
+    pub(crate) mod fault;
+    mod notes;
+    mod proxy;
+    mod world;
+}
 
 use std::{any::Any, env, panic::AssertUnwindSafe, process::ExitCode};
 
@@ -23,8 +25,10 @@ use futures_util::{
 };
 use kelvin_server::Acknowledge;
 
-use cell::Cell;
-use fault::Fault;
+use faults::{
+    cell::{self, Cell},
+    fault::Fault,
+};
 
 const MODES: [Acknowledge; 3] = [Acknowledge::Primary, Acknowledge::Replica, Acknowledge::Fsync];
 /// Cells at a time. Each has its own servers and Valkey, and all of them together leave the machine room.
