@@ -1,13 +1,13 @@
 //! The example program, run as a user would.
 
 use std::{
-    io::{BufRead, BufReader},
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{ChildStdout, Command, Output, Stdio},
     thread,
 };
 
 use kelvin_app::signal::SECOND_SIGNAL;
+use kelvin_testing::{Lines, Process};
 
 fn program() -> Command {
     let test = std::env::current_exe().unwrap();
@@ -66,13 +66,13 @@ fn error_exits_1() {
 
 #[test]
 fn signal_shuts_down_gracefully() {
-    for signal in ["-TERM", "-INT", "-HUP", "-QUIT", "-USR1", "-USR2", "-ALRM", "-VTALRM", "-XCPU"] {
-        if signal == "-HUP" && hup_is_ignored() {
+    for signal in ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "ALRM", "VTALRM", "XCPU"] {
+        if signal == "HUP" && hup_is_ignored() {
             continue;
         }
         let (mut child, mut lines) = start(program().env("KELVIN_WORD", "ready"));
-        send(&child, signal);
-        assert_eq!(lines.next().unwrap().unwrap(), "ending");
+        child.signal(signal);
+        assert_eq!(lines.next().as_deref(), Some("ending"));
         assert_eq!(child.wait().unwrap().code(), Some(0));
     }
 }
@@ -83,15 +83,15 @@ fn sighup_ignored_by_the_parent_stays_ignored() {
     let mut shell = Command::new("sh");
     shell.env_clear().args(["-c", script]).arg(program().get_program());
     let (mut child, mut lines) = start(&mut shell);
-    send(&child, "-HUP");
-    send(&child, "-TERM");
-    assert_eq!(lines.next().unwrap().unwrap(), "ending");
+    child.signal("HUP");
+    child.signal("TERM");
+    assert_eq!(lines.next().as_deref(), Some("ending"));
     assert_eq!(child.wait().unwrap().code(), Some(0), "one signal counted, not two");
 }
 
 #[test]
 fn help_into_a_closed_pipe_or_a_full_disk_does_not_panic() {
-    let mut child = program().arg("--help").stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Process::new(program().arg("--help").stdout(Stdio::piped()).spawn().unwrap());
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 
@@ -103,15 +103,15 @@ fn help_into_a_closed_pipe_or_a_full_disk_does_not_panic() {
 
 #[test]
 fn second_signal_exits_immediately() {
-    for (signal, code) in [("-TERM", 143), ("-INT", 130), ("-HUP", 129), ("-QUIT", 131)] {
-        if signal == "-HUP" && hup_is_ignored() {
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("QUIT", 131)] {
+        if signal == "HUP" && hup_is_ignored() {
             continue;
         }
         let (mut child, mut lines) = start(program().env("KELVIN_DRAIN", "1h"));
-        send(&child, "-TERM");
-        assert_eq!(lines.next().unwrap().unwrap(), "ending");
+        child.signal("TERM");
+        assert_eq!(lines.next().as_deref(), Some("ending"));
         thread::sleep(SECOND_SIGNAL * 3 / 2);
-        send(&child, signal);
+        child.signal(signal);
         assert_eq!(child.wait().unwrap().code(), Some(code));
     }
 }
@@ -122,14 +122,14 @@ fn same_signal_sent_twice_at_once_counts_once() {
     let (mut child, mut lines) = start(program().env("KELVIN_DRAIN", "1s"));
     let script = "kill -TERM $0; kill -TERM $0; kill -INT $0";
     assert!(Command::new("sh").args(["-c", script, &child.id().to_string()]).status().unwrap().success());
-    assert_eq!(lines.next().unwrap().unwrap(), "ending");
+    assert_eq!(lines.next().as_deref(), Some("ending"));
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-fn start(command: &mut Command) -> (Child, impl Iterator<Item = std::io::Result<String>> + use<>) {
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+fn start(command: &mut Command) -> (Process, Lines<ChildStdout>) {
+    let mut child = Process::new(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = child.lines();
+    assert_eq!(lines.next().as_deref(), Some("ready"));
     (child, lines)
 }
 
@@ -137,8 +137,4 @@ fn start(command: &mut Command) -> (Child, impl Iterator<Item = std::io::Result<
 fn hup_is_ignored() -> bool {
     let shell = Command::new("sh").args(["-c", "kill -HUP $$; echo alive"]).output().unwrap();
     shell.stdout.starts_with(b"alive")
-}
-
-fn send(child: &Child, signal: &str) {
-    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
 }

@@ -12,8 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Metrics, POLL, until};
+use common::{Metrics, POLL};
 use kelvin_credentials::{ClientFiles, ClientTls, SecretFiles, StoreSecrets, Tokens};
+use kelvin_testing::eventually;
 
 fn make_fifo(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
@@ -122,9 +123,9 @@ async fn unreadable_file_keeps_the_last_good_one_and_the_next_is_read() {
     for (count, make) in (1..).zip([&make_fifo as &dyn Fn(&Path), &large]) {
         replace(make);
         let rejected = format!("kelvin.reloads[{{reload}}]{{file=tokens,result=rejected}} {count}");
-        until(&rejected, async || metrics.has(&rejected)).await;
+        metrics.until_has(&rejected).await;
         assert!(tokens.authenticate(b"alpha").is_ok());
     }
     replace(&|path| fs::write(path, "beta").unwrap());
-    until("the next good one", async || tokens.authenticate(b"beta").is_ok()).await;
+    eventually("the next good one is read", async || tokens.authenticate(b"beta").is_ok()).await;
 }

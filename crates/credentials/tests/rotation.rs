@@ -2,11 +2,12 @@
 
 mod common;
 
-use common::{Metrics, POLL, Secret, anonymous, call, client_pair, der, serve, server_pair, until};
+use common::{Metrics, POLL, Secret, anonymous, call, client_pair, der, serve, server_pair};
 use kelvin_credentials::{
     ClientAuth, Tokens,
     ca::{LocalCa, Pair, Usage},
 };
+use kelvin_testing::eventually;
 
 #[tokio::test]
 async fn certificate_rotates_without_failed_call() {
@@ -21,7 +22,7 @@ async fn certificate_rotates_without_failed_call() {
     for _ in 0..5 {
         let next = server_pair(&ca);
         secret.write_pair(&next, &ca.pem());
-        until("the new certificate is shown", async || {
+        eventually("the new certificate is shown", async || {
             call(address, client.config()).await.unwrap().1 == der(&next)
         })
         .await;
@@ -54,13 +55,16 @@ async fn bad_pair_is_rejected_and_previous_kept() {
     for (count, pair) in (1..).zip(&bad) {
         secret.write_pair(pair, &ca.pem());
         let line = format!("kelvin.reloads[{{reload}}]{{file=server_certificate,result=rejected}} {count}");
-        until(&line, async || metrics.has(&line)).await;
+        metrics.until_has(&line).await;
         assert_eq!(call(address, client.clone()).await.unwrap().1, der(&good));
     }
 
     let next = server_pair(&ca);
     secret.write_pair(&next, &ca.pem());
-    until("the next good one", async || call(address, client.clone()).await.unwrap().1 == der(&next)).await;
+    eventually("the next good one is shown", async || {
+        call(address, client.clone()).await.unwrap().1 == der(&next)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -81,7 +85,7 @@ async fn ca_rotation_keeps_trust_while_bundle_has_both() {
         let line = format!("kelvin.reloads[{{reload}}]{{file={file},result=ok}} {count}");
         let (metrics, client_tls) = (&metrics, &client_tls);
         async move {
-            until(&line, async || {
+            eventually(&format!("there is {line}"), async || {
                 call(address, client_tls.config()).await.unwrap();
                 metrics.has(&line)
             })
@@ -123,7 +127,7 @@ async fn certificate_expiry_is_recorded() {
 
     let end = end.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let line = format!("kelvin.certificate.expiry[s]{{file=server_certificate}} {end}");
-    until(&line, async || metrics.has(&line)).await;
+    metrics.until_has(&line).await;
 }
 
 #[tokio::test]
@@ -134,12 +138,12 @@ async fn tokens_change_and_an_empty_file_is_refused() {
     let _watch = tokio::spawn(tokens.watch(POLL, &metrics.meter()));
 
     secret.write(&[("tokens", "# both for a while\nsecond\nfirst\n")]);
-    until("the second token", async || tokens.authenticate(b"second").is_ok()).await;
+    eventually("the second token is accepted", async || tokens.authenticate(b"second").is_ok()).await;
     assert!(tokens.authenticate(b"first").is_ok());
 
     secret.write(&[("tokens", "# none\n")]);
     let rejected = "kelvin.reloads[{reload}]{file=tokens,result=rejected} 1";
-    until(rejected, async || metrics.has(rejected)).await;
+    metrics.until_has(rejected).await;
     assert!(tokens.authenticate(b"second").is_ok());
     assert_eq!(tokens.first(), "second");
 }

@@ -1,11 +1,11 @@
 //! The demo as a user runs it.
 
 use std::{
-    io::{BufRead as _, BufReader},
     net::TcpListener,
     process::{Command, Output, Stdio},
 };
 
+use kelvin_testing::{Process, is_installed};
 use serde_json::Value;
 
 fn kelvin(arguments: &[&str]) -> Command {
@@ -61,15 +61,12 @@ fn check(output: &Output) {
 
 #[test]
 fn grpcurl_line_works_and_interrupt_exits_cleanly() {
-    let there = Command::new("grpcurl").arg("--version").output().is_ok();
-    if !there {
-        return kelvin_testing::not_run("grpcurl", "grpcurl is not installed");
+    if !is_installed("grpcurl", "--version") {
+        return;
     }
-    let mut demo = kelvin(&["demo", "--plain", "--port", "0", "--duration", "1m"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut demo = kelvin(&["demo", "--plain", "--port", "0", "--duration", "1m"]);
+    let mut demo = Process::new(demo.stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = demo.lines();
     let line = lines.find(|line| line.starts_with("grpcurl ")).unwrap();
     let stored = |line: &String| line.contains("readings") && !line.contains(" 0 readings");
     lines.find(stored).expect("readings are stored");
@@ -78,11 +75,10 @@ fn grpcurl_line_works_and_interrupt_exits_cleanly() {
         .map(|_| Command::new("bash").args(["-c", &line]).output().unwrap())
         .find(|listed| String::from_utf8_lossy(&listed.stdout).contains("\"sensorId\": \"unary-1\""))
         .expect("unary-1 is listed");
-    kelvin_testing::send_signal(demo.id(), "INT");
-    let summary = lines.any(|line| line.contains("readings stored, "));
+    demo.signal("INT");
+    lines.until("readings stored, ");
     let code = demo.wait().unwrap().code();
     assert!(listed.status.success());
-    assert!(summary);
     assert_eq!(code, Some(0));
 }
 

@@ -3,11 +3,12 @@
 use std::{
     ffi::OsStr,
     fs::{self, OpenOptions},
-    io::{BufRead as _, BufReader},
     os::unix::ffi::OsStrExt as _,
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{ChildStdout, Command, Output, Stdio},
 };
+
+use kelvin_testing::{Lines, Process};
 
 fn kelvin(temporary: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kelvin"));
@@ -16,12 +17,10 @@ fn kelvin(temporary: &Path) -> Command {
 }
 
 /// A demo that serves, and the lines it prints.
-fn demo(temporary: &Path) -> (Child, BufReader<std::process::ChildStdout>) {
-    let mut demo = kelvin(temporary).args(["demo", "--plain", "--port", "0"]).spawn().unwrap();
-    let mut lines = BufReader::new(demo.stdout.take().unwrap());
-    let mut line = String::new();
-    lines.read_line(&mut line).unwrap();
-    assert!(line.starts_with("serving at"), "{line}");
+fn demo(temporary: &Path) -> (Process, Lines<ChildStdout>) {
+    let mut demo = Process::new(kelvin(temporary).args(["demo", "--plain", "--port", "0"]).spawn().unwrap());
+    let mut lines = demo.lines();
+    lines.until("serving at");
     assert_eq!(fs::read_dir(temporary).unwrap().count(), 1, "the demo's folder");
     (demo, lines)
 }
@@ -41,7 +40,7 @@ fn demo_removes_its_keys_at_every_signal() {
         let (demo, lines) = demo(temporary.path());
         // A closed terminal takes the reader away too.
         drop(lines);
-        kelvin_testing::send_signal(demo.id(), signal);
+        demo.signal(signal);
         assert_clean(temporary.path(), &demo.wait_with_output().unwrap());
     }
 }
@@ -60,7 +59,7 @@ fn demo_ends_when_its_output_is_closed() {
 fn help_and_usage_errors_end_honestly() {
     let temporary = tempfile::tempdir().unwrap();
     let full = || Stdio::from(OpenOptions::new().write(true).open("/dev/full").unwrap());
-    let mut closed = kelvin(temporary.path()).args(["load", "--help"]).spawn().unwrap();
+    let mut closed = Process::new(kelvin(temporary.path()).args(["load", "--help"]).spawn().unwrap());
     drop(closed.stdout.take());
     let output = closed.wait_with_output().unwrap();
     assert_clean(temporary.path(), &output);
@@ -103,7 +102,7 @@ fn environment_that_is_not_utf8_and_a_wrong_log_level_do_not_end_the_demo() {
     let mut demo = kelvin(temporary.path());
     demo.args(["demo", "--plain", "--port", "0", "--duration", "1s"]);
     demo.env("FOO", OsStr::from_bytes(b"\xff")).env("RUST_LOG", "=[[[");
-    let mut demo = demo.spawn().unwrap();
+    let mut demo = Process::new(demo.spawn().unwrap());
     // Nobody reads that the level is wrong.
     drop(demo.stderr.take());
     let output = demo.wait_with_output().unwrap();
@@ -124,7 +123,7 @@ fn certs_writes_all_files_before_it_prints() {
         if case == "full" {
             certs.stdout(full());
         }
-        let mut certs = certs.spawn().unwrap();
+        let mut certs = Process::new(certs.spawn().unwrap());
         drop(certs.stdout.take());
         let output = certs.wait_with_output().unwrap();
         assert_clean(temporary.path(), &output);

@@ -1,7 +1,6 @@
 //! `kelvin load` against the real server.
 
 use std::{
-    io::{BufRead as _, BufReader},
     net::TcpListener,
     path::PathBuf,
     process::{Command, Output, Stdio},
@@ -13,6 +12,7 @@ use kelvin_credentials::ca::LocalCa;
 use kelvin_proto::ListSensorsRequest;
 use kelvin_server::Server;
 use kelvin_telemetry::Telemetry;
+use kelvin_testing::{Lines, Process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{runtime, sync::oneshot};
@@ -185,9 +185,9 @@ fn server_on_valkey_stores_what_is_counted() {
 fn lost_server_is_counted() {
     let server = Running::start();
     let mut load = server.load("token", &["--warm-up", "0s", "--duration", "3s", "--json"]);
-    let mut load = load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut progress = BufReader::new(load.stderr.take().unwrap()).lines();
-    assert!(progress.next().unwrap().unwrap().contains("calls/s"));
+    let mut load = Process::new(load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut progress = Lines::new(load.stderr.take().unwrap());
+    progress.until("calls/s");
     server.stop();
     progress.for_each(drop);
     let report = json(&load.wait_with_output().unwrap());

@@ -1,78 +1,32 @@
 //! Certificates of exporters that are replaced while the program goes on.
 
+mod common;
+
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
+use common::{Terminator, server_config};
 use kelvin_credentials::{
     OtlpTls,
     ca::{LocalCa, Usage},
 };
 use kelvin_telemetry::{Telemetry, receiver::Receiver};
+use kelvin_testing::eventually;
 use opentelemetry::{
     metrics::MeterProvider as _,
     trace::{Tracer as _, TracerProvider as _},
 };
 use rustls::{RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVerifier};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tempfile::TempDir;
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::{JoinSet, spawn_blocking},
-};
-use tokio_rustls::TlsAcceptor;
+use tokio::task::spawn_blocking;
 
-/// Takes TLS off connections from clients with a certificate of the CA, and passes them on. Whoever is connected is
-/// disconnected when the CA changes.
-struct Terminator(watch::Sender<Arc<ServerConfig>>, u16);
-
-impl Terminator {
-    async fn start(ca: &LocalCa, to: String) -> Self {
-        let (sender, configs) = watch::channel(config(ca));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            let mut rotations = configs.clone();
-            loop {
-                tokio::select! {
-                    accepted = listener.accept() => {
-                        let Ok((stream, _)) = accepted else { return };
-                        let acceptor = TlsAcceptor::from(configs.borrow().clone());
-                        let to = to.clone();
-                        connections.spawn(async move {
-                            let mut stream = acceptor.accept(stream).await?;
-                            copy_bidirectional(&mut stream, &mut TcpStream::connect(to).await?).await
-                        });
-                    }
-                    rotated = rotations.changed() => match rotated {
-                        Ok(()) => connections = JoinSet::new(),
-                        Err(_) => return,
-                    },
-                }
-            }
-        });
-        Self(sender, port)
-    }
-}
-
+/// A server with a certificate of the CA, for clients with one.
 fn config(ca: &LocalCa) -> Arc<ServerConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca.pem().as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(ring::default_provider());
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
-    let pair = ca.issue(Usage::Server, &["localhost"]).unwrap();
-    let chain = vec![CertificateDer::from_pem_slice(pair.cert.as_bytes()).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Arc::new(config)
+    let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build().unwrap();
+    server_config(&ca.issue(Usage::Server, &["localhost"]).unwrap(), clients)
 }
 
 /// The CA and a client certificate of it.
@@ -86,7 +40,7 @@ async fn export_across_a_rotation(protocol: &str) {
     let receiver = Receiver::start().await.unwrap();
     let plain = if protocol == "grpc" { receiver.grpc_endpoint() } else { receiver.http_endpoint() };
     let [old, new] = [LocalCa::generate().unwrap(), LocalCa::generate().unwrap()];
-    let terminator = Terminator::start(&old, plain.replace("http://", "")).await;
+    let terminator = Terminator::start(config(&old), plain.replace("http://", "")).await;
     let folder = TempDir::new().unwrap();
     write(&old, folder.path());
     let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -95,7 +49,7 @@ async fn export_across_a_rotation(protocol: &str) {
     let loader = tls.clone();
     let telemetry = Telemetry::builder("rotation", "1.0.0")
         .tls(move |files| loader.load(files))
-        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("https://localhost:{}", terminator.1))
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("https://localhost:{}", terminator.port))
         .variable("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
         .variable("OTEL_EXPORTER_OTLP_CERTIFICATE", &file("ca.pem"))
         .variable("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &file("cert.pem"))
@@ -105,7 +59,7 @@ async fn export_across_a_rotation(protocol: &str) {
     tokio::spawn(tls.watch(Duration::from_millis(20), &telemetry.meter_provider().meter("test")));
     until_exported(&telemetry, &receiver, "before").await;
 
-    terminator.0.send_replace(config(&new));
+    terminator.config.send_replace(config(&new));
     write(&new, folder.path());
     until_exported(&telemetry, &receiver, "after").await;
     telemetry.shutdown(Duration::from_secs(5)).await;
@@ -113,14 +67,14 @@ async fn export_across_a_rotation(protocol: &str) {
 
 /// Ends spans of that name until one has arrived: those of failed exports are lost.
 async fn until_exported(telemetry: &Telemetry, receiver: &Receiver, name: &'static str) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     let provider = telemetry.tracer_provider().unwrap();
-    while !receiver.look(|received| received.spans().any(|(_, span)| span.name == name)) {
-        assert!(tokio::time::Instant::now() < deadline, "no span named {name}");
+    eventually(&format!("a span named {name} is exported"), async || {
         provider.tracer("test").in_span(name, |_| ());
         let provider = provider.clone();
         let _ = spawn_blocking(move || provider.force_flush()).await.unwrap();
-    }
+        receiver.look(|received| received.spans().any(|(_, span)| span.name == name))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

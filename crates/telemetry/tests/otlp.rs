@@ -2,9 +2,10 @@
 
 mod common;
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, fs, time::Duration};
 
-use common::{Identity, emit, run};
+use common::{Terminator, emit, run, server_config};
+use kelvin_credentials::ca::{LocalCa, Pair, Usage};
 use kelvin_telemetry::{
     Telemetry,
     receiver::{
@@ -21,7 +22,9 @@ use opentelemetry::{
     metrics::MeterProvider as _,
     trace::{SpanId, TraceId, Tracer as _, TracerProvider as _},
 };
-use tonic::transport::{Server, ServerTlsConfig};
+use rustls::server::WebPkiClientVerifier;
+use tempfile::NamedTempFile;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 /// Everything the program sends, checked on the decoded protobuf.
 fn check(receiver: &Receiver, stdout: &str) {
@@ -98,16 +101,22 @@ async fn by_http() {
     check(&receiver, &done.stdout);
 }
 
+/// A certificate for localhost, and the file of its CA.
+fn certificate() -> (Pair, NamedTempFile) {
+    let (ca, file) = (LocalCa::generate().unwrap(), NamedTempFile::new().unwrap());
+    fs::write(&file, ca.pem()).unwrap();
+    (ca.issue(Usage::Server, &["localhost"]).unwrap(), file)
+}
+
 #[tokio::test]
 async fn by_grpc_with_tls_and_gzip() {
-    let identity = Identity::new();
-    let tls =
-        ServerTlsConfig::new().identity(tonic::transport::Identity::from_pem(&identity.cert, &identity.key));
+    let (pair, ca) = certificate();
+    let tls = ServerTlsConfig::new().identity(Identity::from_pem(&pair.cert, &pair.key));
     let receiver = Receiver::start_with(&mut Server::builder().tls_config(tls).unwrap()).await.unwrap();
     let endpoint = receiver.grpc_endpoint().replace("http://127.0.0.1", "https://localhost");
     let done = run(emit(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", identity.ca()),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", ca.path().to_str().unwrap()),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
     ]))
     .await;
@@ -116,13 +125,14 @@ async fn by_grpc_with_tls_and_gzip() {
 
 #[tokio::test]
 async fn by_http_with_tls() {
-    let identity = Identity::new();
+    let (pair, ca) = certificate();
     let receiver = Receiver::start().await.unwrap();
-    let port = identity.terminate(receiver.http_endpoint().replace("http://", "")).await;
+    let config = server_config(&pair, WebPkiClientVerifier::no_client_auth());
+    let terminator = Terminator::start(config, receiver.http_endpoint().replace("http://", "")).await;
     let done = run(emit(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("https://localhost:{port}")),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("https://localhost:{}", terminator.port)),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", identity.ca()),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", ca.path().to_str().unwrap()),
     ]))
     .await;
     check(&receiver, &done.stdout);

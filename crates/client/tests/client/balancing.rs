@@ -9,8 +9,9 @@ use std::{
 use kelvin_app::unix_now;
 use kelvin_client::{Channel, Client};
 use kelvin_proto::SensorReading;
+use kelvin_testing::eventually;
 
-use crate::setup::{Setup, telemetry, until};
+use crate::setup::{Setup, telemetry};
 
 async fn send(client: &mut Client, readings: usize) {
     for _ in 0..readings {
@@ -35,13 +36,13 @@ async fn all_addresses_take_their_turn() {
     let mut client = channel.client();
     let held = async || [setup.held(a).await.0, setup.held(b).await.0, setup.held(c).await.0];
 
-    until("two are connected", || channel.connections() == 2).await;
+    eventually("two are connected", async || channel.connections() == 2).await;
     send(&mut client, 20).await;
     assert_eq!(held().await, [10, 10, 0]);
 
     // A third one comes up.
     addresses.lock().unwrap().push(c);
-    until("three are connected", || channel.connections() == 3).await;
+    eventually("three are connected", async || channel.connections() == 3).await;
     send(&mut client, 30).await;
     assert_eq!(held().await, [20, 20, 10]);
 
@@ -53,13 +54,13 @@ async fn all_addresses_take_their_turn() {
 
     let listen = a.to_string();
     let back = setup.server(&[("KELVIN_LISTEN", &listen)]);
-    until("three are connected again", || channel.connections() == 3).await;
+    eventually("three are connected again", async || channel.connections() == 3).await;
     send(&mut client, 30).await;
     assert_eq!(setup.held(a).await.0, 10);
 
     // It is taken from the name: calls leave it alone though it is well.
     addresses.lock().unwrap().retain(|address| *address != a);
-    until("two are connected", || channel.connections() == 2).await;
+    eventually("two are connected", async || channel.connections() == 2).await;
     send(&mut client, 20).await;
     assert_eq!(setup.held(a).await.0, 10);
     for server in [back, second, third] {

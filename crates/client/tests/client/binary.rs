@@ -1,12 +1,13 @@
 //! The program, as it is run by hand and in a pod.
 
 use std::{
-    io::{BufRead as _, BufReader},
     net::TcpListener,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
 };
 
-use crate::setup::{Setup, until};
+use kelvin_testing::{Process, eventually};
+
+use crate::setup::Setup;
 
 fn program() -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_kelvin-client"));
@@ -117,7 +118,7 @@ async fn check_makes_all_calls_and_one_that_must_be_refused() {
     for (stdout, code) in [(Stdio::from(full), 1), (Stdio::piped(), 0)] {
         let mut check = program();
         check.arg("check").envs(setup.variables("unary", server.address, &[]));
-        let mut check = check.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+        let mut check = Process::new(check.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap());
         drop(check.stdout.take());
         let ended = tokio::task::spawn_blocking(move || check.wait_with_output().unwrap());
         let Output { status, stderr, .. } = ended.await.unwrap();
@@ -138,11 +139,9 @@ fn check_ends_at_a_signal() {
     let server = format!("http://{}", silent.local_addr().unwrap());
     let mut check = program();
     check.arg("check").envs([("KELVIN_SERVER", server.as_str()), ("KELVIN_DEADLINE", "1h")]);
-    let mut check = check.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(check.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.contains("in the clear"), "{line}");
-    assert!(Command::new("kill").arg(check.id().to_string()).status().unwrap().success());
+    let mut check = Process::new(check.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    check.lines().until("in the clear");
+    check.signal("TERM");
     let Output { status, stderr, .. } = check.wait_with_output().unwrap();
     assert_eq!((status.code(), text(&stderr).as_str()), (Some(1), "kelvin-client: interrupted\n"));
 }
@@ -152,15 +151,6 @@ fn healthcheck_without_a_health_port_is_a_wrong_setting() {
     let Output { status, stderr, .. } = program().arg("healthcheck").output().unwrap();
     assert_eq!(status.code(), Some(64), "{}", text(&stderr));
     assert!(text(&stderr).contains("KELVIN_HEALTH_LISTEN"), "{}", text(&stderr));
-}
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[tokio::test]
@@ -175,13 +165,12 @@ async fn healthcheck_tells_and_a_signal_ends_it_well() {
         status.unwrap().success()
     };
     assert!(!healthy());
-    let mut client = Running(program().envs(variables.clone()).stdout(Stdio::null()).spawn().unwrap());
-    until("it is healthy", healthy).await;
+    let client = program().envs(variables.clone()).stdout(Stdio::null()).spawn();
+    let mut client = Process::new(client.unwrap());
+    eventually("it is healthy", async || healthy()).await;
 
-    let kill = Command::new("kill").arg(client.0.id().to_string()).status().unwrap();
-    assert!(kill.success());
-    let status = tokio::task::spawn_blocking(move || client.0.wait().unwrap()).await.unwrap();
-    assert_eq!(status.code(), Some(0));
+    client.signal("TERM");
+    assert_eq!(client.exit_status().await.code(), Some(0));
     assert!(!healthy());
     let (held, _) = setup.held(server.address).await;
     assert!(held > 0);

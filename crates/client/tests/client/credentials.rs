@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use kelvin_client::Channel;
 use kelvin_credentials::ca::LocalCa;
 use kelvin_proto::ListSensorsRequest;
+use kelvin_testing::{eventually, eventually_ok};
 use tracing::Level;
 
-use crate::setup::{Setup, logs::Logs, proxy::Proxy, telemetry, until, until_ok};
+use crate::setup::{Setup, logs::Logs, proxy::Proxy, telemetry};
 
 #[tokio::test]
 async fn wrong_token_is_logged_once_and_retried_slowly_until_replaced() {
@@ -16,18 +17,18 @@ async fn wrong_token_is_logged_once_and_retried_slowly_until_replaced() {
     setup.write("client-token", "another-token\n");
     let server = setup.server(&[]);
     let mut client = setup.client("unary", server.address, &[]);
-    until("it is logged", || !logs.lines(Level::ERROR, "rejects the token").is_empty()).await;
+    eventually("it is logged", async || !logs.lines(Level::ERROR, "rejects the token").is_empty()).await;
     let logged = Instant::now();
     assert!(!client.health.is_ready());
     // Each attempt sends the same reading.
-    until("it has tried twice more", || client.readings("sent") >= 3).await;
+    eventually("it has tried twice more", async || client.readings("sent") >= 3).await;
     assert!(
         logged.elapsed() >= Duration::from_millis(1500),
         "it waits a second, then 1.6, give or take a fifth"
     );
 
     setup.write("client-token", "the-token\n");
-    until("it is taken up", || client.health.is_ready()).await;
+    eventually("it is taken up", async || client.health.is_ready()).await;
     client.stop().await;
     let errors = logs.lines(Level::ERROR, "token");
     assert_eq!(errors.len(), 1, "{errors:?}");
@@ -44,7 +45,7 @@ async fn wrong_ca_is_logged_with_its_cause() {
     let server = setup.server(&[]);
     setup.write("ca.pem", &LocalCa::generate().unwrap().pem());
     let mut client = setup.client("unary", server.address, &[("KELVIN_DRAIN_TIMEOUT", "10ms")]);
-    until("it is logged", || !logs.lines(Level::WARN, "call failed").is_empty()).await;
+    eventually("it is logged", async || !logs.lines(Level::WARN, "call failed").is_empty()).await;
     client.stop().await;
     let line = &logs.lines(Level::WARN, "call failed")[0];
     assert!(line.contains("certificate"), "{line}");
@@ -59,7 +60,7 @@ async fn certificate_for_servers_only_is_logged() {
     let [cert, key] = ["server.pem", "server-key.pem"].map(|name| setup.path(name).display().to_string());
     let mut client =
         setup.client("unary", server.address, &[("KELVIN_TLS_CERT", &cert), ("KELVIN_TLS_KEY", &key)]);
-    until("the server does not ask for it", || client.health.is_ready()).await;
+    eventually("the server does not ask for it", async || client.health.is_ready()).await;
     client.stop().await;
     assert_eq!(logs.lines(Level::WARN, "without clientAuth").len(), 1);
     server.stop().await;
@@ -78,17 +79,17 @@ async fn certificates_cas_and_tokens_change_without_a_failed_call() {
     let certificate = certificate.each_ref().map(|(variable, value)| (*variable, value.as_str()));
     let mut clients = ["unary", "client-streaming", "bidi-streaming"]
         .map(|rpc| setup.client(rpc, proxy.address, &certificate));
-    until("all are ready", || clients.iter().all(|client| client.health.is_ready())).await;
+    eventually("all are ready", async || clients.iter().all(|client| client.health.is_ready())).await;
 
     // As a CA is changed: both trust the new one first, then have certificates of it.
     let new = LocalCa::generate().unwrap();
     let old = std::fs::read_to_string(setup.path("ca.pem")).unwrap();
     let before = proxy.accepted();
     setup.write("ca.pem", &(old + &new.pem()));
-    until("all reconnect", || proxy.accepted() >= before + clients.len()).await;
+    eventually("all reconnect", async || proxy.accepted() >= before + clients.len()).await;
     let before = proxy.accepted();
     setup.issue(&new);
-    until("all reconnect", || proxy.accepted() >= before + clients.len()).await;
+    eventually("all reconnect", async || proxy.accepted() >= before + clients.len()).await;
     // The server accepts both tokens before clients have the new one.
     setup.write("tokens", "the-token\nnext-token\n");
     setup.write("next-token", "next-token");
@@ -96,17 +97,17 @@ async fn certificates_cas_and_tokens_change_without_a_failed_call() {
     let next = [certificate.as_slice(), &[("KELVIN_TOKEN_FILE", next.to_str().unwrap())]].concat();
     let mut stub =
         Channel::open(&setup.config("unary", server.address, &next), &telemetry(None)).unwrap().client();
-    until_ok("the server knows the next token", async || {
+    eventually_ok("the server knows the next token", async || {
         stub.list_sensors(ListSensorsRequest::default()).await
     })
     .await;
     setup.write("client-token", "next-token\n");
     // The server ends calls whose certificate it no longer trusts, so the old CA goes after the last of them.
-    until("only new certificates are in use", || proxy.open() == clients.len()).await;
+    eventually("only new certificates are in use", async || proxy.open() == clients.len()).await;
     setup.write("ca.pem", &new.pem());
     for client in &clients {
         let before = client.readings("acknowledged");
-        until("it goes on", || client.readings("acknowledged") > before + 100).await;
+        eventually("it goes on", async || client.readings("acknowledged") > before + 100).await;
     }
     for client in &mut clients {
         client.stop().await;

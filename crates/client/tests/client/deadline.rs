@@ -1,8 +1,9 @@
 //! A server that takes calls and says nothing.
 
+use kelvin_testing::eventually;
 use tracing::Level;
 
-use crate::setup::{Setup, logs::Logs, proxy::Proxy, until};
+use crate::setup::{Setup, logs::Logs, proxy::Proxy};
 
 #[tokio::test]
 async fn silence_costs_a_deadline_and_no_reading() {
@@ -13,16 +14,16 @@ async fn silence_costs_a_deadline_and_no_reading() {
     let settings = [("KELVIN_DEADLINE", "500ms"), ("KELVIN_STREAM_DURATION", "100ms")];
     let mut clients = ["unary", "client-streaming", "server-streaming", "bidi-streaming"]
         .map(|rpc| setup.client(rpc, proxy.address, &settings));
-    until("all are ready", || clients.iter().all(|client| client.health.is_ready())).await;
+    eventually("all are ready", async || clients.iter().all(|client| client.health.is_ready())).await;
 
     proxy.mute(true);
-    until("none is ready", || clients.iter().all(|client| !client.health.is_ready())).await;
+    eventually("none is ready", async || clients.iter().all(|client| !client.health.is_ready())).await;
     let logged = logs.lines(Level::WARN, "call failed");
     assert_eq!(logged.len(), clients.len(), "{logged:?}");
     assert!(logged.iter().all(|line| line.contains("DeadlineExceeded")), "{logged:?}");
 
     proxy.mute(false);
-    until("all are ready again", || clients.iter().all(|client| client.health.is_ready())).await;
+    eventually("all are ready again", async || clients.iter().all(|client| client.health.is_ready())).await;
     for client in &mut clients {
         client.stop().await;
         assert_eq!(client.readings("acknowledged"), client.readings("measured"));

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::setup::{Setup, TestClient, proxy::Proxy, until};
+use kelvin_testing::eventually;
+
+use crate::setup::{Setup, TestClient, proxy::Proxy};
 
 /// With so many sensors and this seed, each of the first 1000 readings is of another sensor, so that the server's
 /// list of sensors tells which readings came.
@@ -36,18 +38,18 @@ async fn connections_are_cut(rpc: &str) {
     let mut client = client(&setup, rpc, proxy.address, "100ms");
     for _ in 0..5 {
         let before = client.readings("acknowledged");
-        until("it goes on", || client.readings("acknowledged") > before + 5).await;
+        eventually("it goes on", async || client.readings("acknowledged") > before + 5).await;
         proxy.mute(true);
-        let unanswered = || {
+        let unanswered = async || {
             let acknowledged = client.readings("acknowledged") + client.readings("resent");
             client.readings("sent") > acknowledged
         };
-        until("a reading is not answered", unanswered).await;
+        eventually("a reading is not answered", unanswered).await;
         proxy.cut();
         proxy.mute(false);
     }
     if rpc != "unary" {
-        until("readings are sent again", || client.readings("resent") > 0).await;
+        eventually("readings are sent again", async || client.readings("resent") > 0).await;
     }
     compare(&setup, &mut client, server.address).await;
     if rpc == "unary" {
@@ -76,7 +78,7 @@ async fn server_ends_streams(rpc: &str) {
     let setup = Setup::new();
     let server = setup.server(&[("KELVIN_MAX_STREAM_AGE", "100ms")]);
     let mut client = client(&setup, rpc, server.address, "1h");
-    until("readings are acknowledged", || client.readings("acknowledged") > 50).await;
+    eventually("readings are acknowledged", async || client.readings("acknowledged") > 50).await;
     compare(&setup, &mut client, server.address).await;
     server.stop().await;
 }
@@ -102,7 +104,7 @@ async fn shutdown_waits_for_last_acknowledgement() {
             server.address,
             &[("KELVIN_STREAM_DURATION", "1h"), ("KELVIN_SENSOR_PREFIX", &prefix)],
         );
-        until("readings are sent", || client.readings("sent") > 20).await;
+        eventually("readings are sent", async || client.readings("sent") > 20).await;
         client.stop().await;
         assert_eq!(client.readings("acknowledged"), client.readings("measured"), "{rpc}");
         assert_eq!(client.readings("resent"), 0, "{rpc}");

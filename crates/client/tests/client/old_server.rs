@@ -12,11 +12,12 @@ use kelvin_proto::{
     SensorRequest, SensorStats, SensorStatsRequest, ServerMessage,
     sensor_service_server::{SensorService, SensorServiceServer},
 };
+use kelvin_testing::eventually;
 use tokio::net::TcpListener;
 use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
-use crate::setup::{TestClient, until};
+use crate::setup::TestClient;
 
 /// Keeps all readings, and answers as the contract was at first.
 #[derive(Clone, Default)]
@@ -127,7 +128,7 @@ async fn every_kind_works_with_it() {
     let mut stored = 0;
     for rpc in ["unary", "client-streaming", "bidi-streaming"] {
         let mut client = client(rpc, address, "false");
-        until("readings are acknowledged", || client.readings("acknowledged") > 50).await;
+        eventually("readings are acknowledged", async || client.readings("acknowledged") > 50).await;
         client.stop().await;
         assert_eq!(client.readings("acknowledged"), client.readings("measured"), "{rpc}");
         assert_eq!(client.readings("resent"), 0, "{rpc}");
@@ -136,7 +137,7 @@ async fn every_kind_works_with_it() {
     }
     for follow in ["false", "true"] {
         let mut client = client("server-streaming", address, follow);
-        until("all readings are read", || client.readings("received") >= stored).await;
+        eventually("all readings are read", async || client.readings("received") >= stored).await;
         client.stop().await;
         assert_eq!(client.readings("received"), stored);
     }

@@ -1,6 +1,8 @@
 //! The client that reads.
 
-use crate::setup::{Setup, until};
+use kelvin_testing::eventually;
+
+use crate::setup::Setup;
 
 async fn gets_every_reading_once(follow: &str) {
     let setup = Setup::new();
@@ -8,10 +10,10 @@ async fn gets_every_reading_once(follow: &str) {
     let few = [("KELVIN_SENSORS", "3"), ("KELVIN_FOLLOW", follow)];
     let mut reader = setup.client("server-streaming", server.address, &few);
     let mut writer = setup.client("unary", server.address, &few);
-    until("readings are read", || reader.readings("received") > 100).await;
+    eventually("readings are read", async || reader.readings("received") > 100).await;
     writer.stop().await;
     let stored = writer.readings("acknowledged");
-    until("all readings are read", || reader.readings("received") >= stored).await;
+    eventually("all readings are read", async || reader.readings("received") >= stored).await;
     reader.stop().await;
     assert_eq!(reader.readings("received"), stored);
     server.stop().await;

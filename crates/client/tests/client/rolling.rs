@@ -7,9 +7,10 @@ use std::{
 };
 
 use kelvin_client::Channel;
+use kelvin_testing::eventually;
 use tracing::Level;
 
-use crate::setup::{Setup, TestClient, logs::Logs, until};
+use crate::setup::{Setup, TestClient, logs::Logs};
 
 #[tokio::test]
 async fn no_call_fails_while_a_server_is_replaced() {
@@ -39,9 +40,9 @@ async fn replace(meanwhile: fn(SocketAddr, SocketAddr) -> Vec<SocketAddr>) {
             })
         })
     });
-    until("all are ready", || clients.iter().all(|client| client.health.is_ready())).await;
+    eventually("all are ready", async || clients.iter().all(|client| client.health.is_ready())).await;
     for client in &clients[..2] {
-        until("readings are under way", || client.readings("sent") > 10).await;
+        eventually("readings are under way", async || client.readings("sent") > 10).await;
     }
 
     let new = setup.server(&[]);
@@ -51,7 +52,7 @@ async fn replace(meanwhile: fn(SocketAddr, SocketAddr) -> Vec<SocketAddr>) {
 
     for (client, name) in clients.iter().zip(["acknowledged", "sent", "received", "acknowledged"]) {
         let before = client.readings(name);
-        until("it goes on", || client.readings(name) > before + 10).await;
+        eventually("it goes on", async || client.readings(name) > before + 10).await;
         assert!(client.health.is_ready());
     }
     assert_eq!(logs.lines(Level::WARN, "call failed"), Vec::<String>::new());

@@ -1,6 +1,11 @@
 //! A server in this process, the four clients as programs, and a collector that hears them all.
 
-use std::{fs, net::SocketAddr, process::Stdio, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, stream};
 use kelvin_client::Channel;
@@ -11,12 +16,12 @@ use kelvin_telemetry::{
     Builder, Telemetry,
     receiver::{Receiver, proto::trace::v1::status::StatusCode},
 };
+use kelvin_testing::{Process, eventually_ok};
 use tempfile::TempDir;
 use tokio::{
-    process::{Child, Command},
     sync::oneshot,
     task::{JoinHandle, spawn_blocking},
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 use crate::seen::service;
@@ -43,7 +48,7 @@ pub(crate) struct World {
     server: Telemetry,
     address: SocketAddr,
     caller: Telemetry,
-    clients: Vec<Child>,
+    clients: Vec<Process>,
     stop: oneshot::Sender<()>,
     done: JoinHandle<()>,
 }
@@ -69,22 +74,13 @@ impl World {
         let mut other = stub.clone();
         let readings = stream::iter([reading]).chain(stream::pending());
         let call = stub.stream_sensor_readings(readings);
-        let stored = async {
-            loop {
-                let request = SensorStatsRequest { sensor_id: sensor_id.clone() };
-                if other.get_sensor_stats(request).await.is_ok() {
-                    return;
-                }
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let ended = async {
-            tokio::select! {
-                ended = call => panic!("the stream should go on: {ended:?}"),
-                () = stored => {}
-            }
-        };
-        timeout(LIMIT, ended).await.expect("the reading is stored");
+        let stored = eventually_ok("the reading is stored", async || {
+            other.get_sensor_stats(SensorStatsRequest { sensor_id: sensor_id.clone() }).await
+        });
+        tokio::select! {
+            ended = call => panic!("the stream should go on: {ended:?}"),
+            _ = stored => {}
+        }
         let name = "Sent.SensorService.StreamSensorReadings";
         self.receiver
             .until("the call that was broken off", |received| {
@@ -114,9 +110,8 @@ impl World {
     /// Ends all, clients first, and gives what the collector heard.
     pub(crate) async fn stop(self) -> Receiver {
         for mut client in self.clients {
-            let id = client.id().unwrap().to_string();
-            assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
-            let status = timeout(LIMIT, client.wait()).await.expect("the client ends").unwrap();
+            client.signal("TERM");
+            let status = client.exit_status().await;
             assert!(status.success(), "{status}");
         }
         // What is held is measured only while there is a server that holds it.
@@ -173,8 +168,8 @@ fn serve(folder: &TempDir, telemetry: &Telemetry) -> (SocketAddr, oneshot::Sende
     (address, stop, tokio::spawn(async { run.await.unwrap() }))
 }
 
-fn client(rpc: &str, folder: &TempDir, server: SocketAddr, receiver: &Receiver) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_kelvin-client"))
+fn client(rpc: &str, folder: &TempDir, server: SocketAddr, receiver: &Receiver) -> Process {
+    let client = Command::new(env!("CARGO_BIN_EXE_kelvin-client"))
         .env_clear()
         .envs(client_variables(rpc, folder, server))
         .env("OTEL_SERVICE_NAME", rpc)
@@ -182,9 +177,8 @@ fn client(rpc: &str, folder: &TempDir, server: SocketAddr, receiver: &Receiver) 
         .env("OTEL_BSP_SCHEDULE_DELAY", "100")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
+        .spawn();
+    Process::new(client.unwrap())
 }
 
 fn client_variables(rpc: &str, folder: &TempDir, server: SocketAddr) -> [(&'static str, String); 10] {

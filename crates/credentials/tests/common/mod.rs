@@ -1,5 +1,5 @@
 //! A server and a client that shake hands over TCP, and files that change like mounted secrets.
-#![allow(dead_code, reason = "not every test file uses every helper")]
+#![allow(dead_code, reason = "compiled into each test program, and each uses a part of it")]
 
 use std::{
     fs, io,
@@ -15,6 +15,7 @@ use kelvin_credentials::{
     ca::{LocalCa, Pair, Usage},
     has_client_auth_eku,
 };
+use kelvin_testing::eventually;
 use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use rustls::ClientConfig;
@@ -23,7 +24,6 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::Instant,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -158,15 +158,6 @@ pub(crate) async fn call_as(
     Ok((seen, certificate.into_owned()))
 }
 
-/// Polls until `done` or fails after a while.
-pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !done().await {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        tokio::time::sleep(POLL).await;
-    }
-}
-
 /// A meter and the values that it was given, as `name{attributes} value`.
 pub(crate) struct Metrics {
     provider: SdkMeterProvider,
@@ -218,5 +209,9 @@ impl Metrics {
 
     pub(crate) fn has(&self, line: &str) -> bool {
         self.lines().iter().any(|found| found == line)
+    }
+
+    pub(crate) async fn until_has(&self, line: &str) {
+        eventually(&format!("there is {line}"), async || self.has(line)).await;
     }
 }

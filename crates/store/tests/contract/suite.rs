@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use kelvin_store::{AlertSettings, Limits, Outcome, Query, Reading, RejectReason, Store, StoreError};
-use tokio::time::Instant;
+use kelvin_testing::{eventually, eventually_some};
 
 use crate::{
     Maker, no_alerts, roomy,
@@ -98,28 +98,20 @@ pub(crate) async fn sensors_beyond_the_bound_are_refused(maker: &impl Maker) {
 pub(crate) async fn idle_sensor_expires(maker: &impl Maker) {
     let store = open(maker, Limits { sensors: 1, idle: Duration::from_millis(300), ..roomy() }).await;
     append_all(&store, "a", &rising(0, 3)).await;
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while store.stats("a").await.unwrap().is_some() {
-        assert!(Instant::now() < deadline, "the sensor is not forgotten");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually("the sensor is forgotten", async || store.stats("a").await.unwrap().is_none()).await;
     assert_eq!(read(&store, "a", Query::default()).await, []);
     assert_eq!(store.list("", 10).await.unwrap().sensors, []);
     // Its place is free, perhaps not at once.
-    while append_all(&store, "b", &rising(0, 1)).await.stored == 0 {
-        assert!(Instant::now() < deadline, "the place of the forgotten sensor stays taken");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually("the place of the forgotten sensor is free", async || {
+        append_all(&store, "b", &rising(0, 1)).await.stored == 1
+    })
+    .await;
     // Where this is slow it may be forgotten again before it is looked at.
-    let again = loop {
-        assert!(Instant::now() < deadline, "the sensor cannot come back");
-        if append_all(&store, "a", &rising(9, 1)).await.stored == 1
-            && let Some(stats) = store.stats("a").await.unwrap()
-        {
-            break stats;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let again = eventually_some("the sensor comes back", async || {
+        append_all(&store, "a", &rising(9, 1)).await;
+        store.stats("a").await.unwrap()
+    })
+    .await;
     assert_eq!(again.count, 1, "it starts again");
 }
 

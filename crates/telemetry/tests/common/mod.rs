@@ -1,15 +1,17 @@
-//! The example program, run with its own environment.
-#![allow(dead_code, reason = "not every test file uses every helper")]
+//! The example program, run with its own environment, and TLS for the receiver.
+#![allow(dead_code, reason = "compiled into each test program, and each uses a part of it")]
 
-use std::{io::Write, process::Stdio, sync::Arc};
+use std::{process::Stdio, sync::Arc};
 
-use rustls::ServerConfig;
+use kelvin_credentials::ca::Pair;
+use rustls::{ServerConfig, crypto::ring, server::danger::ClientCertVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use tempfile::NamedTempFile;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     process::Command,
+    sync::watch,
+    task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -35,47 +37,52 @@ pub(crate) async fn run(mut command: Command) -> Done {
     Done { stdout, stderr }
 }
 
-/// A certificate for localhost, its key, and the file of the CA that vouches for it: itself.
-pub(crate) struct Identity {
-    pub(crate) cert: String,
-    pub(crate) key: String,
-    pub(crate) ca: NamedTempFile,
+/// The configuration of a server that shows `pair`.
+pub(crate) fn server_config(pair: &Pair, clients: Arc<dyn ClientCertVerifier>) -> Arc<ServerConfig> {
+    let chain = vec![CertificateDer::from_pem_slice(pair.cert.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(clients)
+        .with_single_cert(chain, key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(config)
 }
 
-impl Identity {
-    pub(crate) fn new() -> Self {
-        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let mut ca = NamedTempFile::new().unwrap();
-        ca.write_all(pair.cert.pem().as_bytes()).unwrap();
-        Self { cert: pair.cert.pem(), key: pair.signing_key.serialize_pem(), ca }
-    }
+/// Takes TLS off connections and passes them on. Whoever is connected is disconnected when the configuration changes.
+pub(crate) struct Terminator {
+    pub(crate) config: watch::Sender<Arc<ServerConfig>>,
+    pub(crate) port: u16,
+}
 
-    pub(crate) fn ca(&self) -> &str {
-        self.ca.path().to_str().unwrap()
-    }
-
-    /// Takes TLS off connections and passes them on to `to`. Gives the port.
-    pub(crate) async fn terminate(&self, to: String) -> u16 {
-        let chain = vec![CertificateDer::from_pem_slice(self.cert.as_bytes()).unwrap()];
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+impl Terminator {
+    pub(crate) async fn start(config: Arc<ServerConfig>, to: String) -> Self {
+        let (sender, configs) = watch::channel(config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, to) = (acceptor.clone(), to.clone());
-                tokio::spawn(async move {
-                    let mut stream = acceptor.accept(stream).await?;
-                    copy_bidirectional(&mut stream, &mut TcpStream::connect(to).await?).await
-                });
+            let mut connections = JoinSet::new();
+            let mut rotations = configs.clone();
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => {
+                        let Ok((stream, _)) = accepted else { return };
+                        let acceptor = TlsAcceptor::from(configs.borrow().clone());
+                        let to = to.clone();
+                        connections.spawn(async move {
+                            let mut stream = acceptor.accept(stream).await?;
+                            copy_bidirectional(&mut stream, &mut TcpStream::connect(to).await?).await
+                        });
+                    }
+                    rotated = rotations.changed() => match rotated {
+                        Ok(()) => connections = JoinSet::new(),
+                        Err(_) => return,
+                    },
+                }
             }
         });
-        port
+        Self { config: sender, port }
     }
 }

@@ -21,26 +21,6 @@ use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 /// Nothing here takes so long, unless it is broken.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Polls until `condition` holds.
-pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let held = timeout(LIMIT, async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    });
-    held.await.unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"));
-}
-
-/// Repeats `call` until it is answered well.
-pub(crate) async fn until_ok<T>(what: &str, mut call: impl AsyncFnMut() -> Result<T, tonic::Status>) {
-    let answered = timeout(LIMIT, async {
-        while call().await.is_err() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    });
-    answered.await.unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"));
-}
-
 /// A folder with a CA, certificates for both sides, and a token.
 pub(crate) struct Setup {
     folder: TempDir,
