@@ -2,7 +2,7 @@
 
 .PHONY: differential
 differential: ## Compare grpc-otel's metrics and spans with those of grpc-go's plugin (needs go)
-	cargo run --quiet --package grpc-otel --example differential
+	cargo test --quiet --package grpc-otel --test it differential:: -- --ignored --nocapture
 
 .PHONY: otel-cost
 otel-cost: ## Overhead of grpc-otel per call in instructions and time, compared with grpc-go's plugin (needs valgrind, and go for the comparison; ARGS="--only unary --rounds 50")

@@ -6,6 +6,7 @@ mod calls;
 mod cancel;
 mod concurrency;
 mod context;
+mod differential;
 mod examples;
 mod features;
 mod generated;

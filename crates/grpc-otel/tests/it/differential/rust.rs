@@ -16,13 +16,13 @@ use tonic::{
 };
 use tower::{Service, ServiceBuilder, ServiceExt as _, retry};
 
-use crate::{
+use super::{
     Call, Telemetry,
     metrics::Series,
-    observed::Observed,
     server::{Raw, Scripted},
     spans::{self, Span},
 };
+use crate::observed::Observed;
 
 /// What server and client have measured.
 pub(crate) async fn run(script: &[Call]) -> Result<Telemetry, Box<dyn Error>> {
@@ -51,7 +51,7 @@ pub(crate) async fn run(script: &[Call]) -> Result<Telemetry, Box<dyn Error>> {
 
     let channel = Endpoint::try_from(format!("http://{address}"))?.connect().await?;
     let otel = client.builder().retry_metrics(true).delay_metrics(true).build();
-    let source = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/differential/script.json"))?;
+    let source = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/differential/script.json"))?;
     let texts: Vec<serde_json::Value> = serde_json::from_slice(&source)?;
     for (index, (scripted, text)) in script.iter().zip(texts).enumerate() {
         let reporting = reporting(channel.clone(), address, index == 0);

@@ -20,7 +20,7 @@ use tonic::{
 };
 use tower::Service;
 
-use crate::Call;
+use super::Call;
 
 /// The messages are bytes already.
 #[derive(Clone, Copy, Default)]

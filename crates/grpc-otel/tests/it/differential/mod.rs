@@ -2,12 +2,9 @@
 //! differ.
 //!
 //! `script.json` says which calls; `go/` runs them there, `rust.rs` here. Every difference is either explained by the
-//! specification, in `metrics.rs` and `spans.rs`, or ends this program with an error.
+//! specification, in `metrics.rs` and `spans.rs`, or fails this test.
 
 mod metrics;
-#[path = "../tests/it/observed.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
-mod observed;
 mod rust;
 mod server;
 mod spans;
@@ -17,7 +14,7 @@ use std::{
     error::Error,
     fmt::Display,
     path::Path,
-    process::{Command, ExitCode, Stdio},
+    process::{Command, Stdio},
 };
 
 use serde::Deserialize;
@@ -57,9 +54,10 @@ struct Telemetry {
     peers: BTreeMap<String, String>,
 }
 
-#[tokio::main]
-async fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("differential");
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Go, which downloads modules: `make differential` runs it"]
+async fn same_calls_agree_with_grpc_go() -> Result<(), Box<dyn Error>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/differential");
     let go = Command::new("go")
         .args(["run", ".", "../script.json"])
         .current_dir(folder.join("go"))
@@ -69,7 +67,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let ours = rust::run(&script).await?;
     let output = tokio::task::spawn_blocking(|| go.wait_with_output()).await??;
     if !output.status.success() {
-        return Err("the program in differential/go failed".into());
+        return Err("the program in tests/it/differential/go failed".into());
     }
     let theirs: Telemetry = serde_json::from_slice(&output.stdout)?;
 
@@ -78,8 +76,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let unexplained = compare("series", &series(&ours), &series(&theirs), metrics::explain)
         + compare("parts of spans", &parts(&ours), &parts(&theirs), spans::explain)
         + compare("peers", &ours.peers, &theirs.peers, |_, _, _| None);
-    println!("{unexplained} differences are not explained");
-    Ok(if unexplained == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    assert_eq!(unexplained, 0, "differences that are not explained");
+    Ok(())
 }
 
 /// Tells what differs, by reason, and how many differences have none.
