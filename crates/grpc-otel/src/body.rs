@@ -1,6 +1,7 @@
 //! Bodies that count the messages that pass.
 
 use std::{
+    fmt::Display,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -11,7 +12,6 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::{
-    BoxError,
     call::{Call, Guard, Meter},
     side::Direction,
 };
@@ -97,17 +97,20 @@ impl<B: Body + Default> Default for ResponseBody<B> {
 impl<B> Body for ResponseBody<B>
 where
     B: Body,
-    B::Error: Into<BoxError>,
+    B::Error: Display + 'static,
 {
     type Data = B::Data;
-    type Error = BoxError;
+    type Error = B::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
-        let polled = {
+        if this.guard.call().is_none() {
+            return this.inner.poll_frame(cx);
+        }
+        let mut polled = {
             #[cfg(feature = "trace")]
             let _current = this.guard.attach_to_stream();
             this.inner.poll_frame(cx)
@@ -121,9 +124,10 @@ where
                 }
             }
             Poll::Ready(None) => this.guard.end_by_http(*this.http),
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+            Poll::Ready(Some(Err(_))) => polled = polled.map_err(|error| this.guard.end_by_error(error)),
+            Poll::Pending => {}
         }
-        polled.map_err(|error| this.guard.end_by_error::<BoxError>(error.into()))
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

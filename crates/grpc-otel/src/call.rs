@@ -59,7 +59,9 @@ impl Meter {
             Direction::Response => &call.response,
         };
         #[cfg(feature = "trace")]
-        if let Some(events) = call.span.message_events(&call.recorder.shared.tracing, call.recorder.side) {
+        if call.span.is_recorded()
+            && let Some(events) = call.recorder.shared.tracing.message_events(call.recorder.side)
+        {
             let outbound = call.recorder.side.sends(self.direction);
             for_each_chunk(data, |chunk| {
                 self.parser
@@ -220,15 +222,17 @@ impl Call {
         #[cfg(feature = "trace")]
         drop(current);
         #[cfg(feature = "trace")]
-        self.span.end(&End {
-            side: self.recorder.side,
-            at: ended,
-            code,
-            reason,
-            status: self.recorder.shared.tracing.status,
-            code_name: self.recorder.shared.semconv.status_code(),
-            request: &self.request,
-            response: &self.response,
-        });
+        if self.span.is_recorded() {
+            self.span.end(&End {
+                side: self.recorder.side,
+                at: ended,
+                code,
+                reason,
+                status: self.recorder.shared.tracing.status,
+                code_name: self.recorder.shared.semconv.status_code(),
+                request: &self.request,
+                response: &self.response,
+            });
+        }
     }
 }

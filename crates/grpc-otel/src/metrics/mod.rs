@@ -46,6 +46,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// What the application adds to the attributes of one call.
+    #[inline]
     pub(crate) fn labels(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<Box<[KeyValue]>> {
         let labels = self.labels.as_ref().filter(|_| self.meter.is_some())?;
         Some(labels(headers, extensions).into())
@@ -123,6 +124,7 @@ struct Ended {
 }
 
 impl MethodMetrics {
+    #[inline]
     pub(crate) fn started(&self, labels: &[KeyValue]) {
         let Some(series) = &self.0 else { return };
         let Some(counter) = &series.instruments.started else { return };
@@ -150,7 +152,10 @@ impl MethodMetrics {
             &own
         };
         let seconds = duration.as_secs_f64();
-        for duration in [&ended.duration, &ended.rpc_duration].into_iter().flatten() {
+        if let Some(duration) = &ended.duration {
+            duration.record(seconds);
+        }
+        if let Some(duration) = &ended.rpc_duration {
             duration.record(seconds);
         }
         let (sent, received) =

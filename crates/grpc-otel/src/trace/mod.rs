@@ -187,6 +187,11 @@ impl Tracing {
         })
     }
 
+    /// Which messages of a recorded call become events, if any do. Those of a client's call are events of its attempts.
+    pub(crate) fn message_events(&self, side: Side) -> Option<MessageEvents> {
+        (side != Side::Call && !self.events.is_none()).then_some(self.events)
+    }
+
     /// The span of a delay of what is in that context.
     pub(crate) fn delay_span(&self, kind: &'static str, started: Instant, parent: &Context) -> CallSpan {
         let Some(tracer) = &self.tracer else { return CallSpan::none() };

@@ -13,7 +13,7 @@ use opentelemetry::{
 use percent_encoding::percent_decode;
 use tonic::Code;
 
-use super::{MessageEvents, Tracing};
+use super::MessageEvents;
 use crate::{
     clock::{Instant, StartTime},
     frame::Message,
@@ -110,12 +110,6 @@ impl CallSpan {
 
     pub(crate) fn is_recorded(&self) -> bool {
         self.began.is_some()
-    }
-
-    /// Which messages become events, if any do. Those of a client's call are events of its attempts.
-    pub(crate) fn message_events(&self, tracing: &Tracing, side: Side) -> Option<MessageEvents> {
-        let events = tracing.events;
-        (self.began.is_some() && side != Side::Call && !events.is_none()).then_some(events)
     }
 
     /// The time of day at that moment.

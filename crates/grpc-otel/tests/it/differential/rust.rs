@@ -173,7 +173,8 @@ fn retrying<S>(
     otel: &GrpcOtel,
     target: &str,
     channel: S,
-) -> impl GrpcService<Body, ResponseBody: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static> + use<S>
+) -> impl GrpcService<Body, ResponseBody: http_body::Body<Data = Bytes, Error = tonic::Status> + Send + 'static>
++ use<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<Body>, Error = tonic::transport::Error> + Clone,
 {
