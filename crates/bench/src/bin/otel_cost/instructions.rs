@@ -7,7 +7,7 @@ use clap::ValueEnum as _;
 use crate::variant::{CALLS, Variant};
 
 /// Rounds of two runs, whose difference is free of the start and of what the first calls set up.
-const ROUNDS: [u32; 2] = [1, 11];
+const ROUNDS: [u32; 2] = [1, 21];
 
 /// Instructions of one call, those of the SDK's threads included.
 pub(crate) fn per_call(variant: Variant) -> Result<f64, Box<dyn Error>> {
