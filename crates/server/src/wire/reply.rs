@@ -24,6 +24,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::LazyLock,
     task::{Context, Poll},
 };
 
@@ -40,6 +41,15 @@ use super::{
 use crate::{caller::Credentials, lifetime::Lifetime};
 
 const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// Headers and trailers of a reply without a failure. Copying them takes half of what inserting them one by one does.
+static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let grpc = HeaderValue::from_static("application/grpc");
+    HeaderMap::from_iter([(CONTENT_TYPE, grpc), (ACCEPT_ENCODING, ACCEPTED)])
+});
+static OK: LazyLock<HeaderMap> =
+    LazyLock::new(|| HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from_static("0"))]));
 
 /// The future of a call.
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -121,15 +131,12 @@ pub(crate) fn from_tonic(reply: Response<tonic::body::Body>, lifetime: Lifetime)
 }
 
 fn ok() -> HeaderMap {
-    let mut trailers = HeaderMap::with_capacity(1);
-    trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    trailers
+    OK.clone()
 }
 
 fn reply(body: ReplyBody) -> Reply {
     let mut reply = Response::new(body);
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    reply.headers_mut().insert(ACCEPT_ENCODING, ACCEPTED);
+    *reply.headers_mut() = HEADERS.clone();
     reply
 }
 
