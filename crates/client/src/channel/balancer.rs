@@ -16,7 +16,7 @@ use tonic::{Code, Status, body::Body};
 use tower::Service;
 
 use super::{
-    endpoints::{Endpoints, HttpConnection},
+    endpoints::{Endpoints, HttpConnection, Wait},
     resend::Unsent,
 };
 
@@ -52,7 +52,8 @@ impl Service<Request<Body>> for Balancer {
 async fn send(endpoints: &Endpoints, request: Request<Body>) -> Result<Response<Body>, Status> {
     // Only recorded attempts have one.
     let attempt = request.extensions().get::<Attempt>().cloned();
-    let delay = |kind| attempt.as_ref().map(|attempt| attempt.delay(kind, WAITING));
+    let delay =
+        |wait: Wait| attempt.as_ref().map(|attempt| attempt.delay(wait.delay_type(), wait.delay_reason()));
     let HttpConnection { mut sender, peer } = endpoints.pick(delay).await?;
     if let Some(attempt) = &attempt {
         attempt.record_peer(peer);
@@ -66,9 +67,6 @@ async fn send(endpoints: &Endpoints, request: Request<Body>) -> Result<Response<
         },
     }
 }
-
-/// `grpc.delay_reason` of an attempt that waits for a connection.
-const WAITING: &str = "round_robin: waiting for any endpoint to connect";
 
 /// The status of a call whose connection or stream broke: what the peer said by resetting it, else UNAVAILABLE.
 fn broken(error: &hyper::Error) -> Status {

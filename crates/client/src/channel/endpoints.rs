@@ -26,6 +26,31 @@ impl Connection for HttpConnection {
     }
 }
 
+/// What a call waits for before it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    Resolving,
+    Connecting,
+}
+
+impl Wait {
+    /// Returns `grpc.delay_type` (gRFC A121).
+    pub(super) fn delay_type(self) -> &'static str {
+        match self {
+            Self::Resolving => "resolving",
+            Self::Connecting => "connecting",
+        }
+    }
+
+    /// Returns `grpc.delay_reason`.
+    pub(super) fn delay_reason(self) -> &'static str {
+        match self {
+            Self::Resolving => "dns: waiting for the first addresses of the target",
+            Self::Connecting => "round_robin: waiting for any endpoint to connect",
+        }
+    }
+}
+
 /// Applies events to the [`EndpointSet`] one at a time, in the order in which they come.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Endpoints(Arc<Shared>);
@@ -75,26 +100,23 @@ impl Endpoints {
     }
 
     /// The connection for the next call. Waits while it is not yet known whether there is one; keeps what `waiting` returns
-    /// for as long as it waits for this kind of thing (`grpc.delay_type` of gRFC A121).
-    pub(super) async fn pick<D>(
-        &self,
-        waiting: impl Fn(&'static str) -> D,
-    ) -> Result<HttpConnection, Status> {
+    /// for as long as it waits for this.
+    pub(super) async fn pick<D>(&self, waiting: impl Fn(Wait) -> D) -> Result<HttpConnection, Status> {
         let call = self.0.next_call.fetch_add(1, Ordering::Relaxed);
         let mut set = self.0.set.subscribe();
-        let mut delay: Option<(&str, D)> = None;
+        let mut delay: Option<(Wait, D)> = None;
         loop {
-            let kind = {
+            let wait = {
                 let set = set.borrow_and_update();
                 if let Some(picked) = set.pick(call) {
                     return picked.map_err(|error| Status::unavailable(error.to_string()));
                 }
-                if set.is_empty() { "resolving" } else { "connecting" }
+                if set.is_empty() { Wait::Resolving } else { Wait::Connecting }
             };
-            if delay.as_ref().is_none_or(|(known, _)| *known != kind) {
+            if delay.as_ref().is_none_or(|(known, _)| *known != wait) {
                 // One ends before the next begins.
                 drop(delay.take());
-                delay = Some((kind, waiting(kind)));
+                delay = Some((wait, waiting(wait)));
             }
             set.changed().await.map_err(|_| Status::unavailable("the channel is closed"))?;
         }

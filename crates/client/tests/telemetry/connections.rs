@@ -79,7 +79,14 @@ async fn connections_peers_and_delays_are_reported() {
 
     for span in seen.spans().map(|(_, span)| span) {
         if span.name == "Delay" {
-            assert!(text(&span.attributes, "grpc.delay_type").is_some(), "{span:?}");
+            let kind = text(&span.attributes, "grpc.delay_type").expect("a delay has a type");
+            let reason = if kind == "resolving" {
+                "dns: waiting for the first addresses of the target"
+            } else {
+                "round_robin: waiting for any endpoint to connect"
+            };
+            let [triggered] = &span.events[..] else { panic!("{span:?}") };
+            assert_eq!(text(&triggered.attributes, "grpc.delay_reason"), Some(reason), "{span:?}");
         } else {
             assert_eq!(text(&span.attributes, "network.peer.address"), Some("127.0.0.1"), "{span:?}");
             assert_eq!(peer_port(span), Some(i64::from(address.port())), "{span:?}");
