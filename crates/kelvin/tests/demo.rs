@@ -20,8 +20,13 @@ fn all_four_types_of_call_work() {
     let mut demo = kelvin(&["demo", "--duration", "8s", "--json", "--port", "0", "--picture"]);
     demo.arg(&picture);
     // It counts by spans, and must not miss those that somebody has no wish to export.
-    let output = demo.env("OTEL_TRACES_SAMPLER", "always_off").output().unwrap();
+    demo.env("OTEL_TRACES_SAMPLER", "always_off").env("OTEL_EXPORTER_OTLP_ENDPIONT", "http://localhost:4317");
+    let output = demo.output().unwrap();
     check(&output);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    for warning in ["OTEL_TRACES_SAMPLER: has no effect", "OTEL_EXPORTER_OTLP_ENDPIONT: unknown variable"] {
+        assert_eq!(errors.matches(warning).count(), 1, "{errors}");
+    }
     let svg = std::fs::read_to_string(&picture).unwrap();
     std::fs::remove_file(&picture).unwrap();
     assert!(

@@ -28,6 +28,8 @@ use crate::{
     variables::{self, Warning},
 };
 
+const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
+
 /// Traces, metrics and logs of one service. Exporting stops when it is dropped.
 pub struct Telemetry {
     /// None where no span would be exported.
@@ -55,6 +57,7 @@ pub struct Builder {
     prometheus: bool,
     with_logs: bool,
     init_logs: bool,
+    warns: bool,
 }
 
 impl Telemetry {
@@ -74,6 +77,7 @@ impl Telemetry {
             prometheus: false,
             with_logs: true,
             init_logs: false,
+            warns: false,
         }
     }
 
@@ -195,6 +199,14 @@ impl Builder {
     #[must_use]
     pub fn init_logs(mut self) -> Self {
         self.init_logs = true;
+        self.with_warnings()
+    }
+
+    /// Logs a warning for each variable that has no effect and each value that is ignored. [`init_logs`](Self::init_logs)
+    /// includes this; a program with logs of its own asks for it once.
+    #[must_use]
+    pub fn with_warnings(mut self) -> Self {
+        self.warns = true;
         self
     }
 
@@ -243,11 +255,20 @@ impl Builder {
         if self.init_logs {
             drop(printing);
             logs::init((export.is_some() || console).then_some(&logs), measured);
-            for Warning { variable, value, problem } in variables::warnings(&self.environment) {
-                tracing::warn!(variable, value = value.as_deref(), "{variable}: {problem}");
-            }
+        }
+        if self.warns {
+            self.warn();
         }
         Ok(logs)
+    }
+
+    fn warn(&self) {
+        for Warning { variable, value, problem } in variables::warnings(&self.environment) {
+            tracing::warn!(variable, value = value.as_deref(), "{variable}: {problem}");
+        }
+        if self.sampler.is_some() && self.environment.get(SAMPLER).is_some() {
+            tracing::warn!(variable = SAMPLER, "{SAMPLER}: has no effect: this program samples every trace");
+        }
     }
 
     fn scraped(&self) -> bool {

@@ -149,9 +149,10 @@ async fn live(
         let builder = Telemetry::builder(name, VERSION).sampler(Sampler::AlwaysOn);
         // The demo is short: files are read once.
         let builder = builder.tls(|files| OtlpTls::default().load(files));
-        builder.span_processor(recorder.clone()).build()
+        builder.span_processor(recorder.clone())
     };
-    let (of_server, of_clients) = (telemetry("kelvin-server")?, Arc::new(telemetry("kelvin-client")?));
+    let of_server = telemetry("kelvin-server").with_warnings().build()?;
+    let of_clients = Arc::new(telemetry("kelvin-client").build()?);
     let (phase, _) = watch::channel(Phase::Run);
     let reached = |wanted: Phase| {
         let mut phase = phase.subscribe();
