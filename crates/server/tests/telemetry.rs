@@ -17,7 +17,7 @@ use kelvin_testing::{eventually, eventually_some};
 use support::{Files, TestServer, flush_metrics, observed_by, reading, until_stored};
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt as _, iter, wrappers::ReceiverStream};
-use tonic::Request;
+use tonic::{Request, metadata::MetadataValue};
 
 /// The last values of a counter by the text of one attribute; how many calls, for a histogram.
 fn values(received: &Received, metric: &str, key: &str) -> BTreeMap<String, u64> {
@@ -81,18 +81,18 @@ async fn calls_readings_alerts_and_breaks_are_counted() {
 
     let mut traced = Request::new(reading("cellar", 31.0, 1));
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let parent = format!("00-{trace}-00f067aa0ba902b7-01").parse().unwrap();
-    traced.metadata_mut().insert("traceparent", parent);
+    let parent: MetadataValue<_> = format!("00-{trace}-00f067aa0ba902b7-01").parse().unwrap();
+    traced.metadata_mut().insert("traceparent", parent.clone());
     client.send_single_reading(traced).await.unwrap();
     client.send_single_reading(reading("", 20.0, 1)).await.unwrap_err();
     client.send_single_reading(reading("attic", 20.0, 1)).await.unwrap_err();
     client.stream_sensor_readings(iter(readings(100).collect::<Vec<_>>())).await.unwrap();
     let chat = client.sensor_chat(iter(readings(10).collect::<Vec<_>>())).await.unwrap().into_inner();
     assert_eq!(chat.map(Result::unwrap).collect::<Vec<_>>().await.len(), 10);
-    support::client(server.connect().await, "wrong")
-        .send_single_reading(reading("x", 1.0, 1))
-        .await
-        .unwrap_err();
+    // A caller who is not authenticated cannot have its call recorded.
+    let mut refused = Request::new(reading("x", 1.0, 1));
+    refused.metadata_mut().insert("traceparent", parent);
+    support::client(server.connect().await, "wrong").send_single_reading(refused).await.unwrap_err();
 
     // A caller that goes away in the middle of its stream.
     let (sender, receiving) = mpsc::channel(16);
