@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn spreads() {
+    fn delays_are_spread() {
         let waits: Vec<_> = (0..50).map(|_| jitter(Duration::from_secs(1))).collect();
         assert!(
             waits.iter().max().unwrap().abs_diff(*waits.iter().min().unwrap()) > Duration::from_millis(100)

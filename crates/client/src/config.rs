@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_all_that_is_wrong_at_once() {
+    fn all_invalid_settings_are_in_one_error() {
         let error = Config::from_pairs([
             ("KELVIN_SERVER", "https://kelvin"),
             ("KELVIN_TLS_KEY", "key.pem"),

@@ -111,7 +111,7 @@ fn key() -> Result<KeyPair, TlsError> {
 }
 
 impl Pair {
-    /// Writes both files; the key for its owner's eyes alone.
+    /// Writes both files. Only the owner may read the key.
     pub fn write(&self, cert: &Path, key: &Path) -> io::Result<()> {
         fs::write(cert, &self.cert)?;
         write_private(key, self.key.as_bytes())

@@ -56,7 +56,7 @@ fn demo_ends_when_its_output_is_closed() {
 }
 
 #[test]
-fn help_and_usage_errors_end_honestly() {
+fn closed_pipe_and_full_disk_leave_honest_exit_codes() {
     let temporary = tempfile::tempdir().unwrap();
     let full = || Stdio::from(OpenOptions::new().write(true).open("/dev/full").unwrap());
     let mut closed = Process::new(kelvin(temporary.path()).args(["load", "--help"]).spawn().unwrap());

@@ -72,7 +72,7 @@ async fn certificate_without_client_auth_is_rejected() {
 }
 
 #[tokio::test]
-async fn where_certificates_are_required_there_is_no_connection_without_one() {
+async fn connection_without_a_required_certificate_is_refused() {
     let files = Files::new();
     files.issue("client", Usage::Client);
     files.issue_by(&LocalCa::generate().unwrap(), "other_ca", Usage::Client);

@@ -54,7 +54,7 @@ impl PushMetricExporter for Console {
     }
 }
 
-/// Prints whom all that follows comes from.
+/// Prints the resource that all further lines belong to.
 pub(crate) fn print_resource(resource: &Resource) -> OTelSdkResult {
     let mut attributes: Vec<_> = resource.iter().collect();
     attributes.sort_unstable_by_key(|(key, _)| *key);

@@ -96,7 +96,7 @@ fn rate_limit_libraries<S: Subscriber>(measured: bool) -> impl layer::Filter<S> 
         // Wrong values of variables are warned of by `variables`.
         let of_variables = metadata.name().starts_with("TracerProvider.Config.")
             || metadata.name() == "Exporter.Config.InvalidEnvironmentVariable";
-        // That a global provider is set interests nobody who runs the program.
+        // That a global provider is set is of no use to whoever runs the program.
         let of_set_up = metadata.name().ends_with(".GlobalSet");
         if is_noop_instrument || of_variables || of_set_up || metadata.name().ends_with(".AfterShutdown") {
             return false;

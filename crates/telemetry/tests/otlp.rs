@@ -91,7 +91,7 @@ async fn by_grpc() {
 }
 
 #[tokio::test]
-async fn by_http() {
+async fn signals_are_exported_over_http() {
     let receiver = Receiver::start().await.unwrap();
     let done = run(emit(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.http_endpoint()),

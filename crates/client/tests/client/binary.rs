@@ -154,7 +154,7 @@ fn healthcheck_without_a_health_port_is_a_wrong_setting() {
 }
 
 #[tokio::test]
-async fn healthcheck_tells_and_a_signal_ends_it_well() {
+async fn healthcheck_succeeds_and_sigterm_exits_with_zero() {
     let setup = Setup::new();
     let server = setup.server(&[]);
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

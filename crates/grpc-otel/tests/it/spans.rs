@@ -99,7 +99,7 @@ async fn errors_carry_code_and_message() {
 }
 
 #[tokio::test]
-async fn servers_may_leave_the_callers_faults_alone() {
+async fn span_status_may_ignore_the_callers_faults() {
     let server = Observed::new();
     let endpoint = serve(&server.builder().span_status(SpanStatus::OpenTelemetry).build()).await;
     let mut greeter = client(&grpc_otel::GrpcOtel::builder().build(), &endpoint);

@@ -103,7 +103,7 @@ fn slow_drift_is_usual() {
 }
 
 #[test]
-fn nothing_configured_judges_nothing() {
+fn without_rules_no_reading_raises_an_alert() {
     let none = AlertSettings { low: None, high: None, z_score: None };
     assert_eq!(run(&none, &[-200.0, 1e300, 0.0]), []);
 }
