@@ -12,6 +12,7 @@ use kelvin_telemetry::{
         Receiver,
         proto::{
             common::v1::any_value::Value,
+            logs::v1::ResourceLogs,
             metrics::v1::{AggregationTemporality, metric::Data, number_data_point},
             trace::v1::Span,
         },
@@ -19,8 +20,9 @@ use kelvin_telemetry::{
     },
 };
 use opentelemetry::{
+    KeyValue,
     metrics::MeterProvider as _,
-    trace::{SpanId, TraceId, Tracer as _, TracerProvider as _},
+    trace::{Span as _, SpanContext, SpanId, TraceId, Tracer as _, TracerProvider as _},
 };
 use rustls::server::WebPkiClientVerifier;
 use tempfile::NamedTempFile;
@@ -84,7 +86,7 @@ fn span_id(span: &Span) -> SpanId {
 }
 
 #[tokio::test]
-async fn by_grpc() {
+async fn signals_are_exported_over_grpc() {
     let receiver = Receiver::start().await.unwrap();
     let done = run(emit(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint())])).await;
     check(&receiver, &done.stdout);
@@ -109,7 +111,7 @@ fn certificate() -> (Pair, NamedTempFile) {
 }
 
 #[tokio::test]
-async fn by_grpc_with_tls_and_gzip() {
+async fn signals_are_exported_over_grpc_with_tls_and_gzip() {
     let (pair, ca) = certificate();
     let tls = ServerTlsConfig::new().identity(Identity::from_pem(&pair.cert, &pair.key));
     let receiver = Receiver::start_with(&mut Server::builder().tls_config(tls).unwrap()).await.unwrap();
@@ -124,7 +126,7 @@ async fn by_grpc_with_tls_and_gzip() {
 }
 
 #[tokio::test]
-async fn by_http_with_tls() {
+async fn signals_are_exported_over_http_with_tls() {
     let (pair, ca) = certificate();
     let receiver = Receiver::start().await.unwrap();
     let config = server_config(&pair, WebPkiClientVerifier::no_client_auth());
@@ -155,7 +157,7 @@ async fn each_signal_may_have_its_own_protocol_and_be_left_out() {
 }
 
 #[tokio::test]
-async fn by_http_with_gzip() {
+async fn signals_are_exported_over_http_with_gzip() {
     let receiver = Receiver::start().await.unwrap();
     let done = run(emit(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.http_endpoint()),
@@ -246,6 +248,54 @@ async fn intervals_and_batches_are_as_set() {
     let exported = receiver.until("spans", |received| received.spans().nth(1).map(drop));
     tokio::time::timeout(Duration::from_secs(4), exported).await.unwrap();
     telemetry.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn spans_have_no_more_than_their_limits() {
+    let receiver = Receiver::start().await.unwrap();
+    let telemetry = Telemetry::builder("limited", "1.0.0")
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint())
+        .variable("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "1")
+        .variable("OTEL_SPAN_EVENT_COUNT_LIMIT", "2")
+        .variable("OTEL_SPAN_LINK_COUNT_LIMIT", "3")
+        .build()
+        .unwrap();
+    let tracer = telemetry.tracer_provider().unwrap().tracer("test");
+    let mut span = tracer.start("full");
+    for number in 0..4 {
+        span.set_attribute(KeyValue::new(format!("attribute.{number}"), number));
+        span.add_event("event", vec![]);
+        span.add_link(SpanContext::empty_context(), vec![]);
+    }
+    drop(span);
+    telemetry.shutdown(Duration::from_secs(5)).await;
+    receiver.look(|received| {
+        let (_, span) = received.spans().next().expect("the span is exported");
+        assert_eq!((span.attributes.len(), span.dropped_attributes_count), (1, 3));
+        assert_eq!((span.events.len(), span.dropped_events_count), (2, 2));
+        assert_eq!((span.links.len(), span.dropped_links_count), (3, 1));
+    });
+}
+
+/// By default all four would be exported together, a second later.
+#[tokio::test]
+async fn log_batches_are_as_set() {
+    let receiver = Receiver::start().await.unwrap();
+    let endpoint = receiver.grpc_endpoint();
+    let mut command = emit(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+        ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "1"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "3600000"),
+    ]);
+    command.arg("4");
+    run(command).await;
+    receiver.look(|received| {
+        // Each export is of one resource.
+        let records =
+            |logs: &ResourceLogs| logs.scope_logs.iter().map(|logs| logs.log_records.len()).sum::<usize>();
+        let batches: Vec<_> = received.logs.iter().map(records).collect();
+        assert!(batches.len() >= 4 && batches.iter().all(|records| *records == 1), "{batches:?}");
+    });
 }
 
 #[tokio::test]
