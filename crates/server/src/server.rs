@@ -203,7 +203,9 @@ fn untraced(config: &Config, telemetry: &Telemetry) -> ServerLayer {
 
 fn measured(config: &Config, telemetry: &Telemetry) -> Builder {
     let durations = if config.rpc_metrics { DurationMetrics::Both } else { DurationMetrics::Grpc };
-    GrpcOtel::builder().meter_provider(&telemetry.meter_provider()).duration_metrics(durations)
+    let otel = GrpcOtel::builder().duration_metrics(durations);
+    // Measurements that nobody reads would cost nearly as much as others.
+    if telemetry.exports_metrics() { otel.meter_provider(&telemetry.meter_provider()) } else { otel }
 }
 
 fn methods() -> Methods {

@@ -91,11 +91,14 @@ impl Channel {
         ));
 
         let mut otel = GrpcOtel::builder()
-            .meter_provider(&telemetry.meter_provider())
             .propagator(telemetry.propagator())
             .retry_metrics(true)
             .delay_metrics(true)
             .duration_metrics(if config.rpc_metrics { DurationMetrics::Both } else { DurationMetrics::Grpc });
+        // Measurements that nobody reads would cost nearly as much as others.
+        if telemetry.exports_metrics() {
+            otel = otel.meter_provider(&telemetry.meter_provider());
+        }
         // Without an exporter there is no provider: a span nobody sees would still send a sampled context.
         if let Some(provider) = telemetry.tracer_provider() {
             otel = otel.tracer_provider(&provider);
