@@ -7,7 +7,7 @@ SEMVER_BASELINE ?=
 
 .PHONY: nightly nightly-cluster fuzz h2spec test-helm3 test-publish test-semver test-workflows
 
-nightly: test-workflows audit test-publish test-semver test-helm3 fuzz h2spec ## slow checks that need no cluster
+nightly: test-workflows audit test-publish test-semver test-helm3 fuzz h2spec differential ## slow checks that need no cluster
 	$(MAKE) hostile HOSTILE_ROUNDS=3 HOSTILE_SECONDS=10
 	$(MAKE) faults ROUNDS=10
 	$(MAKE) million ARGS=--check
