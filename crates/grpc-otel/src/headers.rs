@@ -23,7 +23,6 @@ pub(crate) struct Found<'a> {
 
 impl<'a> Found<'a> {
     #[cfg_attr(not(feature = "trace"), expect(unused_variables, reason = "only traces have propagators"))]
-    #[inline]
     pub(crate) fn among(headers: &'a HeaderMap, of_propagator: &[HeaderName]) -> Self {
         let mut found = Self::default();
         for (name, value) in headers {
@@ -45,7 +44,6 @@ impl<'a> Found<'a> {
     /// beside it.
     ///
     /// [PROTOCOL-HTTP2]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
-    #[inline]
     pub(crate) fn are_grpc(&self, method: &Method) -> bool {
         const GRPC: &[u8] = b"application/grpc";
         *method == Method::POST

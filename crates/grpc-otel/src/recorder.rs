@@ -41,7 +41,7 @@ pub(crate) struct Recorders {
     /// Whether anything is recorded or passed on at all.
     enabled: bool,
     unregistered: Methods,
-    /// By the length of the path: mostly there is one.
+    /// By the length of the path, then sorted: mostly there is one.
     known: Box<[Vec<Registered>]>,
     /// Added at their first call: a client's methods, and unregistered ones a server is to name.
     added: RwLock<HashMap<Box<str>, Arc<Recorder>>>,
@@ -52,6 +52,7 @@ impl Recorders {
     pub(crate) fn server(shared: &Arc<Shared>, methods: Methods) -> Self {
         let mut this = Self::client(shared, Side::Server, None);
         let mut known = Vec::new();
+        // The names are sorted already.
         for (name, streams) in &methods.names {
             let path = format!("/{name}").into_boxed_str();
             known.resize_with(known.len().max(path.len() + 1), Vec::new);
@@ -92,8 +93,8 @@ impl Recorders {
 
     fn find(&self, path: &str) -> Arc<Recorder> {
         let known = self.known.get(path.len()).map_or(&[][..], Vec::as_slice);
-        if let Some((_, recorder)) = known.iter().find(|(known, _)| **known == *path) {
-            return recorder.clone();
+        if let Ok(place) = known.binary_search_by(|(known, _)| (**known).cmp(path)) {
+            return known[place].1.clone();
         }
         match (&self.unregistered.unregistered, path.strip_prefix('/')) {
             (Some(accept), Some(name)) if accept(name) => self.lookup_or_insert(path, || name.to_owned()),

@@ -52,7 +52,6 @@ pub fn name(code: Code) -> &'static str {
 }
 
 /// The code in trailers, or in headers of a trailers-only response.
-#[inline]
 pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Code> {
     Some(Code::from_bytes(find(headers, &GRPC_STATUS)?.as_bytes()))
 }

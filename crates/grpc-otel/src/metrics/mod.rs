@@ -46,7 +46,6 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// What the application adds to the attributes of one call.
-    #[inline]
     pub(crate) fn labels(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<Box<[KeyValue]>> {
         let labels = self.labels.as_ref().filter(|_| self.meter.is_some())?;
         Some(labels(headers, extensions).into())
@@ -124,7 +123,6 @@ struct Ended {
 }
 
 impl MethodMetrics {
-    #[inline]
     pub(crate) fn started(&self, labels: &[KeyValue]) {
         let Some(series) = &self.0 else { return };
         let Some(counter) = &series.instruments.started else { return };
