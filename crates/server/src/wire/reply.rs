@@ -43,7 +43,7 @@ use crate::{caller::Credentials, lifetime::Lifetime};
 const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// Headers and trailers of a reply without a failure. Copying them takes half of what inserting them one by one does.
+/// Headers and trailers of a reply without a failure. Copying them takes a third less than inserting them one by one.
 static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
     let grpc = HeaderValue::from_static("application/grpc");
     HeaderMap::from_iter([(CONTENT_TYPE, grpc), (ACCEPT_ENCODING, ACCEPTED)])
@@ -98,7 +98,7 @@ pub(crate) fn framed(message: &'static [u8]) -> Reply {
 }
 
 fn single(message: Bytes) -> Reply {
-    reply(ReplyBody::Single { message: Some(message), trailers: Some(ok()) })
+    reply(ReplyBody::Single { message: Some(message), trailers: Some(OK.clone()) })
 }
 
 /// A reply without a message.
@@ -128,10 +128,6 @@ pub(crate) fn from_tonic(reply: Response<tonic::body::Body>, lifetime: Lifetime)
     reply.headers_mut().insert(ACCEPT_ENCODING, ACCEPTED_BY_AUXILIARY);
     reply.extensions_mut().insert(credentials);
     reply
-}
-
-fn ok() -> HeaderMap {
-    OK.clone()
 }
 
 fn reply(body: ReplyBody) -> Reply {
@@ -225,7 +221,7 @@ mod tests {
                 out.flush().await;
                 counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             }
-            ok()
+            OK.clone()
         })
         .into_body();
         for taken in 1..=3 {
