@@ -267,7 +267,10 @@ impl Builder {
             tracing::warn!(variable, value = value.as_deref(), "{variable}: {problem}");
         }
         if self.sampler.is_some() && self.environment.get(SAMPLER).is_some() {
-            tracing::warn!(variable = SAMPLER, "{SAMPLER}: has no effect: this program samples every trace");
+            tracing::warn!(
+                variable = SAMPLER,
+                "{SAMPLER}: has no effect: this program chooses the sampler itself"
+            );
         }
     }
 
