@@ -24,5 +24,7 @@ pub use pluralize::pluralize;
 pub use program::{
     BoxError, Command, EXIT_USAGE, Program, UsageError, disable_huge_pages, error_chain, exit_code,
 };
+#[doc(hidden)]
+pub use serde; // for `settings!`
 pub use settings::{Bytes, Parse, Setting, Settings, SettingsError};
 pub use time::{unix_now, unix_time};

@@ -36,6 +36,14 @@
 /// ```
 #[macro_export]
 macro_rules! settings {
+    (@variable $field:ident) => {{
+        const NAME: &str = concat!("KELVIN_", stringify!($field));
+        const UPPER: [u8; NAME.len()] = $crate::settings::upper(NAME);
+        match ::core::str::from_utf8(&UPPER) {
+            Ok(name) => name,
+            Err(_) => panic!("names of fields are ASCII"),
+        }
+    }};
     (
         $(#[$meta:meta])*
         $vis:vis struct $name:ident {
@@ -52,14 +60,7 @@ macro_rules! settings {
 
         impl $crate::Settings for $name {
             const SETTINGS: &'static [$crate::Setting] = &[$( $crate::Setting {
-                variable: {
-                    const NAME: &str = concat!("KELVIN_", stringify!($field));
-                    const UPPER: [u8; NAME.len()] = $crate::settings::upper(NAME);
-                    match ::core::str::from_utf8(&UPPER) {
-                        Ok(name) => name,
-                        Err(_) => panic!("names of fields are ASCII"),
-                    }
-                },
+                variable: $crate::settings!(@variable $field),
                 default: $default,
                 doc: concat!($($doc),+),
             } ),*];
@@ -69,9 +70,15 @@ macro_rules! settings {
             fn read<K: Into<String>, V: Into<String>>(
                 pairs: impl IntoIterator<Item = (K, V)>,
             ) -> Result<(Self, Vec<$crate::settings::Warning>), $crate::SettingsError> {
+                #[derive(Default, $crate::serde::Deserialize)]
+                #[serde(crate = "kelvin_app::serde", default)]
+                struct Fields { $( $field: $crate::settings::Field<$ty>, )* }
+
                 let mut reader = $crate::settings::Reader::new(Self::SETTINGS, <Self as $crate::Settings>::RENAMED, pairs);
-                // The fields of a struct expression are evaluated in the order written.
-                let settings = Self { $( $field: reader.read(), )* };
+                let fields: Fields = reader.fields();
+                let settings = Self {
+                    $( $field: reader.value($crate::settings!(@variable $field), $default, fields.$field), )*
+                };
                 $( $check(&settings, &mut reader); )?
                 reader.finish(settings)
             }

@@ -10,7 +10,7 @@ mod warning;
 
 pub use error::SettingsError;
 pub use parse::{Bytes, Parse};
-pub use reader::{Reader, upper};
+pub use reader::{Field, Reader, upper};
 pub use table::{help, markdown};
 pub use warning::Warning;
 

@@ -1,22 +1,42 @@
-//! What `settings!` expands to: one value after another, with every error collected.
+//! What `settings!` expands to: envy reads the variables into a struct whose fields are each a value or an error, so that
+//! all errors are reported at once.
 
 use std::{collections::BTreeMap, fmt};
 
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+
 use super::{PREFIX, Parse, Setting, SettingsError, Warning};
 
-/// Reads one setting after another; what [`settings!`](crate::settings!) expands to.
+/// What is read of one variable: nothing, its value, or the text that is no value of it. An error of serde's would end
+/// the reading at the first one.
+#[derive(Debug)]
+pub struct Field<T>(Option<Result<T, String>>);
+
+impl<T> Default for Field<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<'de, T: Parse> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(Self(Some(T::parse(text.trim()).ok_or(text))))
+    }
+}
+
+/// Reads the settings of a program and notes what is wrong with them; what [`settings!`](crate::settings!) expands to.
 #[derive(Debug)]
 pub struct Reader {
+    /// By the whole, current name of the variable.
     values: BTreeMap<String, String>,
-    settings: std::slice::Iter<'static, Setting>,
     unknown: Vec<String>,
     warnings: Vec<Warning>,
     error: SettingsError,
 }
 
 impl Reader {
-    /// Takes the pairs of settings, as text, so that every value can be judged, and notes other names that start with
-    /// `KELVIN_`.
+    /// Takes the pairs of settings, as text, by their current names, and notes other names that start with `KELVIN_`.
     pub fn new<K: Into<String>, V: Into<String>>(
         settings: &'static [Setting],
         renamed: &[(&'static str, &'static str)],
@@ -26,47 +46,50 @@ impl Reader {
             settings.iter().any(|setting| setting.variable == name)
                 || renamed.iter().any(|(old, _)| old == name)
         };
-        let mut unknown = Vec::new();
         // envy ignores the case of names: `KELVIN_plaintext`, which is no setting, would switch TLS off.
-        let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into())).filter(|(name, _)| {
-            let is_known = is_known(name);
-            if !is_known && name.starts_with(PREFIX) {
-                unknown.push(name.clone());
-            }
-            is_known
-        });
-        // envy deserializes a struct and stops at the first wrong value. Here all of them are reported, and a setting
-        // has its own text form, so that envy only selects the variables and strips the prefix.
-        let mut values: BTreeMap<String, String> =
-            envy::prefixed(PREFIX).from_iter(pairs).expect("text is read as text");
+        let (mut values, others): (BTreeMap<String, String>, BTreeMap<String, String>) = pairs
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .partition(|(name, _)| is_known(name));
+        let unknown = others.into_keys().filter(|name| name.starts_with(PREFIX)).collect();
         let (mut error, mut warnings) = (SettingsError::default(), Vec::new());
         for (old, new) in renamed {
-            let Some(value) = values.remove(&field(old)) else { continue };
+            let Some(value) = values.remove(*old) else { continue };
             warnings.push(Warning::new(old, format_args!("setting renamed; use {new}")));
-            if values.insert(field(new), value).is_some() {
+            if values.insert((*new).to_owned(), value).is_some() {
                 error.push(old, format_args!("is the former name of {new}, which is set too: remove {old}"));
             }
         }
-        Self { values, settings: settings.iter(), unknown, warnings, error }
+        Self { values, unknown, warnings, error }
     }
 
-    /// Returns the value of the next setting. An invalid one is noted and the default used, so that all errors are
-    /// reported at once.
-    pub fn read<T: Parse>(&mut self) -> T {
-        let setting = self.settings.next().expect("one field for each setting");
-        if let Some(text) = self.values.get(&field(setting.variable)) {
-            match T::parse(text.trim()) {
-                Some(value) => {
-                    if let Some(path) = value.file() {
-                        self.error.note_file(setting.variable, path);
-                    }
-                    return value;
+    /// Reads a struct with a [`Field`] for each setting.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a field of the struct is none that reads any text, or has no default.
+    #[must_use]
+    pub fn fields<F: DeserializeOwned>(&self) -> F {
+        envy::prefixed(PREFIX).from_iter(self.values.clone()).expect("a Field reads any text")
+    }
+
+    /// Returns the value of a setting. An invalid one is noted and the default used.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the default is unreadable.
+    pub fn value<T: Parse>(&mut self, variable: &str, default: &str, field: Field<T>) -> T {
+        match field.0 {
+            Some(Ok(value)) => {
+                if let Some(path) = value.file() {
+                    self.error.note_file(variable, path);
                 }
-                None => self.error.push_value(setting.variable, text, &T::expected()),
+                return value;
             }
+            Some(Err(text)) => self.error.push_value(variable, &text, &T::expected()),
+            None => {}
         }
-        T::parse(setting.default)
-            .unwrap_or_else(|| panic!("the default of {} is unreadable", setting.variable))
+        T::parse(default).unwrap_or_else(|| panic!("the default of {variable} is unreadable"))
     }
 
     /// Where checks of the whole push what they find.
@@ -82,7 +105,7 @@ impl Reader {
     /// Whether `variable`, by this name or its former one, has a value, be it the default.
     #[must_use]
     pub fn is_set(&self, variable: &str) -> bool {
-        self.values.get(&field(variable)).is_some_and(|value| !value.trim().is_empty())
+        self.values.get(variable).is_some_and(|value| !value.trim().is_empty())
     }
 
     /// The settings with the warnings, if nothing was wrong.
@@ -97,11 +120,6 @@ impl Reader {
         }
         Ok((settings, self.warnings))
     }
-}
-
-/// The name of a variable's field, as envy gives it.
-fn field(variable: &str) -> String {
-    variable[PREFIX.len()..].to_ascii_lowercase()
 }
 
 /// The upper-case form of an ASCII name, for names built at compile time.
