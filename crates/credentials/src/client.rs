@@ -11,7 +11,7 @@ use rustls::{
 
 use crate::{
     ALPN_H2, Role, TlsError, certificates,
-    file::{Parse, Reload, ReloadableFile},
+    file::{Parse, Purpose, Reload, ReloadableFile},
     provider,
     reload::{Reloadable, Source},
 };
@@ -44,32 +44,37 @@ enum Roots {
 impl ClientTls {
     /// Reads the files of a gRPC client; its configuration offers `h2` by ALPN. All files must be good now.
     pub fn load(files: ClientFiles) -> Result<Arc<Self>, TlsError> {
-        Self::load_as(files, ["server_ca", "client_certificate"], certificates::client_pair, Some(ALPN_H2))
+        Self::load_as(
+            files,
+            [Purpose::ServerCa, Purpose::ClientCertificate],
+            certificates::client_pair,
+            Some(ALPN_H2),
+        )
     }
 
     /// Reads the files of an OTLP exporter; its configuration offers no protocol by ALPN, since that depends on the
     /// transport. All files must be good now.
     pub fn load_for_otlp(files: ClientFiles) -> Result<Arc<Self>, TlsError> {
-        Self::load_as(files, ["otlp_ca", "otlp_certificate"], certificates::pair, None)
+        Self::load_as(files, [Purpose::OtlpCa, Purpose::OtlpCertificate], certificates::pair, None)
     }
 
     fn load_as(
         files: ClientFiles,
-        [ca_name, pair_name]: [&'static str; 2],
+        [ca_purpose, pair_purpose]: [Purpose; 2],
         parse_pair: Parse<CertifiedKey>,
         alpn: Option<&'static [u8]>,
     ) -> Result<Arc<Self>, TlsError> {
         let pair = match (files.cert, files.key) {
             (Some(cert), Some(key)) => {
                 let paths = vec![(Role::Certificate, cert), (Role::Key, key)];
-                ReloadableFile::load(pair_name, paths, parse_pair).map(Some)
+                ReloadableFile::load(pair_purpose, paths, parse_pair).map(Some)
             }
             (None, None) => Ok(None),
             _ => Err(TlsError::IncompletePair),
         };
         let roots = match files.ca {
             Some(ca) => {
-                ReloadableFile::load(ca_name, vec![(Role::Ca, ca)], certificates::roots).map(Roots::File)
+                ReloadableFile::load(ca_purpose, vec![(Role::Ca, ca)], certificates::roots).map(Roots::File)
             }
             None => system_roots().map(Roots::System),
         };

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use opentelemetry::KeyValue;
 use rustix::fs::OFlags;
 
 use crate::{Role, TlsError};
@@ -53,10 +54,26 @@ pub(crate) struct Loaded<T> {
     pub(crate) expires: Option<i64>,
 }
 
+/// What files are for, as the attribute `file` of metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Purpose {
+    ServerCertificate,
+    /// The server's second certificate.
+    ExternalCertificate,
+    ServerCa,
+    ClientCertificate,
+    ClientCa,
+    Tokens,
+    StorePassword,
+    StoreCertificate,
+    StoreCa,
+    OtlpCertificate,
+    OtlpCa,
+}
+
 /// Files that belong together, such as a certificate and its key, and what they contain.
 pub(crate) struct ReloadableFile<T> {
-    /// What they are for, as an attribute of metrics.
-    name: &'static str,
+    purpose: Purpose,
     paths: Vec<(Role, PathBuf)>,
     parse: Parse<T>,
     last_read: Vec<Content>,
@@ -72,19 +89,19 @@ pub(crate) type Parse<T> = fn(&[File]) -> Result<Loaded<T>, TlsError>;
 
 /// A change that was loaded or rejected.
 pub(crate) struct Event {
-    pub(crate) name: &'static str,
+    pub(crate) file: Purpose,
     pub(crate) result: Result<(), TlsError>,
 }
 
 /// When what is in use expires, in Unix seconds.
 pub(crate) struct Expiry {
-    pub(crate) name: &'static str,
+    pub(crate) file: Purpose,
     pub(crate) at: i64,
 }
 
 /// A [`ReloadableFile`] of whatever content.
 pub(crate) trait Reload {
-    fn name(&self) -> &'static str;
+    fn purpose(&self) -> Purpose;
 
     /// Reads the files again. What was rejected is tried again each time, since a certificate may become
     /// valid later, but reported once.
@@ -93,9 +110,33 @@ pub(crate) trait Reload {
     fn expiry(&self) -> Option<Expiry>;
 }
 
+impl Purpose {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::ServerCertificate => "server_certificate",
+            Self::ExternalCertificate => "external_certificate",
+            Self::ServerCa => "server_ca",
+            Self::ClientCertificate => "client_certificate",
+            Self::ClientCa => "client_ca",
+            Self::Tokens => "tokens",
+            Self::StorePassword => "store_password",
+            Self::StoreCertificate => "store_certificate",
+            Self::StoreCa => "store_ca",
+            Self::OtlpCertificate => "otlp_certificate",
+            Self::OtlpCa => "otlp_ca",
+        }
+    }
+}
+
+impl From<Purpose> for KeyValue {
+    fn from(purpose: Purpose) -> Self {
+        Self::new("file", purpose.as_str())
+    }
+}
+
 impl<T> ReloadableFile<T> {
     pub(crate) fn load(
-        name: &'static str,
+        purpose: Purpose,
         paths: Vec<(Role, PathBuf)>,
         parse: Parse<T>,
     ) -> Result<Self, TlsError> {
@@ -106,7 +147,7 @@ impl<T> ReloadableFile<T> {
         let Loaded { value, expires } = parse(&files)?;
         let last_read = contents(files);
         let value = Arc::new(value);
-        Ok(Self { name, paths, parse, last_read, read_once, in_use: true, value, expires })
+        Ok(Self { purpose, paths, parse, last_read, read_once, in_use: true, value, expires })
     }
 
     pub(crate) fn value(&self) -> Arc<T> {
@@ -115,8 +156,8 @@ impl<T> ReloadableFile<T> {
 }
 
 impl<T> Reload for ReloadableFile<T> {
-    fn name(&self) -> &'static str {
-        self.name
+    fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     fn reload(&mut self) -> Option<Event> {
@@ -141,11 +182,11 @@ impl<T> Reload for ReloadableFile<T> {
             self.value = Arc::new(value);
             self.expires = expires;
         });
-        (new || result.is_ok()).then_some(Event { name: self.name, result })
+        (new || result.is_ok()).then_some(Event { file: self.purpose, result })
     }
 
     fn expiry(&self) -> Option<Expiry> {
-        Some(Expiry { name: self.name, at: self.expires? })
+        Some(Expiry { file: self.purpose, at: self.expires? })
     }
 }
 

@@ -23,7 +23,7 @@ mod usage;
 pub use certificates::{Identity, read_identity};
 pub use client::{ClientFiles, ClientTls};
 pub use error::{Role, TlsError};
-pub use handshake::{HANDSHAKE_TIMEOUT, handshake_result};
+pub use handshake::HandshakeResult;
 pub use otlp::{CurrentConfig, OtlpTls};
 pub use secrets::{SecretFiles, Secrets, StoreSecrets};
 pub use server::{ClientAuth, ServerFiles, ServerTls};

@@ -66,8 +66,8 @@ impl<S: Source> Reloadable<S> {
         meter: &Meter,
         mut changed: F,
     ) -> impl Future<Output = ()> + Send + use<S, F> {
-        let names = self.source.lock().files().iter().map(|file| file.name()).collect();
-        let mut reporter = Reporter::new(meter, names);
+        let purposes = self.source.lock().files().iter().map(|file| file.purpose()).collect();
+        let mut reporter = Reporter::new(meter, purposes);
         let this = Arc::clone(self);
         async move {
             let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));

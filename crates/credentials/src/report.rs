@@ -8,21 +8,27 @@ use opentelemetry::{
     metrics::{Counter, Gauge, Meter},
 };
 
-use crate::file::{Event, Expiry};
+use crate::{
+    TlsError,
+    file::{Event, Expiry, Purpose},
+};
 
-/// Values of the attribute `result`.
-const OK: &str = "ok";
-const REJECTED: &str = "rejected";
+/// What came of a change, as the attribute `result`.
+#[derive(Debug, Clone, Copy)]
+enum ReloadResult {
+    Ok,
+    Rejected,
+}
 
 pub(crate) struct Reporter {
     reloads: Counter<u64>,
     expiry: Gauge<i64>,
     /// The expiry of each certificate, by file, that was logged as expired.
-    logged: HashMap<&'static str, i64>,
+    logged: HashMap<Purpose, i64>,
 }
 
 impl Reporter {
-    pub(crate) fn new(meter: &Meter, names: Vec<&'static str>) -> Self {
+    pub(crate) fn new(meter: &Meter, files: Vec<Purpose>) -> Self {
         let reloads = meter
             .u64_counter("kelvin.reloads")
             .with_unit("{reload}")
@@ -34,30 +40,50 @@ impl Reporter {
             .with_description("When the certificate in use expires, in seconds since the Unix epoch")
             .build();
         // Prometheus sees no increase in a series that begins with its first event: they begin at 0.
-        for file in names {
-            for result in [OK, REJECTED] {
-                reloads.add(0, &attributes(file, result));
+        for file in files {
+            for result in ReloadResult::ALL {
+                reloads.add(0, &[file.into(), result.into()]);
             }
         }
         Self { reloads, expiry, logged: HashMap::new() }
     }
 
-    pub(crate) fn changed(&self, Event { name, result }: Event) {
-        self.reloads.add(1, &attributes(name, if result.is_ok() { OK } else { REJECTED }));
+    pub(crate) fn changed(&self, Event { file, result }: Event) {
+        self.reloads.add(1, &[file.into(), ReloadResult::from(&result).into()]);
+        let file = file.as_str();
         match result {
-            Ok(()) => tracing::info!(file = name, "reloaded"),
-            Err(error) => tracing::warn!(file = name, %error, "reload failed; keeping the previous version"),
+            Ok(()) => tracing::info!(file, "reloaded"),
+            Err(error) => tracing::warn!(file, %error, "reload failed; keeping the previous version"),
         }
     }
 
-    pub(crate) fn expires(&mut self, &Expiry { name, at }: &Expiry) {
-        self.expiry.record(at, &[KeyValue::new("file", name)]);
-        if at < unix_now() && self.logged.insert(name, at) != Some(at) {
-            tracing::error!(file = name, "certificate expired; peers reject it");
+    pub(crate) fn expires(&mut self, &Expiry { file, at }: &Expiry) {
+        self.expiry.record(at, &[file.into()]);
+        if at < unix_now() && self.logged.insert(file, at) != Some(at) {
+            tracing::error!(file = file.as_str(), "certificate expired; peers reject it");
         }
     }
 }
 
-fn attributes(file: &'static str, result: &'static str) -> [KeyValue; 2] {
-    [KeyValue::new("file", file), KeyValue::new("result", result)]
+impl ReloadResult {
+    const ALL: [Self; 2] = [Self::Ok, Self::Rejected];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+impl From<&Result<(), TlsError>> for ReloadResult {
+    fn from(result: &Result<(), TlsError>) -> Self {
+        if result.is_ok() { Self::Ok } else { Self::Rejected }
+    }
+}
+
+impl From<ReloadResult> for KeyValue {
+    fn from(result: ReloadResult) -> Self {
+        Self::new("result", result.as_str())
+    }
 }

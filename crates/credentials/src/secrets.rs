@@ -6,7 +6,7 @@ use opentelemetry::metrics::Meter;
 
 use crate::{
     Role, TlsError, certificates,
-    file::{File, Loaded, Reload, ReloadableFile},
+    file::{File, Loaded, Purpose, Reload, ReloadableFile},
     reload::{Reloadable, Source},
 };
 
@@ -51,12 +51,12 @@ impl StoreSecrets {
     pub fn load(files: SecretFiles) -> Result<Self, TlsError> {
         let password = files
             .password
-            .map(|path| ReloadableFile::load("store_password", vec![(Role::Password, path)], password));
-        let ca = files.ca.map(|path| ReloadableFile::load("store_ca", vec![(Role::Ca, path)], ca));
+            .map(|path| ReloadableFile::load(Purpose::StorePassword, vec![(Role::Password, path)], password));
+        let ca = files.ca.map(|path| ReloadableFile::load(Purpose::StoreCa, vec![(Role::Ca, path)], ca));
         let pair = match (files.cert, files.key) {
             (Some(cert), Some(key)) => {
                 let paths = vec![(Role::Certificate, cert), (Role::Key, key)];
-                ReloadableFile::load("store_certificate", paths, pair).map(Some)
+                ReloadableFile::load(Purpose::StoreCertificate, paths, pair).map(Some)
             }
             (None, None) => Ok(None),
             _ => Err(TlsError::IncompletePair),

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::{
     ALPN_H2, Role, TlsError, certificates,
-    file::{Reload, ReloadableFile},
+    file::{Purpose, Reload, ReloadableFile},
     provider,
     reload::{Reloadable, Source},
     sni::Certificates,
@@ -69,14 +69,14 @@ impl ServerTls {
             (ClientAuth::None, _) => Ok(None),
             (_, None) => Err(TlsError::NoClientCa),
             (_, Some(path)) => {
-                ReloadableFile::load("client_ca", vec![(Role::Ca, path)], certificates::roots).map(Some)
+                ReloadableFile::load(Purpose::ClientCa, vec![(Role::Ca, path)], certificates::roots).map(Some)
             }
         };
         let pair = vec![(Role::Certificate, files.cert), (Role::Key, files.key)];
-        let pair = ReloadableFile::load("server_certificate", pair, certificates::server_pair);
+        let pair = ReloadableFile::load(Purpose::ServerCertificate, pair, certificates::server_pair);
         let external = files.external.map(|(cert, key)| {
             let external = vec![(Role::ExternalCertificate, cert), (Role::ExternalKey, key)];
-            ReloadableFile::load("external_certificate", external, certificates::server_pair)
+            ReloadableFile::load(Purpose::ExternalCertificate, external, certificates::server_pair)
         });
         let ((client_ca, pair), external) =
             TlsError::both(TlsError::both(client_ca, pair), external.transpose())?;

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::{
     Role, TlsError,
-    file::{File, Loaded, Reload, ReloadableFile},
+    file::{File, Loaded, Purpose, Reload, ReloadableFile},
     reload::{Reloadable, Source},
 };
 
@@ -65,7 +65,7 @@ struct Line {
 impl Tokens {
     /// Reads the file, which must contain at least one token.
     pub fn load(path: impl Into<PathBuf>) -> Result<Arc<Self>, TlsError> {
-        let file = ReloadableFile::load("tokens", vec![(Role::Tokens, path.into())], parse)?;
+        let file = ReloadableFile::load(Purpose::Tokens, vec![(Role::Tokens, path.into())], parse)?;
         Ok(Arc::new(Self(Reloadable::new(file)?)))
     }
 

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use grpc_otel::ServerLayer;
-use kelvin_credentials::{HANDSHAKE_TIMEOUT, ServerTls, handshake_result};
+use kelvin_credentials::{HandshakeResult, ServerTls};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -71,7 +71,8 @@ async fn handshake(
     let acceptor = TlsAcceptor::from(tls.config());
     let accept = timeout(shared.config.handshake_timeout, acceptor.accept(Bounded::new(stream)));
     let handshake = account.unless_closing(accept).await?;
-    shared.metrics.tls_handshake(handshake.as_ref().map_or(HANDSHAKE_TIMEOUT, handshake_result));
+    let result = handshake.as_ref().map_or(HandshakeResult::HandshakeTimeout, HandshakeResult::from);
+    shared.metrics.tls_handshake(result);
     match handshake {
         Ok(Ok(stream)) => return Some(Box::new(BoundedTls::new(stream))),
         Ok(Err(error)) => refuse(shared, ConnectionRefusal::Handshake, &error),

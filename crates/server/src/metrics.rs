@@ -1,3 +1,4 @@
+use kelvin_credentials::HandshakeResult;
 use kelvin_proto::Method;
 use kelvin_store::{AlertKind, Reading, RejectReason, Report};
 use opentelemetry::{
@@ -140,7 +141,7 @@ impl Metrics {
                 "{alert}",
                 "Alerts raised, by kind",
                 "kind",
-                &AlertKind::LABELS,
+                &AlertKind::VALUES,
             ),
             temperature: meter
                 .f64_histogram("kelvin.temperature")
@@ -203,7 +204,7 @@ impl Metrics {
             self.rejected.add(1, &[KeyValue::new("reason", reason.as_str())]);
         }
         for (_, alert) in report.alerts.iter().filter(|(_, alert)| alert.began) {
-            self.alerts.add(1, &[KeyValue::new("kind", alert.kind.label())]);
+            self.alerts.add(1, &[KeyValue::new("kind", alert.kind.as_str())]);
         }
     }
 
@@ -229,8 +230,8 @@ impl Metrics {
         self.connections.add(-1, &[]);
     }
 
-    pub(crate) fn tls_handshake(&self, result: &'static str) {
-        self.tls_handshakes.add(1, &[KeyValue::new("grpc.tls.handshake.result", result)]);
+    pub(crate) fn tls_handshake(&self, result: HandshakeResult) {
+        self.tls_handshakes.add(1, &[result.into()]);
     }
 
     pub(crate) fn connection_refused(&self, reason: ConnectionRefusal) {

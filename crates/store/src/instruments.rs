@@ -6,6 +6,13 @@ use opentelemetry::{
     metrics::{AsyncInstrumentBuilder, Histogram, Meter, ObservableCounter, ObservableGauge},
 };
 
+/// The store that all instruments but [`commands`] have as an attribute.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum StoreKind {
+    Memory,
+    Valkey,
+}
+
 /// The operations that [`duration`] measures.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Operation {
@@ -20,6 +27,21 @@ pub(crate) enum EvictionReason {
     Full,
     /// The sensor expired.
     Idle,
+}
+
+impl StoreKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Valkey => "valkey",
+        }
+    }
+}
+
+impl From<StoreKind> for KeyValue {
+    fn from(kind: StoreKind) -> Self {
+        Self::new("kelvin.store", kind.as_str())
+    }
 }
 
 impl Operation {
@@ -37,13 +59,20 @@ impl From<Operation> for KeyValue {
     }
 }
 
+impl EvictionReason {
+    pub(crate) const ALL: [Self; 2] = [Self::Full, Self::Idle];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Idle => "idle",
+        }
+    }
+}
+
 impl From<EvictionReason> for KeyValue {
     fn from(reason: EvictionReason) -> Self {
-        let reason = match reason {
-            EvictionReason::Full => "full",
-            EvictionReason::Idle => "idle",
-        };
-        Self::new("reason", reason)
+        Self::new("reason", reason.as_str())
     }
 }
 

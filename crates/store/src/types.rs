@@ -229,13 +229,13 @@ impl Report {
 }
 
 impl AlertKind {
-    /// The metric labels of all kinds, in the order of the variants.
-    pub const LABELS: [&str; 3] = ["low", "high", "outlier"];
+    /// The values of the metric attribute, in the order of the variants. These carry data, so there is no `ALL`.
+    pub const VALUES: [&str; 3] = ["low", "high", "outlier"];
 
-    /// Returns the kind's metric label.
+    /// Returns the value of a metric attribute.
     #[must_use]
-    pub const fn label(&self) -> &'static str {
-        let [low, high, outlier] = Self::LABELS;
+    pub const fn as_str(&self) -> &'static str {
+        let [low, high, outlier] = Self::VALUES;
         match self {
             Self::Low(_) => low,
             Self::High(_) => high,
@@ -280,7 +280,7 @@ impl RejectReason {
     /// All reasons.
     pub const ALL: [Self; 2] = [Self::TooManySensors, Self::Full];
 
-    /// Returns the value of a metric label.
+    /// Returns the value of a metric attribute.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

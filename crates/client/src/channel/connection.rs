@@ -6,7 +6,7 @@ use http::Uri;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kelvin_app::{BoxError, error_chain};
-use kelvin_credentials::{ClientTls, HANDSHAKE_TIMEOUT, handshake_result};
+use kelvin_credentials::{ClientTls, HandshakeResult};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -188,7 +188,8 @@ impl Connector {
             return timeout_at(deadline, handshake(tcp)).await.map_err(late)?;
         };
         let stream = timeout_at(deadline, TlsConnector::from(config).connect(name.clone(), tcp)).await;
-        self.metrics.handshake(stream.as_ref().map_or(HANDSHAKE_TIMEOUT, handshake_result));
+        let result = stream.as_ref().map_or(HandshakeResult::HandshakeTimeout, HandshakeResult::from);
+        self.metrics.handshake(result);
         let stream = stream.map_err(late)??;
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
             return Err("the server does not offer HTTP/2 (ALPN h2)".into());

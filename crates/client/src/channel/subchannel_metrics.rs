@@ -3,6 +3,7 @@
 use std::{io, sync::Arc};
 
 use h2::Reason;
+use kelvin_credentials::HandshakeResult;
 use opentelemetry::{
     KeyValue,
     metrics::{Counter, Meter, UpDownCounter},
@@ -71,9 +72,8 @@ impl SubchannelMetrics {
         OpenConnection { metrics: self.clone(), error: SHUTDOWN.into() }
     }
 
-    pub(super) fn handshake(&self, result: &'static str) {
-        let attributes = [self.0.target.clone(), KeyValue::new("grpc.tls.handshake.result", result)];
-        self.0.handshakes.add(1, &attributes);
+    pub(super) fn handshake(&self, result: HandshakeResult) {
+        self.0.handshakes.add(1, &[self.0.target.clone(), result.into()]);
     }
 }
 

@@ -48,14 +48,14 @@ proptest! {
 #[test]
 fn limit_alert_begins_when_crossed_and_ends_inside() {
     let alerts = run(&limits(), &[39.0, 40.0, 45.0, 39.8, 40.1, 39.4, 20.0, -1.0, -2.0, 0.6]);
-    let changes: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.kind.label(), alert.began)).collect();
+    let changes: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.kind.as_str(), alert.began)).collect();
     assert_eq!(changes, [(1, "high", true), (5, "high", false), (7, "low", true), (9, "low", false)]);
 }
 
 #[test]
 fn from_one_limit_to_the_other_the_second_begins() {
     let alerts = run(&limits(), &[41.0, -1.0, 20.0]);
-    let changes: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.kind.label(), alert.began)).collect();
+    let changes: Vec<_> = alerts.iter().map(|(at, alert)| (*at, alert.kind.as_str(), alert.began)).collect();
     assert_eq!(changes, [(0, "high", true), (1, "low", true), (2, "low", false)]);
 }
 

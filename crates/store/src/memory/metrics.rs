@@ -4,13 +4,10 @@ use std::{
     time::Instant,
 };
 
-use opentelemetry::{
-    KeyValue,
-    metrics::{AsyncInstrument, Histogram, Meter},
-};
+use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter};
 
 use super::{Memory, SHARDS, shard::Counts};
-use crate::instruments::{self, EvictionReason, Operation};
+use crate::instruments::{self, EvictionReason, Operation, StoreKind};
 
 /// One append in so many is timed: reading the clock and recording costs as much as storing a reading.
 const TIMED: u32 = 64;
@@ -38,12 +35,10 @@ impl Timer {
 impl Timing<'_> {
     pub(super) fn stop(self, operation: Operation) {
         if let Some((histogram, start)) = self.0 {
-            histogram.record(start.elapsed().as_secs_f64(), &[operation.into(), MEMORY()]);
+            histogram.record(start.elapsed().as_secs_f64(), &[operation.into(), StoreKind::Memory.into()]);
         }
     }
 }
-
-const MEMORY: fn() -> KeyValue = || KeyValue::new("kelvin.store", "memory");
 
 /// Observed when metrics are collected, which also expires idle sensors where nothing arrives any more.
 pub(super) fn observe(memory: &Arc<Memory>, meter: &Meter) {
@@ -56,19 +51,26 @@ pub(super) fn observe(memory: &Arc<Memory>, meter: &Meter) {
         }
     };
     instruments::sensors(meter)
-        .with_callback(with(|counts, instrument| instrument.observe(counts.sensors, &[MEMORY()])))
+        .with_callback(with(|counts, instrument| {
+            instrument.observe(counts.sensors, &[StoreKind::Memory.into()]);
+        }))
         .build();
     instruments::readings(meter)
-        .with_callback(with(|counts, instrument| instrument.observe(counts.readings, &[MEMORY()])))
+        .with_callback(with(|counts, instrument| {
+            instrument.observe(counts.readings, &[StoreKind::Memory.into()]);
+        }))
         .build();
     instruments::evicted(meter)
         .with_callback(with(|counts, instrument| {
-            instrument.observe(counts.evicted, &[MEMORY(), EvictionReason::Full.into()]);
-            instrument.observe(counts.expired, &[MEMORY(), EvictionReason::Idle.into()]);
+            for reason in EvictionReason::ALL {
+                instrument.observe(counts.evicted(reason), &[StoreKind::Memory.into(), reason.into()]);
+            }
         }))
         .build();
     instruments::expired_sensors(meter)
-        .with_callback(with(|counts, instrument| instrument.observe(counts.expired_sensors, &[MEMORY()])))
+        .with_callback(with(|counts, instrument| {
+            instrument.observe(counts.expired_sensors, &[StoreKind::Memory.into()]);
+        }))
         .build();
     observe_limits(memory, meter);
 }
@@ -78,7 +80,7 @@ fn observe_limits(memory: &Arc<Memory>, meter: &Meter) {
         let memory = Arc::downgrade(memory);
         move |instrument: &dyn AsyncInstrument<u64>| {
             if let Some(memory) = memory.upgrade() {
-                instrument.observe(value(&memory) as u64, &[MEMORY()]);
+                instrument.observe(value(&memory) as u64, &[StoreKind::Memory.into()]);
             }
         }
     };
@@ -86,6 +88,15 @@ fn observe_limits(memory: &Arc<Memory>, meter: &Meter) {
     instruments::reading_limit(meter).with_callback(report(|memory| memory.shared.limits.readings)).build();
     instruments::memory_usage(meter).with_callback(report(|memory| memory.shared.memory.used())).build();
     instruments::memory_limit(meter).with_callback(report(|memory| memory.shared.memory.limit())).build();
+}
+
+impl Counts {
+    fn evicted(&self, reason: EvictionReason) -> u64 {
+        match reason {
+            EvictionReason::Full => self.evicted,
+            EvictionReason::Idle => self.expired,
+        }
+    }
 }
 
 impl Memory {

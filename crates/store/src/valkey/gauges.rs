@@ -1,23 +1,23 @@
 use std::{
     collections::HashSet,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
-use opentelemetry::{
-    KeyValue,
-    metrics::{AsyncInstrument, Meter},
-};
+use opentelemetry::metrics::{AsyncInstrument, Meter};
 use redis::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
     cluster::Nodes,
-    shared::{LEASE, NodeMemory, Shared, StoreTotals},
+    shared::{Counters, LEASE, NodeMemory, Shared, StoreTotals},
     value::{info, info_field},
     write,
 };
-use crate::instruments::{self, EvictionReason};
+use crate::instruments::{self, EvictionReason, StoreKind};
 
 /// How often the server that holds the lease counts the partitions.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -36,31 +36,31 @@ pub(super) fn observe(shared: &Arc<Shared>, meter: &Meter) {
     instruments::sensors(meter)
         .with_callback(with(|shared, instrument| {
             if let Some(totals) = shared.totals.get() {
-                instrument.observe(totals.sensors, &[VALKEY()]);
+                instrument.observe(totals.sensors, &[StoreKind::Valkey.into()]);
             }
         }))
         .build();
     instruments::readings(meter)
         .with_callback(with(|shared, instrument| {
             if let Some(totals) = shared.totals.get() {
-                instrument.observe(totals.readings, &[VALKEY()]);
+                instrument.observe(totals.readings, &[StoreKind::Valkey.into()]);
             }
         }))
         .build();
     instruments::sensor_limit(meter)
         .with_callback(with(|shared, instrument| {
-            instrument.observe(shared.limits.sensors as u64, &[VALKEY()]);
+            instrument.observe(shared.limits.sensors as u64, &[StoreKind::Valkey.into()]);
         }))
         .build();
     instruments::reading_limit(meter)
         .with_callback(with(|shared, instrument| {
-            instrument.observe(shared.limits.readings as u64, &[VALKEY()]);
+            instrument.observe(shared.limits.readings as u64, &[StoreKind::Valkey.into()]);
         }))
         .build();
     instruments::memory_usage(meter)
         .with_callback(with(|shared, instrument| {
             if let Some(node) = shared.totals.get().and_then(|totals| totals.fullest) {
-                instrument.observe(node.used, &[VALKEY()]);
+                instrument.observe(node.used, &[StoreKind::Valkey.into()]);
             }
         }))
         .build();
@@ -69,31 +69,29 @@ pub(super) fn observe(shared: &Arc<Shared>, meter: &Meter) {
             if let Some(node) =
                 shared.totals.get().and_then(|totals| totals.fullest).filter(|node| node.limit > 0)
             {
-                instrument.observe(node.limit, &[VALKEY()]);
+                instrument.observe(node.limit, &[StoreKind::Valkey.into()]);
             }
         }))
         .build();
     instruments::evicted(meter)
         .with_callback(with(|shared, instrument| {
-            let counters = &shared.counters;
-            instrument.observe(counters.evicted.load(Relaxed), &[VALKEY(), EvictionReason::Full.into()]);
-            instrument
-                .observe(counters.expired_readings.load(Relaxed), &[VALKEY(), EvictionReason::Idle.into()]);
+            for reason in EvictionReason::ALL {
+                let evicted = shared.counters.evicted(reason).load(Relaxed);
+                instrument.observe(evicted, &[StoreKind::Valkey.into(), reason.into()]);
+            }
         }))
         .build();
     instruments::expired_sensors(meter)
         .with_callback(with(|shared, instrument| {
-            instrument.observe(shared.counters.expired_sensors.load(Relaxed), &[VALKEY()]);
+            instrument.observe(shared.counters.expired_sensors.load(Relaxed), &[StoreKind::Valkey.into()]);
         }))
         .build();
     instruments::up(meter)
         .with_callback(with(|shared, instrument| {
-            instrument.observe(u64::from(shared.availability.is_up()), &[VALKEY()]);
+            instrument.observe(u64::from(shared.availability.is_up()), &[StoreKind::Valkey.into()]);
         }))
         .build();
 }
-
-const VALKEY: fn() -> KeyValue = || KeyValue::new("kelvin.store", "valkey");
 
 /// Counts what all partitions hold while this server holds the lease. Counting also expires the idle sensors of
 /// partitions that get no readings.
@@ -155,6 +153,15 @@ async fn fullest(shared: &Shared, nodes: &Nodes) -> Option<NodeMemory> {
         }
     }
     fullest
+}
+
+impl Counters {
+    fn evicted(&self, reason: EvictionReason) -> &AtomicU64 {
+        match reason {
+            EvictionReason::Full => &self.evicted,
+            EvictionReason::Idle => &self.expired_readings,
+        }
+    }
 }
 
 impl NodeMemory {

@@ -6,10 +6,7 @@ use std::{
 };
 
 use kelvin_app::unix_time;
-use opentelemetry::{
-    KeyValue,
-    metrics::{Histogram, Meter},
-};
+use opentelemetry::metrics::{Histogram, Meter};
 use parking_lot::Mutex;
 use redis::Value;
 
@@ -17,7 +14,7 @@ use super::{availability::Availability, keys::Keys, record::Record, settings::Va
 use crate::{
     AlertSettings, Limits,
     detector::Rules,
-    instruments::{self, Operation},
+    instruments::{self, Operation, StoreKind},
 };
 
 /// How long the server that reports the totals holds the lease.
@@ -107,7 +104,7 @@ impl Shared {
     }
 
     pub(super) fn time(&self, operation: Operation, start: Instant) {
-        let attributes = [KeyValue::from(operation), KeyValue::new("kelvin.store", "valkey")];
+        let attributes = [operation.into(), StoreKind::Valkey.into()];
         self.duration.record(start.elapsed().as_secs_f64(), &attributes);
     }
 }

@@ -183,7 +183,7 @@ pub(crate) async fn alerts_have_their_index(maker: &impl Maker) {
     let store = maker.make(roomy(), alerts).await.open().await.expect("the store opens");
     let alerts = async |readings: &[(&str, Reading)]| -> Vec<(usize, &str, bool)> {
         let report = append(&store, readings).await;
-        report.alerts.iter().map(|(at, alert)| (*at, alert.kind.label(), alert.began)).collect()
+        report.alerts.iter().map(|(at, alert)| (*at, alert.kind.as_str(), alert.began)).collect()
     };
     let quiet: Vec<_> = (0..40).map(|at| ("a", reading(20.0 + 0.1 * (at % 5) as f64, at))).collect();
     assert_eq!(alerts(&quiet).await, []);
