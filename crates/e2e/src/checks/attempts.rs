@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use kelvin_app::unix_now;
+use kelvin_proto::CallType;
 
-use super::telemetry::KINDS;
 use crate::{cluster::Cluster, poll, prometheus::Counters};
 
 /// Metrics go out every 15 s.
@@ -38,8 +38,8 @@ impl Attempts {
 async fn exported(cluster: &Cluster, time: i64) -> Result<()> {
     let reported = format!("max by (service_name) (timestamp({})) > {time}", series(cluster, ""));
     poll::until(EXPORT, async || {
-        let clients = cluster.query(&reported).await?.len();
-        ensure!(clients >= KINDS.len(), "only {clients} of {} clients have sent their metrics", KINDS.len());
+        let (clients, all) = (cluster.query(&reported).await?.len(), CallType::ALL.len());
+        ensure!(clients >= all, "only {clients} of {all} clients have sent their metrics");
         Ok(())
     })
     .await

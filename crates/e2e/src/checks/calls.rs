@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use kelvin_app::{unix_now, unix_time};
-use kelvin_proto::{SensorReading, SensorRequest};
+use kelvin_proto::{Method, SensorReading, SensorRequest};
 use tokio::process::Command;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -33,8 +33,8 @@ pub async fn grpcurl(cluster: &Cluster) -> Result<String> {
     let reading = reading("grpcurl", 20.5);
     let id = &reading.sensor_id;
     let sent = format!(r#"{{"sensor_id":"{id}","temperature":20.5,"timestamp":{}}}"#, reading.timestamp);
-    call(&sent, &["SensorService/SendSingleReading"]).await?;
-    let back = call(&format!(r#"{{"sensor_id":"{id}"}}"#), &["SensorService/GetSensorReadings"]).await?;
+    call(&sent, &[Method::SendSingleReading.full_name()]).await?;
+    let back = call(&format!(r#"{{"sensor_id":"{id}"}}"#), &[Method::GetSensorReadings.full_name()]).await?;
     std::fs::remove_dir_all(&folder)?;
     ensure!(
         back.contains(id.as_str()) && back.contains("20.5"),

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kelvin_proto::CallType;
 use kube::{
     Api,
     api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams},
 };
 use serde_json::json;
 
-use super::{attempts::Attempts, telemetry::KINDS};
+use super::attempts::Attempts;
 use crate::{
     cluster::{Cluster, Store},
     ledger::Ledger,
@@ -33,7 +34,7 @@ pub async fn unnoticed(cluster: &Cluster) -> Result<String> {
 
     renew_ca(cluster).await?;
     // A certificate whose Secret is deleted is issued again immediately.
-    let secrets = KINDS.map(|kind| format!("{}-client-{kind}-tls", cluster.release));
+    let secrets = CallType::ALL.map(|kind| format!("{}-client-{kind}-tls", cluster.release));
     for secret in [format!("{}-server-tls", cluster.release)].iter().chain(&secrets) {
         cluster.secret_api().delete(secret, &DeleteParams::default()).await?;
     }
@@ -47,7 +48,9 @@ pub async fn unnoticed(cluster: &Cluster) -> Result<String> {
     .await?;
     poll::until(DELIVERY, async || {
         let grown = reloads.grown(cluster, "service_name").await?;
-        for component in KINDS.map(|kind| format!("client-{kind}")).into_iter().chain(["server".to_owned()]) {
+        for component in
+            CallType::ALL.map(|kind| format!("client-{kind}")).into_iter().chain(["server".to_owned()])
+        {
             let service = format!("{}-{component}", cluster.release);
             ensure!(grown.get(&service) > Some(&0.0), "{service} has not reloaded its certificate");
         }

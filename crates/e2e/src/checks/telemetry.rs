@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use kelvin_proto::SensorStatsRequest;
+use kelvin_proto::{CallType, Method, SensorStatsRequest};
 use kube::ResourceExt as _;
 use serde_json::Value;
 
@@ -19,7 +19,6 @@ use crate::{
 
 /// Metrics go out every 15 s and through the Collector's queue; spans sooner.
 const DELIVERY: Duration = Duration::from_secs(90);
-pub(super) const KINDS: [&str; 4] = ["unary", "client-streaming", "server-streaming", "bidi-streaming"];
 const KUBERNETES: [&str; 4] = ["k8s.namespace.name", "k8s.pod.name", "k8s.node.name", "k8s.deployment.name"];
 
 /// Each kind of client gets readings acknowledged, or back.
@@ -32,7 +31,7 @@ pub async fn clients_progress(cluster: &Cluster) -> Result<String> {
     poll::until(DELIVERY, async || {
         let grown = before.grown(cluster, "kelvin_rpc").await?;
         let mut readings = Vec::new();
-        for kind in KINDS {
+        for kind in CallType::ALL.map(CallType::name) {
             let more = grown.get(kind).copied().unwrap_or_default();
             ensure!(more > 0.0, "{kind} makes no progress; increases in Prometheus: {grown:?}");
             readings.push(format!("{kind} {more}"));
@@ -95,8 +94,9 @@ fn joint<'a>(cluster: &Cluster, trace: &'a Trace) -> Option<(&'a Span, &'a Span)
 pub async fn calls_are_counted(cluster: &Cluster) -> Result<String> {
     const CALLS: u8 = 7;
     let count = format!(
-        "grpc_server_call_duration_seconds_count{{k8s_namespace_name=\"{}\",grpc_method=\"SensorService/GetSensorStats\"}}",
-        cluster.namespace
+        "grpc_server_call_duration_seconds_count{{k8s_namespace_name=\"{}\",grpc_method=\"{}\"}}",
+        cluster.namespace,
+        Method::GetSensorStats.full_name()
     );
     let before = cluster.counters(count).await?;
     let mut client = Caller::new(cluster).await?.client().await?;

@@ -1,4 +1,4 @@
-//! Callers of the three kinds that store readings. A reading is sent once, whatever becomes of it.
+//! Callers of the three call types that store readings. A reading is sent once, whatever becomes of it.
 
 use std::{
     collections::VecDeque,
@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use kelvin_proto::{SensorReading, Severity};
+use kelvin_proto::{CallType, SensorReading, Severity};
 use tokio::{
     sync::mpsc::{UnboundedSender, unbounded_channel},
     task::JoinSet,
@@ -28,13 +28,9 @@ const STREAM: usize = 10;
 /// Sensors of a caller; they lie in several partitions.
 pub(crate) const SENSORS: u64 = 4;
 
-/// The kinds of caller.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Kind {
-    Unary,
-    ClientStreaming,
-    Chat,
-}
+/// The call types that store readings.
+pub(crate) const CALL_TYPES: [CallType; 3] =
+    [CallType::Unary, CallType::ClientStreaming, CallType::BidiStreaming];
 
 /// Sends new readings until the notes are ended.
 pub(crate) struct Caller {
@@ -61,12 +57,13 @@ impl Caller {
         Self { client, notes, number, sent: 0, ticks, calls: JoinSet::new() }
     }
 
-    pub(crate) async fn run(mut self, kind: Kind) {
+    pub(crate) async fn run(mut self, call_type: CallType) {
         while !self.notes.has_ended() {
-            match kind {
-                Kind::Unary => self.unary().await,
-                Kind::ClientStreaming => self.client_streaming().await,
-                Kind::Chat => self.chat().await,
+            match call_type {
+                CallType::Unary => self.unary().await,
+                CallType::ClientStreaming => self.client_streaming().await,
+                CallType::ServerStreaming => unreachable!("it stores no readings"),
+                CallType::BidiStreaming => self.bidi_streaming().await,
             }
         }
         self.calls.join_all().await;
@@ -119,7 +116,7 @@ impl Caller {
     }
 
     /// A stream with an answer to each reading, for as long as it goes well.
-    async fn chat(&mut self) {
+    async fn bidi_streaming(&mut self) {
         let (sender, readings) = unbounded_channel();
         let (mut client, notes) = (self.client.clone(), Arc::clone(&self.notes));
         let unanswered = Unanswered::default();

@@ -10,7 +10,7 @@ use tokio::{
 use tonic::Status;
 
 use super::{
-    callers::{Caller, Kind, SENSORS, sensor},
+    callers::{CALL_TYPES, Caller, SENSORS, sensor},
     fault::Fault,
     notes::{Id, Notes},
     proxy::Way,
@@ -18,7 +18,6 @@ use super::{
 };
 use crate::support::{Client, kelvin::Kelvin};
 
-const KINDS: [Kind; 3] = [Kind::Unary, Kind::ClientStreaming, Kind::Chat];
 /// How long the rate is measured before the fault.
 const BEFORE: Duration = Duration::from_secs(5);
 /// After so long what was sent is acknowledged, if nothing is wrong.
@@ -60,8 +59,8 @@ impl Cell {
         let mut callers = JoinSet::new();
         let mut number = 0;
         for kelvin in &world.kelvins {
-            for kind in KINDS {
-                callers.spawn(Caller::new(kelvin.client(), Arc::clone(&notes), number).run(kind));
+            for call_type in CALL_TYPES {
+                callers.spawn(Caller::new(kelvin.client(), Arc::clone(&notes), number).run(call_type));
                 number += 1;
             }
         }
