@@ -1,10 +1,10 @@
 //! Secrets that change while the store is open.
 
 use kelvin_testing::{ValkeyServer, eventually, free_port, not_run, valkey::PROGRAM};
-use std::{fs, path::Path};
+use std::fs;
 
+use kelvin_credentials::ca::{LocalCa, Usage};
 use kelvin_store::{Credentials, StoreError, TlsPem, ValkeySettings};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::sync::watch;
 
 use crate::{append, open, settings};
@@ -56,9 +56,11 @@ async fn tls_with_a_changed_authority_takes_over() {
     }
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
-    let [old, new] = [(); 2].map(|()| issue());
-    let files = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-    write(folder.path(), &old);
+    let [old, new] = [(); 2].map(|()| LocalCa::generate().unwrap());
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("ca"), old.pem()).unwrap();
+    old.issue(Usage::Server, &["localhost"]).unwrap().write(&path("cert"), &path("key")).unwrap();
+    let text = |name: &str| path(name).to_string_lossy().into_owned();
     let port_text = port.to_string();
     let arguments = [
         "--tls-port",
@@ -66,16 +68,16 @@ async fn tls_with_a_changed_authority_takes_over() {
         "--tls-auth-clients",
         "no",
         "--tls-cert-file",
-        &files("cert"),
+        &text("cert"),
         "--tls-key-file",
-        &files("key"),
+        &text("key"),
         "--tls-ca-cert-file",
-        &files("ca"),
+        &text("ca"),
     ];
     let server = ValkeyServer::start(&arguments).await;
-    let trust = |issued: &Issued| Credentials {
+    let trust = |ca: &LocalCa| Credentials {
         password: None,
-        tls: Some(TlsPem { ca: issued.ca.clone().into_bytes(), client: None }),
+        tls: Some(TlsPem { ca: ca.pem().into_bytes(), client: None }),
     };
     let (change, credentials) = watch::channel(trust(&new));
     let store = open(settings(format!("localhost:{port}"), credentials)).await.expect("it opens");
@@ -92,25 +94,4 @@ fn speaks_tls() -> bool {
     let output = command.args(["--port", "0", "--tls-port", &free_port().to_string()]).output();
     !String::from_utf8_lossy(&output.expect("valkey-server starts").stdout)
         .contains("Failed finding TLS support")
-}
-
-struct Issued {
-    ca: String,
-    cert: String,
-    key: String,
-}
-
-fn issue() -> Issued {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let cert = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
-    Issued { ca: ca.pem(), cert: cert.pem(), key: key.serialize_pem() }
-}
-
-fn write(folder: &Path, issued: &Issued) {
-    for (name, text) in [("ca", &issued.ca), ("cert", &issued.cert), ("key", &issued.key)] {
-        fs::write(folder.join(name), text).unwrap();
-    }
 }
