@@ -113,6 +113,10 @@ fn rate_limit_libraries<S: Subscriber>(measured: bool) -> impl layer::Filter<S> 
 }
 
 /// Adds the ids of the current trace and span to a line of another format.
+///
+/// The formatters of tracing-subscriber write the fields of the event and of `tracing` spans, and take no others
+/// (<https://github.com/tokio-rs/tracing/issues/1531>). Calls have only OpenTelemetry spans, so the ids are added to the
+/// finished line. A line of JSON is one object, never an empty one: it has the level.
 struct WithTrace<F> {
     format: F,
     json: bool,
