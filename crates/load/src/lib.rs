@@ -7,7 +7,6 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)] // they panic on closed pipes and full disks
 
 mod call;
-mod messages;
 mod options;
 mod payload;
 mod report;
@@ -35,7 +34,7 @@ use tally::Tally;
 use worker::{Shared, Worker};
 
 /// How often [`run`] reports its progress.
-const TICK: Duration = Duration::from_secs(1);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The reason why there is no [`Report`].
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +42,7 @@ pub enum LoadError {
     /// The TCP connection failed.
     #[error("cannot reach {address}: {source}")]
     Unreachable {
-        /// As it was given.
+        /// As given in the options.
         address: String,
         /// The system's error.
         source: std::io::Error,
@@ -51,7 +50,7 @@ pub enum LoadError {
     /// The TLS handshake failed.
     #[error("TLS handshake with {address} failed: {source}")]
     Tls {
-        /// As it was given.
+        /// As given in the options.
         address: String,
         /// The error of rustls.
         source: std::io::Error,
@@ -75,7 +74,7 @@ pub enum LoadError {
     Start(#[source] std::io::Error),
 }
 
-/// Sends calls to the target until the time is over. Blocks; `progress` is called about once a second.
+/// Makes calls to the target until the time is over. Blocks; `progress` is called about once a second.
 ///
 /// Connection errors and failed calls before the start are returned; from then on they are counted.
 pub fn run(options: &Options, mut progress: impl FnMut(&Progress)) -> Result<Report, LoadError> {
@@ -97,10 +96,10 @@ pub fn run(options: &Options, mut progress: impl FnMut(&Progress)) -> Result<Rep
         })?;
 
     if !options.warm_up.is_zero() {
-        watch(&workers, options.warm_up, true, &mut progress);
+        wait(&workers, options.warm_up, true, &mut progress);
         collect(&workers);
     }
-    let measured = watch(&workers, options.duration, false, &mut progress);
+    let measured = wait(&workers, options.duration, false, &mut progress);
     // Stop new calls first, so that at most one call of each stream ends uncounted.
     shared.stop.store(true, Ordering::Relaxed);
     let tally = collect(&workers);
@@ -112,7 +111,7 @@ pub fn run(options: &Options, mut progress: impl FnMut(&Progress)) -> Result<Rep
 }
 
 /// Waits for `duration` and reports the progress. Returns the time that actually passed.
-fn watch(
+fn wait(
     workers: &[Arc<Worker>],
     duration: Duration,
     warm_up: bool,
@@ -121,9 +120,9 @@ fn watch(
     let start = Instant::now();
     let mut last = (start, Progress::default());
     while let Some(left) = duration.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
-        thread::sleep(left.min(TICK));
+        thread::sleep(left.min(PROGRESS_INTERVAL));
         let now = Instant::now();
-        let total = workers.iter().fold(Progress::default(), |sum, worker| sum.plus(&lock(&worker.tally)));
+        let total = workers.iter().fold(Progress::default(), |sum, worker| sum.add(&lock(&worker.tally)));
         progress(&total.since(&last.1, now - last.0, now - start, warm_up));
         last = (now, total);
     }

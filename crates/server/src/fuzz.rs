@@ -2,10 +2,12 @@
 
 use std::time::Instant;
 
+use tonic::Status;
+
 use crate::{
     Config,
     lifetime::jittered,
-    wire::{Deframer, Encoding, FrameError, read_reading},
+    wire::{Deframer, Encoding, read_reading},
 };
 
 /// The messages of a request body.
@@ -24,7 +26,7 @@ pub fn deframe<'a>(frames: impl IntoIterator<Item = &'a [u8]>, gzip: bool, limit
     let mut deframer = Deframer::new(limit, if gzip { Encoding::Gzip } else { Encoding::Identity });
     let mut messages = Vec::new();
     for frame in frames {
-        let fed = deframer.feed::<FrameError>(frame, |message| {
+        let fed = deframer.feed::<Status>(frame, |message| {
             messages.push(message.to_vec());
             Ok(())
         });

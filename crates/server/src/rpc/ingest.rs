@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use kelvin_proto::FrameError;
 use kelvin_store::Batch;
 use tonic::{Status, codegen::StdError};
 
@@ -14,7 +15,7 @@ use crate::{
     end_reason::EndReason,
     lifetime::Lifetime,
     validate::{Invalid, check_reading, latest_timestamp},
-    wire::{DecodeError, Deframer, FrameError, Messages, RequestBody, read_reading},
+    wire::{DecodeError, Deframer, GunzipError, Messages, RequestBody, read_reading},
 };
 
 /// The maximum size of a batch; more readings go into the next one.
@@ -124,6 +125,12 @@ impl<B: RequestBody> Ingest<B> {
 
 impl From<FrameError> for StreamEnd {
     fn from(error: FrameError) -> Self {
+        Self::Unreadable(error.into())
+    }
+}
+
+impl From<GunzipError> for StreamEnd {
+    fn from(error: GunzipError) -> Self {
         Self::Unreadable(error.into())
     }
 }

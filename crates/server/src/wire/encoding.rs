@@ -6,15 +6,13 @@ use flate2::bufread::GzDecoder;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::Status;
 
-use super::frame_error::FrameError;
-
 static ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// The names of [`Encoding`] for `grpc-accept-encoding`.
-pub(super) const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip");
+pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip");
 
 /// The same for health and reflection. Health answers unauthenticated callers, for whom nothing is decompressed.
-pub(super) const ACCEPTED_BY_AUXILIARY: HeaderValue = HeaderValue::from_static("identity");
+pub(crate) const ACCEPTED_BY_AUXILIARY: HeaderValue = HeaderValue::from_static("identity");
 
 /// How the messages of a call with the compressed flag are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,17 +37,36 @@ impl Encoding {
     }
 }
 
+/// The reason why a message cannot be decompressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GunzipError {
+    /// Longer than this many bytes when decompressed.
+    InflatesBeyond(usize),
+    NotGzip,
+}
+
+impl From<GunzipError> for Status {
+    fn from(error: GunzipError) -> Self {
+        match error {
+            GunzipError::InflatesBeyond(limit) => Self::resource_exhausted(format!(
+                "a decompressed message is longer than the limit of {limit} bytes"
+            )),
+            GunzipError::NotGzip => Self::internal("a message cannot be decompressed: it is not valid gzip"),
+        }
+    }
+}
+
 /// Decompresses one message. Stops at the limit, so that a bomb costs no more than a message of that length.
-pub(super) fn gunzip(message: &[u8], limit: usize) -> Result<Vec<u8>, FrameError> {
+pub(super) fn gunzip(message: &[u8], limit: usize) -> Result<Vec<u8>, GunzipError> {
     let mut decoder = GzDecoder::new(message);
     let mut inflated = Vec::new();
     let read = decoder.by_ref().take(limit as u64 + 1).read_to_end(&mut inflated);
     if inflated.len() > limit {
-        return Err(FrameError::InflatesBeyond(limit));
+        return Err(GunzipError::InflatesBeyond(limit));
     }
     // A second member would be legal gzip, but no gRPC library sends one, and each costs as much as a message.
     if read.is_err() || !decoder.into_inner().is_empty() {
-        return Err(FrameError::NotGzip);
+        return Err(GunzipError::NotGzip);
     }
     Ok(inflated)
 }
@@ -72,15 +89,15 @@ mod tests {
     proptest! {
         #[test]
         fn message_within_the_limit_is_decompressed(message in prop::collection::vec(0_u8..4, 0..400), limit in 0_usize..400) {
-            let expected = if message.len() > limit { Err(FrameError::InflatesBeyond(limit)) } else { Ok(message.clone()) };
+            let expected = if message.len() > limit { Err(GunzipError::InflatesBeyond(limit)) } else { Ok(message.clone()) };
             prop_assert_eq!(gunzip(&gzip(&message), limit), expected);
         }
 
         #[test]
         fn damaged_message_is_rejected(cut in 0_usize..30, garbage in prop::collection::vec(any::<u8>(), 1..30)) {
             let whole = gzip(b"a reading of the cellar");
-            prop_assert_eq!(gunzip(&whole[..cut.min(whole.len() - 1)], 100), Err(FrameError::NotGzip));
-            prop_assert_eq!(gunzip(&[&whole[..], &garbage].concat(), 100), Err(FrameError::NotGzip));
+            prop_assert_eq!(gunzip(&whole[..cut.min(whole.len() - 1)], 100), Err(GunzipError::NotGzip));
+            prop_assert_eq!(gunzip(&[&whole[..], &garbage].concat(), 100), Err(GunzipError::NotGzip));
         }
     }
 
@@ -88,7 +105,7 @@ mod tests {
     fn bomb_is_decompressed_to_the_limit_only() {
         let bomb = gzip(&vec![0; 64 << 20]);
         assert!(bomb.len() < 70_000, "{}", bomb.len());
-        assert_eq!(gunzip(&bomb, 65_536), Err(FrameError::InflatesBeyond(65_536)));
+        assert_eq!(gunzip(&bomb, 65_536), Err(GunzipError::InflatesBeyond(65_536)));
     }
 
     #[test]

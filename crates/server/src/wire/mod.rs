@@ -2,7 +2,6 @@
 
 mod deframer;
 mod encoding;
-mod frame_error;
 mod reading;
 mod reply;
 mod response_writer;
@@ -11,8 +10,7 @@ mod trailers;
 mod until_ended;
 
 pub(crate) use deframer::Deframer;
-pub(crate) use encoding::Encoding;
-pub(crate) use frame_error::FrameError;
+pub(crate) use encoding::{ACCEPTED, ACCEPTED_BY_AUXILIARY, Encoding, GunzipError};
 pub(crate) use kelvin_proto::frame::PREFIX;
 pub(crate) use reading::{DecodeError, read_reading};
 pub(crate) use reply::{
