@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use flate2::{Compression, write::GzEncoder};
 use http::HeaderMap;
-use kelvin_proto::{SensorReading, SensorRequest, SensorStatsRequest};
+use kelvin_proto::{Method, SensorReading, SensorRequest, SensorStatsRequest};
 use prost::Message as _;
 use support::{TOKEN, TestServer, client, reading};
 use tokio_stream::{StreamExt as _, iter};
@@ -14,8 +14,9 @@ use tonic::{Code, body::Body, codec::CompressionEncoding};
 use tonic_reflection::pb::v1::{self, server_reflection_request::MessageRequest};
 use tower::{Service as _, ServiceExt as _};
 
-const UNARY: &str = "SensorService/SendSingleReading";
-const STREAM: &str = "SensorService/StreamSensorReadings";
+const UNARY: &str = Method::SendSingleReading.full_name();
+const STREAM: &str = Method::StreamSensorReadings.full_name();
+const STATS: &str = Method::GetSensorStats.full_name();
 const HEALTH: &str = "grpc.health.v1.Health/Check";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
@@ -94,7 +95,7 @@ async fn each_message_says_whether_it_is_compressed() {
 }
 
 #[tokio::test]
-async fn unknown_encoding_is_unimplemented_and_names_the_known_ones() {
+async fn unknown_encoding_is_unimplemented_and_lists_known_ones() {
     let server = TestServer::start(&[]).await;
     let message = framed(0, &reading("cellar", 20.0, 1).encode_to_vec());
     for path in [UNARY, STREAM, "SensorService/GetSensorReadings", "SensorService/SensorChat"] {
@@ -120,6 +121,7 @@ async fn every_response_names_the_encodings_its_service_accepts() {
     for (token, path, encoding, body, expected) in [
         (TOKEN, UNARY, None, &reading, (Code::Ok, "identity,gzip")),
         (TOKEN, STREAM, None, &reading, (Code::Ok, "identity,gzip")),
+        (TOKEN, STATS, None, &reading, (Code::Ok, "identity,gzip")),
         ("wrong", UNARY, None, &reading, (Code::Unauthenticated, "identity,gzip")),
         ("wrong", STREAM, Some("snappy"), &reading, (Code::Unauthenticated, "identity,gzip")),
         (TOKEN, "SensorService/NoSuchMethod", None, &reading, (Code::Unimplemented, "identity,gzip")),
@@ -161,7 +163,8 @@ async fn bomb_counts_by_its_decompressed_length() {
         message.resize(length, 0);
         framed(1, &gzip(&message))
     };
-    for path in [UNARY, STREAM] {
+    // A reading is a request for the statistics of its sensor, too.
+    for path in [UNARY, STREAM, STATS] {
         assert_eq!(call(&server, TOKEN, path, Some("gzip"), padded(limit)).await.0, Code::Ok);
         for length in [limit + 1, 32 << 20] {
             assert_eq!(

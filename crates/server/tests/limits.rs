@@ -9,7 +9,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
-use kelvin_proto::{SensorReading, SensorRequest, SensorStatsRequest};
+use kelvin_proto::{Method, SensorReading, SensorRequest, SensorStatsRequest};
 use kelvin_testing::{eventually, eventually_ok};
 use prost::Message as _;
 use support::{PATIENCE, TOKEN, TestServer, client, connect, connect_by, reading};
@@ -26,8 +26,9 @@ use tonic::{
 };
 use tower::{Service as _, ServiceExt as _};
 
-const UNARY: &str = "SensorService/SendSingleReading";
-const STREAM: &str = "SensorService/StreamSensorReadings";
+const UNARY: &str = Method::SendSingleReading.full_name();
+const STREAM: &str = Method::StreamSensorReadings.full_name();
+const STATS: &str = Method::GetSensorStats.full_name();
 
 /// Sends bytes as they are and gives back what came: the trailers, or the headers of an answer without any.
 async fn post(
@@ -70,9 +71,11 @@ async fn unreadable_message_is_rejected_with_reason() {
     let long = vec![0; 1025];
     let stream = [framed(0, &good), framed(0, &good), framed(0, &long)].concat();
 
-    let (code, trailers) = grpc(channel.clone(), UNARY, framed(0, &long)).await;
-    assert_eq!(code, Code::ResourceExhausted);
-    assert!(text(&trailers).contains("1025") && text(&trailers).contains("1024"), "{trailers:?}");
+    for method in Method::ALL {
+        let (code, trailers) = grpc(channel.clone(), method.full_name(), framed(0, &long)).await;
+        assert_eq!(code, Code::ResourceExhausted, "{method:?}");
+        assert!(text(&trailers).contains("1025") && text(&trailers).contains("1024"), "{trailers:?}");
+    }
     let (code, trailers) = grpc(channel.clone(), STREAM, stream).await;
     assert_eq!(code, Code::ResourceExhausted);
     assert!(text(&trailers).contains("2%20readings"), "{trailers:?}");
@@ -84,6 +87,10 @@ async fn unreadable_message_is_rejected_with_reason() {
         (UNARY, [framed(0, &good), framed(0, &good)].concat()),
         (UNARY, framed(0, &good)[..10].to_vec()),
         (STREAM, framed(0, &good)[..10].to_vec()),
+        (STATS, framed(1, &good)),
+        (STATS, framed(0, b"\xff\xff")),
+        (STATS, vec![]),
+        (STATS, framed(0, &good)[..10].to_vec()),
     ] {
         assert_eq!(grpc(channel.clone(), path, body.clone()).await.0, Code::Internal, "{path} {body:?}");
     }
@@ -149,7 +156,7 @@ async fn max_concurrent_streams_is_advertised() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_closed_and_make_room_again() {
+async fn connections_beyond_the_limit_are_closed_until_one_ends() {
     let server = TestServer::start(&[("KELVIN_MAX_CONNECTIONS", "2")]).await;
     let tls = || server.files.client_tls(None);
     let (mut first, mut second) = (server.client().await, server.client().await);
@@ -220,7 +227,7 @@ fn one_a_frame(sensor_id: String, count: i64, sent: Arc<AtomicU64>) -> impl Stre
 /// A server that reads on would buffer without bound, one whose windows do not fit ends the connection
 /// (`ENHANCE_YOUR_CALM`).
 #[tokio::test]
-async fn many_callers_of_tiny_frames_who_read_late_are_held_up_and_served() {
+async fn slow_readers_of_tiny_frames_get_backpressure_and_answers() {
     const STREAMS: usize = 64;
     const COUNT: i64 = 3000;
     const SENT: u64 = 1500;

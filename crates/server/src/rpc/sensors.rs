@@ -2,50 +2,62 @@
 
 use std::sync::Arc;
 
-use kelvin_proto::{ListSensorsRequest, ListSensorsResponse, SensorReading, SensorStats, SensorStatsRequest};
-use kelvin_store::Stats;
-use prost::Message as _;
-use tonic::Status;
-
-use super::{core::Core, single};
-use crate::{
-    status,
-    validate::check_sensor_id,
-    wire::{Messages, Reply, RequestBody, message},
+use kelvin_proto::{
+    ListSensorsRequest, ListSensorsResponse, SensorReading, SensorStats, SensorStatsRequest,
+    lookups::sensor_service_server::{SensorService, SensorServiceServer},
 };
+use kelvin_store::Stats;
+use tonic::{Request, Response, Status, codec::CompressionEncoding};
+
+use super::core::Core;
+use crate::{status, validate::check_sensor_id};
 
 /// Sensors on a page where the caller does not say.
 const PAGE: u32 = 100;
 /// Sensors on a page at most.
 const MAX_PAGE: u32 = 1000;
 
-/// Statistics of one sensor since it was first seen.
-pub(super) async fn get_sensor_stats(
-    core: Arc<Core>,
-    messages: Messages<impl RequestBody>,
-) -> Result<Reply, Status> {
-    let request = single(messages, |message| SensorStatsRequest::decode(message)).await?;
-    check_sensor_id(&request.sensor_id).map_err(status::invalid)?;
-    let stats = core.store.stats(&request.sensor_id).await;
-    match stats.map_err(|error| status::store_error(&error, None))? {
-        Some(stats) => Ok(message(&to_proto(request.sensor_id, &stats))),
-        None => Err(Status::not_found("unknown sensor_id: it has no stored readings")),
+/// Statistics of one sensor and of all: calls so rare that tonic's generated service is fast enough.
+#[derive(Debug)]
+pub(super) struct Sensors(Arc<Core>);
+
+impl Sensors {
+    pub(super) fn service(core: Arc<Core>) -> SensorServiceServer<Self> {
+        let max_message_size = core.max_message_size;
+        SensorServiceServer::new(Self(core))
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(max_message_size)
     }
 }
 
-/// Statistics of all sensors, in pages.
-pub(super) async fn list_sensors(
-    core: Arc<Core>,
-    messages: Messages<impl RequestBody>,
-) -> Result<Reply, Status> {
-    let request = single(messages, |message| ListSensorsRequest::decode(message)).await?;
-    let size = if request.page_size == 0 { PAGE } else { request.page_size.min(MAX_PAGE) };
-    let page = core.store.list(&request.page_token, size as usize).await;
-    let page = page.map_err(|error| status::store_error(&error, None))?;
-    Ok(message(&ListSensorsResponse {
-        sensors: page.sensors.into_iter().map(|(sensor_id, stats)| to_proto(sensor_id, &stats)).collect(),
-        next_page_token: page.next.unwrap_or_default(),
-    }))
+#[tonic::async_trait]
+impl SensorService for Sensors {
+    async fn get_sensor_stats(
+        &self,
+        request: Request<SensorStatsRequest>,
+    ) -> Result<Response<SensorStats>, Status> {
+        let SensorStatsRequest { sensor_id } = request.into_inner();
+        check_sensor_id(&sensor_id).map_err(status::invalid)?;
+        let stats = self.0.store.stats(&sensor_id).await;
+        match stats.map_err(|error| status::store_error(&error, None))? {
+            Some(stats) => Ok(Response::new(to_proto(sensor_id, &stats))),
+            None => Err(Status::not_found("unknown sensor_id: it has no stored readings")),
+        }
+    }
+
+    async fn list_sensors(
+        &self,
+        request: Request<ListSensorsRequest>,
+    ) -> Result<Response<ListSensorsResponse>, Status> {
+        let ListSensorsRequest { page_size, page_token } = request.into_inner();
+        let size = if page_size == 0 { PAGE } else { page_size.min(MAX_PAGE) };
+        let page = self.0.store.list(&page_token, size as usize).await;
+        let page = page.map_err(|error| status::store_error(&error, None))?;
+        Ok(Response::new(ListSensorsResponse {
+            sensors: page.sensors.into_iter().map(|(sensor_id, stats)| to_proto(sensor_id, &stats)).collect(),
+            next_page_token: page.next.unwrap_or_default(),
+        }))
+    }
 }
 
 fn to_proto(sensor_id: String, stats: &Stats) -> SensorStats {

@@ -6,37 +6,37 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderMap, Request, Response, StatusCode, header::CONTENT_TYPE};
-use kelvin_proto::Method;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
+use kelvin_proto::{Method, lookups::sensor_service_server::SensorServiceServer};
 use pin_project_lite::pin_project;
-use tonic::Status;
-use tower::{Service, util::BoxCloneSyncService};
+use tonic::{Status, body::Body};
+use tower::Service;
 
 use super::{
-    aggregate_sensor_readings::aggregate_sensor_readings,
-    core::Core,
-    get_sensor_readings::get_sensor_readings,
-    send_single_reading::send_single_reading,
-    sensor_chat::sensor_chat,
-    sensors::{get_sensor_stats, list_sensors},
-    stream_sensor_readings::stream_sensor_readings,
+    aggregate_sensor_readings::aggregate_sensor_readings, core::Core,
+    get_sensor_readings::get_sensor_readings, send_single_reading::send_single_reading,
+    sensor_chat::sensor_chat, sensors::Sensors, stream_sensor_readings::stream_sensor_readings,
 };
 use crate::{
     caller::Caller,
     lifetime::Lifetime,
     status::{self, panicked},
-    wire::{BoxFuture, Deframer, Encoding, Messages, Reply, ReplyBody, RequestBody, failure, from_tonic},
+    wire::{
+        ACCEPTED, ACCEPTED_BY_AUXILIARY, BoxFuture, Deframer, Encoding, Messages, Reply, ReplyBody,
+        RequestBody, failure, from_tonic,
+    },
 };
 
 /// Routes calls to their handlers.
 #[derive(Debug, Clone)]
 pub(crate) struct Rpc {
     core: Arc<Core>,
+    sensors: SensorServiceServer<Sensors>,
 }
 
 impl Rpc {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+        Self { sensors: Sensors::service(Arc::clone(&core)), core }
     }
 
     /// Makes a call for `caller`.
@@ -86,19 +86,15 @@ impl Rpc {
                 let (lifetime, messages) = (stream(caller), messages(request));
                 run(async { aggregate_sensor_readings(core, messages?, lifetime?).await })
             }
-            Some(Method::GetSensorStats) => {
-                let (lifetime, messages) = (short(caller), messages(request));
-                limited(lifetime, async { get_sensor_stats(core, messages?).await })
-            }
-            Some(Method::ListSensors) => {
-                let (lifetime, messages) = (short(caller), messages(request));
-                limited(lifetime, async { list_sensors(core, messages?).await })
+            Some(Method::GetSensorStats | Method::ListSensors) => {
+                let (lifetime, service) = (short(caller), self.sensors.clone());
+                run(async { ask(service, request, ACCEPTED, lifetime?).await })
             }
             None => match core.auxiliary_services.iter().find(|auxiliary| path.starts_with(auxiliary.prefix))
             {
                 Some(auxiliary) => {
                     let (lifetime, service) = (stream(caller), auxiliary.service.clone());
-                    run(async { ask(service, request, lifetime?).await })
+                    run(async { ask(service, request, ACCEPTED_BY_AUXILIARY, lifetime?).await })
                 }
                 None => run(std::future::ready(Err(Status::unimplemented("this server has no such method")))),
             },
@@ -163,13 +159,15 @@ impl<F: Future<Output = Result<Reply, Status>>> Future for Run<F> {
     }
 }
 
+/// Has tonic make a call. `accepted` are the encodings that the service takes.
 async fn ask<B: RequestBody>(
-    mut service: BoxCloneSyncService<Request<tonic::body::Body>, Response<tonic::body::Body>, Infallible>,
+    mut service: impl Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     request: Request<B>,
+    accepted: HeaderValue,
     mut lifetime: Lifetime,
 ) -> Result<Reply, Status> {
-    match lifetime.limit(service.call(request.map(tonic::body::Body::new))).await {
-        Ok(Ok(reply)) => Ok(from_tonic(reply, lifetime)),
+    match lifetime.limit(service.call(request.map(Body::new))).await {
+        Ok(Ok(reply)) => Ok(from_tonic(reply, accepted, lifetime)),
         Ok(Err(never)) => match never {},
         Err(reason) => Err(status::ended(reason, None)),
     }

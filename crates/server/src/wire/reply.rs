@@ -31,11 +31,11 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header::CONTENT_TYPE};
 use http_body::{Body, Frame};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{
     Deframer, UntilEnded,
-    encoding::{ACCEPTED, ACCEPTED_BY_AUXILIARY},
+    encoding::ACCEPTED,
     response_writer::{FrameSlot, ResponseWriter, put},
 };
 use crate::{caller::Credentials, lifetime::Lifetime};
@@ -121,11 +121,21 @@ where
     reply
 }
 
-/// The reply of a service that tonic provides. It ends when `lifetime` does.
-pub(crate) fn from_tonic(reply: Response<tonic::body::Body>, lifetime: Lifetime) -> Reply {
+/// The reply of a service that tonic provides, which takes the encodings `accepted`. It ends when `lifetime` does.
+pub(crate) fn from_tonic(
+    reply: Response<tonic::body::Body>,
+    accepted: HeaderValue,
+    lifetime: Lifetime,
+) -> Reply {
     let credentials = lifetime.credentials();
     let mut reply = reply.map(|body| ReplyBody::Tonic(UntilEnded::new(body, lifetime)));
-    reply.headers_mut().insert(ACCEPT_ENCODING, ACCEPTED_BY_AUXILIARY);
+    let headers = reply.headers_mut();
+    headers.insert(ACCEPT_ENCODING, accepted);
+    // tonic's status for a message longer than allowed, which its services return for nothing else. gRPC's own libraries, and
+    // our other calls, return RESOURCE_EXHAUSTED.
+    if Status::from_header_map(headers).is_some_and(|status| status.code() == Code::OutOfRange) {
+        headers.insert(GRPC_STATUS, HeaderValue::from_static("8"));
+    }
     reply.extensions_mut().insert(credentials);
     reply
 }
