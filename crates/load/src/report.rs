@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use kelvin_proto::CallType;
 
-use crate::tally::{KindTally, Tally};
+use crate::tally::{CallTypeTally, Tally};
 
 /// The results of a run.
 #[derive(Debug, Clone, Serialize)]
@@ -76,9 +76,9 @@ impl Report {
         let seconds = measured.as_secs_f64();
         let rpc = CallType::ALL
             .into_iter()
-            .zip(&tally.kinds)
+            .zip(&tally.call_types)
             .filter(|(_, tally)| tally.calls + tally.failures() > 0)
-            .map(|(kind, tally)| (kind.key(), Stats::new(tally, seconds)))
+            .map(|(call_type, tally)| (call_type.key(), Stats::new(tally, seconds)))
             .collect();
         Self { rpc, seconds, unfinished }
     }
@@ -91,7 +91,7 @@ impl Report {
 }
 
 impl Stats {
-    fn new(tally: &KindTally, seconds: f64) -> Self {
+    fn new(tally: &CallTypeTally, seconds: f64) -> Self {
         let percentile = |quantile| tally.latency.value_at_quantile(quantile) as f64 / 1e6;
         Self {
             calls: tally.calls,
@@ -113,11 +113,11 @@ impl Stats {
 }
 
 impl Progress {
-    pub(crate) fn plus(mut self, tally: &Tally) -> Self {
-        for kind in &tally.kinds {
-            self.calls += kind.calls;
-            self.readings += kind.transferred.readings;
-            self.failures += kind.failures();
+    pub(crate) fn add(mut self, tally: &Tally) -> Self {
+        for tally in &tally.call_types {
+            self.calls += tally.calls;
+            self.readings += tally.transferred.readings;
+            self.failures += tally.failures();
         }
         self
     }

@@ -11,10 +11,10 @@ use crate::call::Transferred;
 /// Counts calls by type.
 #[derive(Default)]
 pub(crate) struct Tally {
-    pub kinds: [KindTally; CallType::ALL.len()],
+    pub call_types: [CallTypeTally; CallType::ALL.len()],
 }
 
-pub(crate) struct KindTally {
+pub(crate) struct CallTypeTally {
     /// Calls that ended with OK.
     pub calls: u64,
     pub transferred: Transferred,
@@ -25,25 +25,25 @@ pub(crate) struct KindTally {
 }
 
 impl Tally {
-    pub(crate) fn kind(&mut self, kind: CallType) -> &mut KindTally {
-        &mut self.kinds[kind as usize]
+    pub(crate) fn call_type(&mut self, call_type: CallType) -> &mut CallTypeTally {
+        &mut self.call_types[call_type as usize]
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        for (sum, kind) in self.kinds.iter_mut().zip(&other.kinds) {
-            sum.calls += kind.calls;
-            sum.transferred.readings += kind.transferred.readings;
-            sum.transferred.rejected += kind.transferred.rejected;
-            sum.latency.add(&kind.latency).expect("all histograms have the same bounds");
-            for (name, (count, message)) in &kind.failures {
+        for (sum, tally) in self.call_types.iter_mut().zip(&other.call_types) {
+            sum.calls += tally.calls;
+            sum.transferred.readings += tally.transferred.readings;
+            sum.transferred.rejected += tally.transferred.rejected;
+            sum.latency.add(&tally.latency).expect("all histograms have the same bounds");
+            for (name, (count, message)) in &tally.failures {
                 sum.failures.entry(name).or_insert_with(|| (0, message.clone())).0 += count;
             }
         }
     }
 }
 
-impl KindTally {
-    pub(crate) fn ended(&mut self, transferred: Transferred) {
+impl CallTypeTally {
+    pub(crate) fn record_success(&mut self, transferred: Transferred) {
         self.calls += 1;
         self.transferred.readings += transferred.readings;
         self.transferred.rejected += transferred.rejected;
@@ -53,7 +53,7 @@ impl KindTally {
         self.latency.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    pub(crate) fn failed(&mut self, status: &Status) {
+    pub(crate) fn record_failure(&mut self, status: &Status) {
         let name = status_name(status.code());
         self.failures.entry(name).or_insert_with(|| (0, status.message().to_owned())).0 += 1;
     }
@@ -63,7 +63,7 @@ impl KindTally {
     }
 }
 
-impl Default for KindTally {
+impl Default for CallTypeTally {
     fn default() -> Self {
         // From 0.1 µs to ten minutes.
         let latency = Histogram::new_with_bounds(100, 600_000_000_000, 3).expect("the bounds are valid");

@@ -39,8 +39,8 @@ pub struct Tls {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The size of a read; rustls alone reads 4 KiB at a time.
-const READ: usize = 128 << 10;
+/// The size of the read buffer; rustls alone reads 4 KiB at a time.
+const READ_BUFFER_SIZE: usize = 128 << 10;
 /// Large enough that a server never waits for a `WINDOW_UPDATE` frame.
 const STREAM_WINDOW: u32 = 16 << 20;
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
@@ -49,21 +49,21 @@ impl Target {
     /// Connects. Returns the connection and the task that drives it.
     pub(crate) async fn connect(&self) -> Result<(SendRequest<Bytes>, JoinHandle<()>), LoadError> {
         let unreachable = |source| LoadError::Unreachable { address: self.address.clone(), source };
-        let tcp = within(TcpStream::connect(&self.address)).await.map_err(unreachable)?;
+        let tcp = with_timeout(TcpStream::connect(&self.address)).await.map_err(unreachable)?;
         tcp.set_nodelay(true).map_err(unreachable)?;
-        let tcp = BufReader::with_capacity(READ, tcp);
-        let Some(tls) = &self.tls else { return self.start(tcp).await };
+        let tcp = BufReader::with_capacity(READ_BUFFER_SIZE, tcp);
+        let Some(tls) = &self.tls else { return self.handshake(tcp).await };
         let connector = TlsConnector::from(tls.config.clone());
-        let stream = within(connector.connect(tls.name.clone(), tcp))
+        let stream = with_timeout(connector.connect(tls.name.clone(), tcp))
             .await
             .map_err(|source| LoadError::Tls { address: self.address.clone(), source })?;
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
             return Err(LoadError::NotHttp2(self.address.clone()));
         }
-        self.start(stream).await
+        self.handshake(stream).await
     }
 
-    async fn start<T>(&self, io: T) -> Result<(SendRequest<Bytes>, JoinHandle<()>), LoadError>
+    async fn handshake<T>(&self, io: T) -> Result<(SendRequest<Bytes>, JoinHandle<()>), LoadError>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -77,7 +77,7 @@ impl Target {
             .await
             .map_err(|_| LoadError::NotHttp2(self.address.clone()))?;
         let driver = tokio::spawn(async move {
-            // Each call sees the error itself.
+            // Each call returns the error itself.
             let _ = connection.await;
         });
         Ok((send, driver))
@@ -105,6 +105,6 @@ impl Target {
     }
 }
 
-async fn within<T>(connecting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+async fn with_timeout<T>(connecting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

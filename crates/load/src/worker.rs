@@ -1,8 +1,8 @@
 //! One thread of the load: its connections, their streams, and call after call on each.
 //!
 //! A thread has a runtime of its own and shares only [`Shared`], which does not change but for `stop`, and its tally,
-//! whose lock it holds for a few additions. `open` is the number of calls begun and not ended. A connection that fails
-//! is made again after [`RECONNECT`] until `stop` is set, and calls then have [`GRACE`] to end.
+//! whose lock it holds for a few additions. `open` is the number of calls in progress. A connection that fails
+//! is opened again after [`RECONNECT_DELAY`] until `stop` is set, and calls then have [`GRACE_PERIOD`] to end.
 
 use std::{
     sync::{
@@ -33,9 +33,9 @@ use crate::{
 };
 
 /// How long open calls may take to end after the measurement.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE_PERIOD: Duration = Duration::from_secs(5);
 /// The delay before a lost connection is opened again.
-const RECONNECT: Duration = Duration::from_millis(100);
+const RECONNECT_DELAY: Duration = Duration::from_millis(100);
 
 /// The state that all threads share.
 pub(crate) struct Shared {
@@ -77,12 +77,12 @@ pub(crate) async fn prepare(shared: &Shared) -> Result<(), LoadError> {
     let first = Frame { ..shared.payload.singles[0].clone() };
     for kind in kinds {
         let made = async {
-            let call = begin(send.clone(), target.request(*kind)).await?;
+            let call = start_call(send.clone(), target.request(*kind)).await?;
             match kind {
                 CallType::Unary => call.unary(first.bytes.clone()).await,
                 CallType::ClientStreaming => call.client_streaming([&first].into_iter()).await,
                 CallType::ServerStreaming => call.server_streaming(shared.payload.requests[0].clone()).await,
-                CallType::BidiStreaming => call.chat([&first].into_iter(), 1, |_| {}).await,
+                CallType::BidiStreaming => call.bidi_streaming([&first].into_iter(), 1, |_| {}).await,
             }
         };
         made.await.map_err(|status| LoadError::FirstCall { kind: *kind, status: Box::new(status) })?;
@@ -90,9 +90,9 @@ pub(crate) async fn prepare(shared: &Shared) -> Result<(), LoadError> {
     if kinds.contains(&CallType::ServerStreaming) {
         let kind = CallType::ClientStreaming;
         for sensor in 0..*sensors {
-            let frames = Payload::of_sensor(sensor, *messages);
+            let frames = Payload::for_sensor(sensor, *messages);
             let stored = async {
-                begin(send.clone(), target.request(kind)).await?.client_streaming(frames.iter()).await
+                start_call(send.clone(), target.request(kind)).await?.client_streaming(frames.iter()).await
             };
             stored.await.map_err(|status| LoadError::FirstCall { kind, status: Box::new(status) })?;
         }
@@ -102,12 +102,12 @@ pub(crate) async fn prepare(shared: &Shared) -> Result<(), LoadError> {
 }
 
 /// Starts a call once the server's limit of concurrent streams allows it.
-async fn begin(send: SendRequest<Bytes>, request: http::Request<()>) -> Result<Call, Status> {
-    let begun = async {
+async fn start_call(send: SendRequest<Bytes>, request: http::Request<()>) -> Result<Call, Status> {
+    let started = async {
         let (response, send) = send.ready().await?.send_request(request, false)?;
         Ok(Call { response, send })
     };
-    begun.await.map_err(|error: h2::Error| Status::unavailable(error.to_string()))
+    started.await.map_err(|error: h2::Error| Status::unavailable(error.to_string()))
 }
 
 /// Closes the connection gracefully, or aborts it after a second.
@@ -138,11 +138,11 @@ impl Worker {
         let Ok(runtime) = runtime() else { return };
         let Options { connections, threads, warm_up, duration, .. } = self.shared.options;
         runtime.block_on(async {
-            let mut mine = JoinSet::new();
+            let mut running = JoinSet::new();
             for connection in (self.index..connections).step_by(threads) {
-                mine.spawn(self.clone().connection(connection));
+                running.spawn(self.clone().connection(connection));
             }
-            let _ = timeout(warm_up + duration + GRACE, mine.join_all()).await;
+            let _ = timeout(warm_up + duration + GRACE_PERIOD, running.join_all()).await;
         });
     }
 
@@ -162,11 +162,11 @@ impl Worker {
                 }
                 Err(error) => {
                     let status = Status::unavailable(error.to_string());
-                    lock(&self.tally).kind(kinds[connection % kinds.len()]).failed(&status);
+                    lock(&self.tally).call_type(kinds[connection % kinds.len()]).record_failure(&status);
                 }
             }
             if !self.shared.stopped() {
-                sleep(RECONNECT).await;
+                sleep(RECONNECT_DELAY).await;
             }
         }
     }
@@ -175,39 +175,47 @@ impl Worker {
     async fn stream(self: Arc<Self>, mut send: SendRequest<Bytes>, kind: CallType, number: usize) {
         let request = self.shared.options.target.request(kind);
         // Streams begin at different readings, far from each other.
-        let mut turn = number.wrapping_mul(7919);
+        let mut iteration = number.wrapping_mul(7919);
         while !self.shared.stopped() {
             let Ok(ready) = send.ready().await else { return };
             send = ready;
             let started = Instant::now();
             let Ok((response, body)) = send.send_request(request.clone(), false) else { return };
             self.open.fetch_add(1, Ordering::Relaxed);
-            let ended = self.make(Call { response, send: body }, kind, turn).await;
+            let ended = self.run_call(Call { response, send: body }, kind, iteration).await;
             self.open.fetch_sub(1, Ordering::Relaxed);
-            turn = turn.wrapping_add(1);
+            iteration = iteration.wrapping_add(1);
             let mut tally = lock(&self.tally);
-            let tally = tally.kind(kind);
+            let tally = tally.call_type(kind);
             match ended {
                 Ok(transferred) => {
-                    tally.ended(transferred);
+                    tally.record_success(transferred);
                     if kind != CallType::BidiStreaming {
                         tally.record_latency(started.elapsed());
                     }
                 }
-                Err(status) => tally.failed(&status),
+                Err(status) => tally.record_failure(&status),
             }
         }
     }
 
-    async fn make(&self, call: Call, kind: CallType, turn: usize) -> Result<Transferred, Status> {
+    async fn run_call(&self, call: Call, kind: CallType, iteration: usize) -> Result<Transferred, Status> {
         let Payload { singles, requests, .. } = &self.shared.payload;
         match kind {
-            CallType::Unary => call.unary(singles[turn % singles.len()].bytes.clone()).await,
-            CallType::ClientStreaming => call.client_streaming(self.shared.frames(turn)).await,
-            CallType::ServerStreaming => call.server_streaming(requests[turn % requests.len()].clone()).await,
+            CallType::Unary => call.unary(singles[iteration % singles.len()].bytes.clone()).await,
+            CallType::ClientStreaming => call.client_streaming(self.shared.frames(iteration)).await,
+            CallType::ServerStreaming => {
+                call.server_streaming(requests[iteration % requests.len()].clone()).await
+            }
             CallType::BidiStreaming => {
-                let answered = |sent: Instant| lock(&self.tally).kind(kind).record_latency(sent.elapsed());
-                call.chat(self.shared.frames(turn), self.shared.options.in_flight, answered).await
+                let on_acknowledged =
+                    |sent: Instant| lock(&self.tally).call_type(kind).record_latency(sent.elapsed());
+                call.bidi_streaming(
+                    self.shared.frames(iteration),
+                    self.shared.options.in_flight,
+                    on_acknowledged,
+                )
+                .await
             }
         }
     }
