@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Request, header::AUTHORIZATION};
 use kelvin_app::{SettingsError, error_chain};
-use kelvin_credentials::{ClientFiles, ClientTls, Role, Tokens};
+use kelvin_credentials::{ClientFiles, ClientTls, Role, TlsError, Tokens};
 use opentelemetry::metrics::Meter;
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -19,7 +19,7 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// Reads the files; `tasks` go on looking at them.
+    /// Reads the files; `tasks` watch them for changes.
     pub(super) fn load(
         config: &Config,
         meter: &Meter,
@@ -44,9 +44,8 @@ impl Credentials {
             tracing::warn!("readings and tokens cross the network in the clear: KELVIN_SERVER is not https");
             None
         };
-        let tokens = config.token_file.as_ref().and_then(|path| {
-            Tokens::load(path).map_err(|cause| error.push("KELVIN_TOKEN_FILE", error_chain(&cause))).ok()
-        });
+        let tokens = config.token_file.as_ref();
+        let tokens = tokens.and_then(|path| Tokens::load(path).map_err(|cause| push(&mut error, cause)).ok());
         if error.is_empty() { Ok(Self { tls, tokens }) } else { Err(error) }
     }
 }
@@ -64,12 +63,15 @@ fn tls(config: &Config, error: &mut SettingsError) -> Tls {
         .map_err(|_| error.push("KELVIN_TLS_SERVER_NAME", "must be a DNS name or an IP address"));
     let files =
         ClientFiles { ca: config.tls_ca.clone(), cert: config.tls_cert.clone(), key: config.tls_key.clone() };
-    let tls = ClientTls::load(files).map_err(|cause| {
-        for cause in cause.each() {
-            error.push(variable(cause.role()), error_chain(&cause));
-        }
-    });
+    let tls = ClientTls::load(files).map_err(|cause| push(error, cause));
     Some((tls.ok()?, name.ok()?))
+}
+
+/// Adds each of the errors to the setting that names its file.
+fn push(error: &mut SettingsError, cause: TlsError) {
+    for cause in cause.each() {
+        error.push(variable(cause.role()), error_chain(&cause));
+    }
 }
 
 /// The setting that names the file of this role.
@@ -82,7 +84,7 @@ fn variable(role: Role) -> &'static str {
     }
 }
 
-/// Puts in the current token.
+/// Adds the current token to the request.
 pub(super) fn authorize(mut request: Request<Body>, tokens: Option<&Tokens>) -> Request<Body> {
     if let Some(tokens) = tokens {
         let token = HeaderValue::try_from(tokens.first());
