@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grows_to_its_bound_and_starts_again() {
+    fn backoff_grows_to_its_maximum_and_resets() {
         let second = Duration::from_secs(1);
         let mut backoff = Backoff::new(second, 5 * second);
         for nominal in [1.0, 1.6, 2.56, 4.096, 5.0, 5.0] {

@@ -12,8 +12,8 @@ use crate::{Channel, Client, ClientError, Config, channel::Deadline};
 
 /// The sensor whose readings the check sends.
 const SENSOR: &str = "check";
-/// Readings in the stream.
-const STREAMED: u64 = 3;
+/// The number of readings in the stream.
+const READINGS_PER_STREAM: u64 = 3;
 
 /// Makes calls of each kind, and one without credentials, with the client's settings. Prints a line for each.
 pub async fn run(config: &Config, telemetry: &Telemetry) -> Result<(), BoxError> {
@@ -28,9 +28,9 @@ pub async fn run(config: &Config, telemetry: &Telemetry) -> Result<(), BoxError>
         print_result("a reading is stored", &calls.unary().await)?,
         print_result("a stream of readings is stored", &calls.stream().await)?,
         print_result("the readings are read back", &calls.read_back().await)?,
-        print_result("a call without credentials is refused", &refused(config, telemetry).await)?,
+        print_result("a call without credentials is refused", &without_credentials(config, telemetry).await)?,
     ];
-    match results.iter().filter(|well| !**well).count() {
+    match results.iter().filter(|passed| !**passed).count() {
         0 => Ok(()),
         failed => Err(format!("{failed} of {} checks failed", results.len()).into()),
     }
@@ -61,12 +61,12 @@ impl Calls<'_> {
     }
 
     async fn stream(&self) -> Result<String, Status> {
-        let readings = stream::iter((0..STREAMED).map(|_| self.reading()).collect::<Vec<_>>());
+        let readings = stream::iter((0..READINGS_PER_STREAM).map(|_| self.reading()).collect::<Vec<_>>());
         let ack =
             self.client.clone().stream_sensor_readings(request(self.config, readings)).await?.into_inner();
         match ack.accepted {
-            Some(accepted) if accepted != STREAMED => {
-                Err(Status::data_loss(format!("{accepted} of {STREAMED} readings were accepted")))
+            Some(accepted) if accepted != READINGS_PER_STREAM => {
+                Err(Status::data_loss(format!("{accepted} of {READINGS_PER_STREAM} readings were accepted")))
             }
             _ => Ok(ack.message),
         }
@@ -82,10 +82,10 @@ impl Calls<'_> {
             found += u64::from(reading == SensorReading { timestamp: reading.timestamp, ..self.reading() });
         }
         // A call that was repeated may have stored its reading twice.
-        if found > STREAMED {
+        if found > READINGS_PER_STREAM {
             Ok(format!("{found} readings"))
         } else {
-            Err(Status::data_loss(format!("{found} of {} readings came back", STREAMED + 1)))
+            Err(Status::data_loss(format!("{found} of {} readings came back", READINGS_PER_STREAM + 1)))
         }
     }
 
@@ -95,12 +95,12 @@ impl Calls<'_> {
 }
 
 /// Without the token, and without the certificate, which stands in for one.
-async fn refused(config: &Config, telemetry: &Telemetry) -> Result<String, Status> {
-    let bare = Config { token_file: None, tls_cert: None, tls_key: None, ..config.clone() };
-    let channel =
-        Channel::open(&bare, telemetry).map_err(|error: ClientError| Status::internal(error.to_string()))?;
+async fn without_credentials(config: &Config, telemetry: &Telemetry) -> Result<String, Status> {
+    let anonymous = Config { token_file: None, tls_cert: None, tls_key: None, ..config.clone() };
+    let channel = Channel::open(&anonymous, telemetry)
+        .map_err(|error: ClientError| Status::internal(error.to_string()))?;
     let query = SensorRequest { sensor_id: SENSOR.to_owned(), ..SensorRequest::default() };
-    match channel.client().get_sensor_readings(request(&bare, query)).await {
+    match channel.client().get_sensor_readings(request(&anonymous, query)).await {
         Ok(_) => Err(Status::ok("the call succeeded")),
         Err(status) if status.code() == Code::Unauthenticated => Ok(status.message().to_owned()),
         // A server that requires certificates ends the handshake.
@@ -111,6 +111,6 @@ async fn refused(config: &Config, telemetry: &Telemetry) -> Result<String, Statu
 
 fn request<T>(config: &Config, message: T) -> Request<T> {
     let mut request = Request::new(message);
-    Deadline::after(config.deadline).put(&mut request);
+    Deadline::after(config.deadline).set_on(&mut request);
     request
 }

@@ -68,7 +68,7 @@ kelvin_app::settings! {
 }
 
 /// No stream is longer: deadlines of gRPC have eight digits.
-const MAX_LENGTH: Duration = Duration::from_hours(24);
+const MAX_DURATION: Duration = Duration::from_hours(24);
 
 /// Sensors, and readings that wait: some 100 MB.
 const MAX_COUNT: usize = 1_000_000;
@@ -79,7 +79,7 @@ fn check(config: &Config, reader: &mut Reader) {
     let error = reader.error();
     check_server(config, error);
     check_sensors(config, error);
-    warn_of_other_calls(config, reader);
+    warn_about_unused_settings(config, reader);
 }
 
 fn check_server(config: &Config, error: &mut SettingsError) {
@@ -146,14 +146,14 @@ fn check_sensors(config: &Config, error: &mut SettingsError) {
         ("KELVIN_RELOAD_INTERVAL", config.reload_interval),
         ("KELVIN_INTERVAL_MAX", config.interval_max),
     ] {
-        if length.is_zero() || length > MAX_LENGTH {
+        if length.is_zero() || length > MAX_DURATION {
             error.push(variable, "must be greater than zero and at most 24h");
         }
     }
 }
 
 /// Warns of settings for other types of calls.
-fn warn_of_other_calls(config: &Config, reader: &mut Reader) {
+fn warn_about_unused_settings(config: &Config, reader: &mut Reader) {
     let only_reads = config.client_rpc == CallType::ServerStreaming;
     if config.follow && !only_reads {
         reader.warn("KELVIN_FOLLOW", "has no effect without KELVIN_CLIENT_RPC=server-streaming");
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn setting_without_effect_is_warned_of() {
+    fn ineffective_setting_gives_a_warning() {
         let warned = |pairs: &[(&str, &str)]| {
             let (_, warnings) = Config::read(pairs.iter().copied()).unwrap();
             warnings.into_iter().map(|warning| warning.variable).collect::<Vec<_>>()
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_host_port_and_sensors() {
+    fn host_port_and_sensor_ids_are_derived() {
         let config = Config::from_pairs([
             ("KELVIN_SERVER", "http://[::1]:50051"),
             ("KELVIN_SENSORS", "2"),

@@ -1,6 +1,6 @@
 //! Four kinds of sensor, one for each gRPC call type.
 //!
-//! [`run`] simulates sensors and delivers what they measure: readings that the server has not acknowledged are sent
+//! [`run`] simulates sensors and delivers their readings: those that the server has not acknowledged are sent
 //! again, whatever happens to servers, certificates and tokens in between. [`Channel`] is the way to the server:
 //! TLS with reload, all addresses of a name in turn, deadlines, retries, telemetry.
 
@@ -43,7 +43,7 @@ pub enum ClientError {
     Settings(#[from] SettingsError),
 }
 
-/// Runs one client over `channel` until `shutdown`; then delivers what was measured, within `KELVIN_DRAIN_TIMEOUT`.
+/// Runs one client over `channel` until `shutdown`; then delivers the readings taken, within `KELVIN_DRAIN_TIMEOUT`.
 ///
 /// `health` is ready while calls succeed.
 pub async fn run(
@@ -67,7 +67,7 @@ pub async fn run(
     let mut calls = std::pin::pin!(run_calls(&session));
     tokio::select! {
         () = &mut calls => {}
-        () = measure(&session) => {}
+        () = sample(&session) => {}
         () = shutdown => {}
     }
     health.set_unready("shutting down");
@@ -92,7 +92,7 @@ async fn run_calls(session: &Session) {
 }
 
 /// Samples at random intervals until shutdown, whether the server accepts readings or not.
-async fn measure(session: &Session) {
+async fn sample(session: &Session) {
     if session.config.client_rpc == CallType::ServerStreaming {
         return std::future::pending().await;
     }
@@ -101,6 +101,6 @@ async fn measure(session: &Session) {
     let mut simulation = Simulation::new(seed, session.config.sensor_ids());
     loop {
         sleep(session.interval()).await;
-        session.outbox.push(simulation.measure(unix_now()));
+        session.outbox.push(simulation.sample(unix_now()));
     }
 }

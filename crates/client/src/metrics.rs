@@ -63,9 +63,9 @@ impl Metrics {
         self.measured.add(1, &self.attributes);
     }
 
-    pub(crate) fn sent(&self, again: bool) {
+    pub(crate) fn sent(&self, resent: bool) {
         self.sent.add(1, &self.attributes);
-        if again {
+        if resent {
             self.resent.add(1, &self.attributes);
         }
     }

@@ -243,7 +243,7 @@ mod tests {
     proptest! {
         /// Whatever happens, readings keep their order, and only a full backlog loses any.
         #[test]
-        fn order_and_bound_hold(steps in proptest::collection::vec(step(), 0..200)) {
+        fn outbox_keeps_order_and_capacity(steps in proptest::collection::vec(step(), 0..200)) {
             let outbox = outbox(8);
             let mut pushed = 0;
             for step in steps {

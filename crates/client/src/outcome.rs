@@ -14,7 +14,7 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     /// Reads `status`, with which a call of `sent` readings ended.
-    pub(crate) fn of(status: &Status, sent: usize) -> Self {
+    pub(crate) fn from_status(status: &Status, sent: usize) -> Self {
         let details = status.get_error_details();
         let number = |name| details.error_info()?.metadata.get(name)?.parse::<usize>().ok();
         let stored = number("stored").unwrap_or(0).min(sent);
@@ -49,28 +49,34 @@ mod tests {
     #[test]
     fn invalid_reading_is_dropped_and_rest_resent() {
         let status = Status::with_error_details(Code::InvalidArgument, "reading 4", at("4", "4"));
-        assert_eq!(Outcome::of(&status, 9), Outcome { stored: 4, rejected: 1 });
+        assert_eq!(Outcome::from_status(&status, 9), Outcome { stored: 4, rejected: 1 });
     }
 
     #[test]
     fn unstored_readings_are_resent_after_outage() {
         let status = Status::with_error_details(Code::Unavailable, "away", at("", "3"));
-        assert_eq!(Outcome::of(&status, 9), Outcome { stored: 3, rejected: 0 });
-        assert_eq!(Outcome::of(&Status::unavailable("gone"), 9), Outcome { stored: 0, rejected: 0 });
+        assert_eq!(Outcome::from_status(&status, 9), Outcome { stored: 3, rejected: 0 });
+        assert_eq!(Outcome::from_status(&Status::unavailable("gone"), 9), Outcome { stored: 0, rejected: 0 });
     }
 
     #[test]
     fn full_store_differs_from_full_connection() {
         let quota = ErrorDetails::with_quota_failure_violation("full", "full");
         let status = Status::with_error_details(Code::ResourceExhausted, "full", quota);
-        assert_eq!(Outcome::of(&status, 1), Outcome { stored: 0, rejected: 1 });
-        assert_eq!(Outcome::of(&Status::resource_exhausted("calm"), 1), Outcome { stored: 0, rejected: 0 });
+        assert_eq!(Outcome::from_status(&status, 1), Outcome { stored: 0, rejected: 1 });
+        assert_eq!(
+            Outcome::from_status(&Status::resource_exhausted("calm"), 1),
+            Outcome { stored: 0, rejected: 0 }
+        );
     }
 
     #[test]
     fn stored_count_is_capped_at_sent() {
         let status = Status::with_error_details(Code::InvalidArgument, "reading 4", at("4", "400"));
-        assert_eq!(Outcome::of(&status, 9), Outcome { stored: 9, rejected: 0 });
-        assert_eq!(Outcome::of(&Status::invalid_argument("bad"), 9), Outcome { stored: 0, rejected: 9 });
+        assert_eq!(Outcome::from_status(&status, 9), Outcome { stored: 9, rejected: 0 });
+        assert_eq!(
+            Outcome::from_status(&Status::invalid_argument("bad"), 9),
+            Outcome { stored: 0, rejected: 9 }
+        );
     }
 }

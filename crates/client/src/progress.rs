@@ -37,7 +37,7 @@ struct State {
     backoff: Backoff,
     auth_backoff: Backoff,
     /// A call has succeeded at some time.
-    worked: bool,
+    succeeded_before: bool,
     failures: u32,
     since: Instant,
     /// The status code that was last logged, and when.
@@ -49,7 +49,7 @@ impl Progress {
         let state = State {
             backoff: Backoff::new(INITIAL_BACKOFF, MAX_BACKOFF),
             auth_backoff: Backoff::new(INITIAL_AUTH_BACKOFF, MAX_AUTH_BACKOFF),
-            worked: false,
+            succeeded_before: false,
             failures: 0,
             since: Instant::now(),
             last_reported: None,
@@ -63,7 +63,7 @@ impl Progress {
         if !self.closing.is_cancelled() {
             self.health.set_ready();
         }
-        if !std::mem::replace(&mut state.worked, true) {
+        if !std::mem::replace(&mut state.succeeded_before, true) {
             tracing::info!("first call succeeded");
         }
         if state.failures > 0 {

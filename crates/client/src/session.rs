@@ -32,7 +32,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Waits until the next call after a failed one.
-    pub(crate) async fn recover(&self, status: &Status) {
+    pub(crate) async fn back_off(&self, status: &Status) {
         let wait = tokio::time::sleep(self.progress.record_failure(status));
         if is_auth_error(status) {
             tokio::select! {
@@ -46,8 +46,8 @@ impl Session {
 
     /// Removes from the outbox the readings that the server has stored or rejected according to `status`. Rejected readings
     /// are no failure of the call: the next one continues after them.
-    pub(crate) fn settle(&self, status: Status) -> Result<(), Status> {
-        let outcome = Outcome::of(&status, self.outbox.in_flight());
+    pub(crate) fn apply_outcome(&self, status: Status) -> Result<(), Status> {
+        let outcome = Outcome::from_status(&status, self.outbox.in_flight());
         self.outbox.acknowledge(outcome.stored);
         self.outbox.reject(outcome.rejected, status.message());
         if outcome.rejected > 0 { Ok(()) } else { Err(status) }
@@ -58,16 +58,16 @@ impl Session {
     }
 
     /// Returns a request of one message that may be retried, to be over within `length` and the deadline.
-    pub(crate) fn retryable<T>(&self, message: T, length: Duration) -> Request<T> {
-        let mut request = self.stream(message, length);
+    pub(crate) fn retryable_request<T>(&self, message: T, length: Duration) -> Request<T> {
+        let mut request = self.stream_request(message, length);
         request.extensions_mut().insert(Retryable);
         request
     }
 
     /// Returns a request whose stream we end after `length`, to be over within the deadline after that.
-    pub(crate) fn stream<T>(&self, messages: T, length: Duration) -> Request<T> {
+    pub(crate) fn stream_request<T>(&self, messages: T, length: Duration) -> Request<T> {
         let mut request = Request::new(messages);
-        Deadline::after(length + self.config.deadline).put(&mut request);
+        Deadline::after(length + self.config.deadline).set_on(&mut request);
         request
     }
 

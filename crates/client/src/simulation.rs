@@ -45,8 +45,8 @@ impl Simulation {
         Self { rng, sensors }
     }
 
-    /// One of the sensors, chosen at random, measures at `now` (Unix seconds).
-    pub(crate) fn measure(&mut self, now: i64) -> SensorReading {
+    /// Returns a reading of one of the sensors, chosen at random, at `now` (Unix seconds).
+    pub(crate) fn sample(&mut self, now: i64) -> SensorReading {
         let Self { rng, sensors } = self;
         let sensor = &sensors[rng.usize(..sensors.len())];
         let of_day = now as f64 - sensor.peak;
@@ -79,16 +79,16 @@ mod tests {
     fn equal_seeds_give_equal_readings() {
         let (mut a, mut b) = (Simulation::new(7, ids()), Simulation::new(7, ids()));
         let mut other = Simulation::new(8, ids());
-        let readings: Vec<_> = (0..100).map(|now| a.measure(now)).collect();
-        assert_eq!(readings, (0..100).map(|now| b.measure(now)).collect::<Vec<_>>());
-        assert_ne!(readings, (0..100).map(|now| other.measure(now)).collect::<Vec<_>>());
+        let readings: Vec<_> = (0..100).map(|now| a.sample(now)).collect();
+        assert_eq!(readings, (0..100).map(|now| b.sample(now)).collect::<Vec<_>>());
+        assert_ne!(readings, (0..100).map(|now| other.sample(now)).collect::<Vec<_>>());
     }
 
     #[test]
     fn afternoons_are_warmer_than_nights_and_spikes_are_rare() {
         let mut sensor = Simulation::new(1, ids().take(1));
         let mut mean_at = |hour: i64| {
-            let readings: Vec<_> = (0..2000).map(|_| sensor.measure(hour * 3600).temperature).collect();
+            let readings: Vec<_> = (0..2000).map(|_| sensor.sample(hour * 3600).temperature).collect();
             let median = {
                 let mut sorted = readings.clone();
                 sorted.sort_by(f64::total_cmp);

@@ -59,17 +59,17 @@ async fn send(endpoints: &Endpoints, request: Request<Body>) -> Result<Response<
         attempt.record_peer(peer);
     }
     match sender.try_send_request(request).await {
-        Ok(response) => Ok(response.map(|body| Body::new(body.map_err(|error| broken(&error))))),
+        Ok(response) => Ok(response.map(|body| Body::new(body.map_err(|error| transport_error(&error))))),
         Err(mut error) => match error.take_message() {
             // The connection was about to end and has not sent it: another one can.
-            Some(unsent) => Ok(Unsent::response(unsent, broken(error.error()))),
-            None => Err(broken(error.error())),
+            Some(unsent) => Ok(Unsent::response(unsent, transport_error(error.error()))),
+            None => Err(transport_error(error.error())),
         },
     }
 }
 
 /// The status of a call whose connection or stream broke: what the peer said by resetting it, else UNAVAILABLE.
-fn broken(error: &hyper::Error) -> Status {
+fn transport_error(error: &hyper::Error) -> Status {
     let reset = std::error::Error::source(error)
         .and_then(|source| source.downcast_ref::<h2::Error>())
         .filter(|error| error.is_reset())

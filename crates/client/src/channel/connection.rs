@@ -33,9 +33,9 @@ use crate::backoff::Backoff;
 const STABLE_AFTER: Duration = Duration::from_secs(1);
 const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(3);
-/// A peer that answers nothing, not even TCP, is given up after this long. TCP keepalive asks, not HTTP/2 PING: servers
-/// commonly end connections that ping more often than every five minutes.
-const SILENCE: Duration = Duration::from_secs(20);
+/// The time after which a connection to a peer that acknowledges nothing is closed, as in gRFC A18. TCP keepalive probes
+/// the peer, not HTTP/2 PING: servers commonly close connections that ping more often than every five minutes.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Of one call at a time; large enough that it is the server who sets the pace.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// Large against the stream's: h2 ends connections with too many small unread frames, by a budget of half of this.
@@ -48,7 +48,7 @@ pub(super) struct Connector {
     /// Scheme and authority of the calls.
     pub(super) origin: Uri,
     /// The timeout for opening a connection.
-    pub(super) limit: Duration,
+    pub(super) connect_timeout: Duration,
     /// The interval at which the TLS configuration is checked for changes.
     pub(super) reload_interval: Duration,
     pub(super) metrics: SubchannelMetrics,
@@ -71,12 +71,12 @@ type Connection = (SendRequest<Body>, JoinHandle<hyper::Result<()>>);
 
 impl Connector {
     /// Keeps `address` connected until the task is aborted.
-    pub(super) async fn keep(self: Arc<Self>, address: SocketAddr, endpoints: Endpoints) {
+    pub(super) async fn run(self: Arc<Self>, address: SocketAddr, endpoints: Endpoints) {
         let mut backoff = Backoff::new(INITIAL_BACKOFF, MAX_BACKOFF);
         let mut logged = false;
         loop {
             let config = self.config();
-            let error = match self.open(address, config.clone()).await {
+            let error = match self.connect(address, config.clone()).await {
                 Ok((sender, connection)) => {
                     let open = self.metrics.connected();
                     let connected = HttpConnection { sender: sender.clone(), peer: address };
@@ -84,8 +84,8 @@ impl Connector {
                     let report = |serving| {
                         endpoints.apply(Event::Health(address, serving));
                     };
-                    let watch = health::follow(sender, self.origin.clone(), report);
-                    match self.hold(address, config.as_ref(), (connection, open), watch).await {
+                    let watch = health::watch(sender, self.origin.clone(), report);
+                    match self.monitor(address, config.as_ref(), (connection, open), watch).await {
                         Disconnected::CredentialsChanged => {
                             tracing::info!(%address, "certificates rotated; reconnecting");
                             continue;
@@ -117,7 +117,7 @@ impl Connector {
     }
 
     /// Waits for the end of a connection, or until a new one would be made with another configuration.
-    async fn hold(
+    async fn monitor(
         &self,
         address: SocketAddr,
         config: Option<&Arc<ClientConfig>>,
@@ -125,8 +125,8 @@ impl Connector {
         watch: impl Future<Output = Infallible>,
     ) -> Disconnected {
         let mut stable = false;
-        let mut proven = std::pin::pin!(sleep(STABLE_AFTER));
-        let mut changed = std::pin::pin!(self.changed(config));
+        let mut stable_timer = std::pin::pin!(sleep(STABLE_AFTER));
+        let mut changed = std::pin::pin!(self.config_changed(config));
         let mut watch = std::pin::pin!(watch);
         loop {
             tokio::select! {
@@ -144,7 +144,7 @@ impl Connector {
                 }
                 () = &mut changed => return Disconnected::CredentialsChanged,
                 never = &mut watch => match never {},
-                () = &mut proven, if !stable => {
+                () = &mut stable_timer, if !stable => {
                     tracing::info!(%address, "connected");
                     stable = true;
                 }
@@ -157,7 +157,7 @@ impl Connector {
     }
 
     /// Waits until new connections would have another configuration.
-    async fn changed(&self, config: Option<&Arc<ClientConfig>>) {
+    async fn config_changed(&self, config: Option<&Arc<ClientConfig>>) {
         loop {
             sleep(self.reload_interval).await;
             if let (Some(old), Some(new)) = (config, self.config())
@@ -168,33 +168,36 @@ impl Connector {
         }
     }
 
-    async fn open(
+    async fn connect(
         &self,
         address: SocketAddr,
         config: Option<Arc<ClientConfig>>,
     ) -> Result<Connection, BoxError> {
-        let deadline = Instant::now() + self.limit;
-        let late = |_| format!("no connection within {:?}", self.limit);
-        let tcp = timeout_at(deadline, TcpStream::connect(address)).await.map_err(late)??;
+        let deadline = Instant::now() + self.connect_timeout;
+        let timed_out = |_| format!("no connection within {:?}", self.connect_timeout);
+        let tcp = timeout_at(deadline, TcpStream::connect(address)).await.map_err(timed_out)??;
         tcp.set_nodelay(true)?;
         let socket = SockRef::from(&tcp);
         socket.set_tcp_keepalive(
-            &TcpKeepalive::new().with_time(SILENCE / 2).with_interval(SILENCE / 4).with_retries(2),
+            &TcpKeepalive::new()
+                .with_time(TCP_USER_TIMEOUT / 2)
+                .with_interval(TCP_USER_TIMEOUT / 4)
+                .with_retries(2),
         )?;
         #[cfg(target_os = "linux")]
-        socket.set_tcp_user_timeout(Some(SILENCE))?;
+        socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
 
         let (Some(config), Some((_, name))) = (config, &self.tls) else {
-            return timeout_at(deadline, handshake(tcp)).await.map_err(late)?;
+            return timeout_at(deadline, handshake(tcp)).await.map_err(timed_out)?;
         };
         let stream = timeout_at(deadline, TlsConnector::from(config).connect(name.clone(), tcp)).await;
         let result = stream.as_ref().map_or(HandshakeResult::HandshakeTimeout, HandshakeResult::from);
         self.metrics.handshake(result);
-        let stream = stream.map_err(late)??;
+        let stream = stream.map_err(timed_out)??;
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
             return Err("the server does not offer HTTP/2 (ALPN h2)".into());
         }
-        timeout_at(deadline, handshake(stream)).await.map_err(late)?
+        timeout_at(deadline, handshake(stream)).await.map_err(timed_out)?
     }
 }
 

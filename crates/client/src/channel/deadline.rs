@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tonic::{Status, body::Body};
 use tower::Service;
 
-/// When a call must be over, retries and the whole of its answer included. Travels as an extension of the request.
+/// When a call must be over, including its retries and its whole response. Travels as an extension of the request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline(Instant);
 
@@ -24,19 +24,19 @@ impl Deadline {
         Self(Instant::now() + time)
     }
 
-    /// Says it in `request`, to the layers below and to the server.
-    pub(crate) fn put<T>(self, request: &mut tonic::Request<T>) {
-        request.set_timeout(self.left());
+    /// Sets it on `request`, for the layers below and for the server.
+    pub(crate) fn set_on<T>(self, request: &mut tonic::Request<T>) {
+        request.set_timeout(self.remaining());
         request.extensions_mut().insert(self);
     }
 
-    pub(super) fn left(self) -> Duration {
+    pub(super) fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
     /// As `grpc-timeout` has it: at most eight digits, then the unit.
-    pub(super) fn header(self) -> HeaderValue {
-        let milliseconds = self.left().as_millis();
+    pub(super) fn header_value(self) -> HeaderValue {
+        let milliseconds = self.remaining().as_millis();
         let text = if milliseconds < 100_000_000 {
             format!("{milliseconds}m")
         } else {
@@ -46,11 +46,11 @@ impl Deadline {
     }
 }
 
-/// Holds each call to its [`Deadline`].
+/// Fails each call that exceeds its [`Deadline`].
 #[derive(Debug, Clone)]
-pub(super) struct Bounded<S>(pub(super) S);
+pub(super) struct EnforceDeadline<S>(pub(super) S);
 
-impl<S> Service<Request<Body>> for Bounded<S>
+impl<S> Service<Request<Body>> for EnforceDeadline<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>,
 {
@@ -68,23 +68,23 @@ where
         };
         let response = timeout_at(deadline.0, self.0.call(request));
         Box::pin(async move {
-            let Ok(Ok(response)) = response.await else { return Ok(exceeded().into_http()) };
+            let Ok(Ok(response)) = response.await else { return Ok(deadline_exceeded().into_http()) };
             Ok(response
-                .map(|inner| Body::new(BoundedBody { inner, deadline: Box::pin(sleep_until(deadline.0)) })))
+                .map(|inner| Body::new(DeadlineBody { inner, deadline: Box::pin(sleep_until(deadline.0)) })))
         })
     }
 }
 
-fn exceeded() -> Status {
+fn deadline_exceeded() -> Status {
     Status::deadline_exceeded("the deadline passed before the server responded")
 }
 
-struct BoundedBody {
+struct DeadlineBody {
     inner: Body,
     deadline: Pin<Box<Sleep>>,
 }
 
-impl http_body::Body for BoundedBody {
+impl http_body::Body for DeadlineBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -95,7 +95,7 @@ impl http_body::Body for BoundedBody {
         if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
             return Poll::Ready(frame);
         }
-        self.deadline.as_mut().poll(cx).map(|()| Some(Err(exceeded())))
+        self.deadline.as_mut().poll(cx).map(|()| Some(Err(deadline_exceeded())))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -113,8 +113,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn header_has_at_most_eight_digits() {
-        assert_eq!(Deadline::after(Duration::from_millis(1500)).header(), "1500m");
-        assert_eq!(Deadline::after(Duration::from_secs(100_000)).header(), "100000S");
-        assert_eq!(Deadline::after(Duration::ZERO).header(), "0m");
+        assert_eq!(Deadline::after(Duration::from_millis(1500)).header_value(), "1500m");
+        assert_eq!(Deadline::after(Duration::from_secs(100_000)).header_value(), "100000S");
+        assert_eq!(Deadline::after(Duration::ZERO).header_value(), "0m");
     }
 }

@@ -12,19 +12,19 @@ use tonic_health::pb::{
 
 /// Calls `report` whenever the server at the other end of `connection` starts or stops serving. A server without the
 /// health service is never reported: it counts as serving.
-pub(super) async fn follow(connection: SendRequest<Body>, origin: Uri, report: impl Fn(bool)) -> Infallible {
-    if let Err(status) = watch(connection, origin, report).await {
+pub(super) async fn watch(connection: SendRequest<Body>, origin: Uri, report: impl Fn(bool)) -> Infallible {
+    if let Err(status) = call_watch(connection, origin, report).await {
         tracing::debug!(%status, "the server's health is no longer watched");
     }
     pending().await
 }
 
-async fn watch(connection: SendRequest<Body>, origin: Uri, report: impl Fn(bool)) -> Result<(), Status> {
+async fn call_watch(connection: SendRequest<Body>, origin: Uri, report: impl Fn(bool)) -> Result<(), Status> {
     let service = tower::service_fn(move |request| connection.clone().send_request(request));
     let whole_server = HealthCheckRequest { service: String::new() };
-    let mut answers = HealthClient::with_origin(service, origin).watch(whole_server).await?.into_inner();
-    while let Some(answer) = answers.message().await? {
-        report(answer.status() != ServingStatus::NotServing);
+    let mut responses = HealthClient::with_origin(service, origin).watch(whole_server).await?.into_inner();
+    while let Some(response) = responses.message().await? {
+        report(response.status() != ServingStatus::NotServing);
     }
     Ok(())
 }

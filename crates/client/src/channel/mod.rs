@@ -31,7 +31,7 @@ use crate::{ClientError, Config};
 use balancer::Balancer;
 use connection::Connector;
 use credentials::{Credentials, authorize};
-use deadline::Bounded;
+use deadline::EnforceDeadline;
 use endpoints::Endpoints;
 use resend::Resend;
 use retry::Retry;
@@ -79,7 +79,7 @@ impl Channel {
         let connector = Connector {
             tls,
             origin: config.origin(),
-            limit: config.deadline,
+            connect_timeout: config.deadline,
             reload_interval: config.reload_interval,
             metrics: SubchannelMetrics::new(&meter, &config.server.to_string()),
         };
@@ -105,8 +105,10 @@ impl Channel {
         }
         let otel = otel.build();
         let target = config.server.to_string();
-        let attempts =
-            boxed(otel.client_attempt_layer(&target).layer(Bounded(Balancer::new(endpoints.clone(), tasks))));
+        let attempts = boxed(
+            otel.client_attempt_layer(&target)
+                .layer(EnforceDeadline(Balancer::new(endpoints.clone(), tasks))),
+        );
         let credentials = tokens.clone();
         let retries = Retry(boxed(Resend(attempts)))
             .map_request(move |request| authorize(request, credentials.as_deref()));

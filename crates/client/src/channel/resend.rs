@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn unsent_request_is_another_attempt_marked_as_transparent_retry() {
+    async fn unsent_request_is_resent_as_transparent_retry() {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let attempts = seen.clone();
         let service = Service::new(tower::service_fn(move |request: Request<Body>| {

@@ -33,7 +33,7 @@ pub(super) async fn resolve_loop<F, A>(
                     connections.remove(&address);
                 }
                 for address in effects.connect {
-                    let connection = tokio::spawn(connector.clone().keep(address, endpoints.clone()));
+                    let connection = tokio::spawn(connector.clone().run(address, endpoints.clone()));
                     connections.insert(address, AbortOnDropHandle::new(connection));
                 }
                 logged = false;

@@ -43,11 +43,11 @@ impl tower::Service<Request<Body>> for Retry {
             return Box::pin(self.0.call(request));
         }
         // The balancer below is always ready (it waits in `call`), so the clone is as ready as the original.
-        Box::pin(attempts(self.0.clone(), request))
+        Box::pin(call_with_retries(self.0.clone(), request))
     }
 }
 
-async fn attempts(mut service: Service, request: Request<Body>) -> Result<Response<Body>, Status> {
+async fn call_with_retries(mut service: Service, request: Request<Body>) -> Result<Response<Body>, Status> {
     let (parts, body) = request.into_parts();
     let message = body.collect().await?.to_bytes();
     let deadline = parts.extensions.get::<Deadline>().copied();
@@ -61,13 +61,13 @@ async fn attempts(mut service: Service, request: Request<Body>) -> Result<Respon
             let headers = request.headers_mut();
             headers.insert("grpc-previous-rpc-attempts", HeaderValue::from(u16::from(attempt - 1)));
             headers.extend(
-                deadline.map(|deadline| (HeaderName::from_static("grpc-timeout"), deadline.header())),
+                deadline.map(|deadline| (HeaderName::from_static("grpc-timeout"), deadline.header_value())),
             );
         }
         let response = service.call(request).await?;
-        let left = deadline.map_or(Duration::MAX, Deadline::left);
-        match wait(response.headers(), &mut backoff) {
-            Some(wait) if attempt < MAX_ATTEMPTS && wait < left => tokio::time::sleep(wait).await,
+        let remaining = deadline.map_or(Duration::MAX, Deadline::remaining);
+        match retry_delay(response.headers(), &mut backoff) {
+            Some(wait) if attempt < MAX_ATTEMPTS && wait < remaining => tokio::time::sleep(wait).await,
             _ => return Ok(response),
         }
         attempt += 1;
@@ -75,8 +75,8 @@ async fn attempts(mut service: Service, request: Request<Body>) -> Result<Respon
 }
 
 /// Returns how long to wait before the next attempt, if the response is a status that allows one.
-fn wait(headers: &HeaderMap, backoff: &mut Backoff) -> Option<Duration> {
+fn retry_delay(headers: &HeaderMap, backoff: &mut Backoff) -> Option<Duration> {
     let status = Status::from_header_map(headers).filter(|status| status.code() == Code::Unavailable)?;
-    let asked = status.get_details_retry_info().and_then(|info| info.retry_delay);
-    Some(asked.unwrap_or_default().max(backoff.next()))
+    let requested = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    Some(requested.unwrap_or_default().max(backoff.next()))
 }

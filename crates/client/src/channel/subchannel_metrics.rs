@@ -117,13 +117,13 @@ fn disconnect_error(result: &hyper::Result<()>, tls: bool) -> String {
         }
         let io = source.downcast_ref::<io::Error>().or_else(|| source.downcast_ref::<h2::Error>()?.get_io());
         if let Some(error) = io {
-            return of_socket(error.kind()).into();
+            return socket_error(error.kind()).into();
         }
     }
     "unknown".into()
 }
 
-fn of_socket(kind: io::ErrorKind) -> &'static str {
+fn socket_error(kind: io::ErrorKind) -> &'static str {
     match kind {
         io::ErrorKind::ConnectionReset => "connection reset",
         io::ErrorKind::TimedOut => "connection timed out",

@@ -1,4 +1,4 @@
-//! `SensorChat`: readings up, an answer to each down.
+//! `SensorChat`: a stream of readings, with a response to each.
 
 use futures_util::StreamExt as _;
 use kelvin_proto::{ServerMessage, Severity};
@@ -8,7 +8,7 @@ use tonic::{Status, Streaming};
 use super::Kind;
 use crate::session::Session;
 
-/// Sends readings as they are measured and hears of each.
+/// Sends readings as they are taken and receives a response to each.
 #[derive(Debug)]
 pub(crate) struct BidiStreaming;
 
@@ -16,30 +16,30 @@ impl Kind for BidiStreaming {
     async fn call(&mut self, session: &Session, _: bool) -> Result<(), Status> {
         let length = session.stream_duration();
         let readings = session.outbox.readings().take_until(session.stream_end(length));
-        let request = session.stream(Box::pin(readings), length);
-        let mut answers = session.client().sensor_chat(request).await?.into_inner();
+        let request = session.stream_request(Box::pin(readings), length);
+        let mut responses = session.client().sensor_chat(request).await?.into_inner();
         let mut severities = false;
-        while let Some(answer) = next(session, &mut answers).await? {
-            severities |= answer.severity.is_some();
-            take(session, &answer);
+        while let Some(response) = next_response(session, &mut responses).await? {
+            severities |= response.severity.is_some();
+            handle_response(session, &response);
         }
         if !severities {
-            // A server of old that ends a chat well has stored all of it, however many answers it gave.
+            // An old server that ends a chat with OK has stored all of it, however many responses it gave.
             session.outbox.acknowledge(session.outbox.in_flight());
         }
         Ok(())
     }
 }
 
-/// The next answer. A server that leaves readings unanswered for as long as the deadline has gone astray.
-async fn next(
+/// Returns the next response. A server that leaves readings unanswered for as long as the deadline has failed.
+async fn next_response(
     session: &Session,
-    answers: &mut Streaming<ServerMessage>,
+    responses: &mut Streaming<ServerMessage>,
 ) -> Result<Option<ServerMessage>, Status> {
     loop {
         let unanswered = session.outbox.in_flight();
-        match timeout(session.config.deadline, answers.message()).await {
-            Ok(answer) => return answer,
+        match timeout(session.config.deadline, responses.message()).await {
+            Ok(response) => return response,
             Err(_) if unanswered == 0 => {}
             Err(_) => {
                 return Err(Status::deadline_exceeded("no response to sent readings within KELVIN_DEADLINE"));
@@ -48,13 +48,13 @@ async fn next(
     }
 }
 
-/// Answers come in the order of the readings.
-fn take(session: &Session, answer: &ServerMessage) {
+/// Responses come in the order of the readings.
+fn handle_response(session: &Session, response: &ServerMessage) {
     session.progress.record_success();
-    match answer.severity.map(|severity| Severity::try_from(severity).unwrap_or_default()) {
-        Some(Severity::Rejected) => session.outbox.reject(1, &answer.message),
+    match response.severity.map(|severity| Severity::try_from(severity).unwrap_or_default()) {
+        Some(Severity::Rejected) => session.outbox.reject(1, &response.message),
         Some(Severity::Alert) => {
-            tracing::info!(alert = answer.message, "alert received from the server");
+            tracing::info!(alert = response.message, "alert received from the server");
             session.metrics.alert();
             session.outbox.acknowledge(1);
         }

@@ -11,13 +11,13 @@ use crate::session::Session;
 pub(crate) struct ClientStreaming;
 
 impl Kind for ClientStreaming {
-    async fn call(&mut self, session: &Session, trial: bool) -> Result<(), Status> {
+    async fn call(&mut self, session: &Session, probe: bool) -> Result<(), Status> {
         let outbox = &session.outbox;
         let length = session.stream_duration();
         // Whatever awaits its acknowledgement takes room of those that are measured meanwhile.
-        let most = if trial { 1 } else { session.config.backlog.div_ceil(2) };
-        let readings = outbox.readings().take(most).take_until(session.stream_end(length));
-        let request = session.stream(Box::pin(readings), length);
+        let max_readings = if probe { 1 } else { session.config.backlog.div_ceil(2) };
+        let readings = outbox.readings().take(max_readings).take_until(session.stream_end(length));
+        let request = session.stream_request(Box::pin(readings), length);
         match session.client().stream_sensor_readings(request).await.map(|ack| ack.into_inner().accepted) {
             // A server that knows no `accepted` has stored all.
             Ok(accepted) => {
@@ -25,7 +25,7 @@ impl Kind for ClientStreaming {
                 outbox.acknowledge(accepted.map_or(all, |n| usize::try_from(n).unwrap_or(all)));
                 Ok(())
             }
-            Err(status) => session.settle(status),
+            Err(status) => session.apply_outcome(status),
         }
     }
 }

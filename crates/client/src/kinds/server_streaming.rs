@@ -28,7 +28,7 @@ struct Cursor {
     /// The number of readings received with that timestamp.
     at_latest: usize,
     /// The number of those that the current call has returned again.
-    again: usize,
+    repeated: usize,
 }
 
 impl ServerStreaming {
@@ -40,10 +40,10 @@ impl ServerStreaming {
 }
 
 impl Kind for ServerStreaming {
-    async fn call(&mut self, session: &Session, trial: bool) -> Result<(), Status> {
+    async fn call(&mut self, session: &Session, probe: bool) -> Result<(), Status> {
         let follow = session.config.follow;
         let length = if follow { session.stream_duration() } else { Duration::ZERO };
-        let wait = if trial { Duration::ZERO } else { session.interval() };
+        let wait = if probe { Duration::ZERO } else { session.interval() };
         tokio::select! {
             () = sleep(wait) => {}
             () = session.closing.cancelled() => return Ok(()),
@@ -51,7 +51,7 @@ impl Kind for ServerStreaming {
         let index = self.next % self.sensors.len();
         self.next = index + 1;
         let cursor = &mut self.sensors[index];
-        let request = session.retryable(cursor.request(follow), length);
+        let request = session.retryable_request(cursor.request(follow), length);
         let mut readings = session.client().get_sensor_readings(request).await?.into_inner();
         session.progress.record_success();
         let end = async {
@@ -76,7 +76,7 @@ impl Kind for ServerStreaming {
 
 impl Cursor {
     fn request(&mut self, follow: bool) -> SensorRequest {
-        self.again = 0;
+        self.repeated = 0;
         SensorRequest {
             sensor_id: self.sensor_id.clone(),
             since: self.latest,
@@ -91,15 +91,15 @@ impl Cursor {
     fn is_new(&mut self, reading: &SensorReading) -> bool {
         let latest = *self.latest.get_or_insert(reading.timestamp);
         if reading.timestamp > latest {
-            (self.latest, self.at_latest, self.again) = (Some(reading.timestamp), 1, 1);
+            (self.latest, self.at_latest, self.repeated) = (Some(reading.timestamp), 1, 1);
             return true;
         }
         if reading.timestamp < latest {
             return false;
         }
-        self.again += 1;
-        let new = self.again > self.at_latest;
-        self.at_latest = self.at_latest.max(self.again);
+        self.repeated += 1;
+        let new = self.repeated > self.at_latest;
+        self.at_latest = self.at_latest.max(self.repeated);
         new
     }
 }
@@ -115,13 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_counted_twice() {
+    fn repeated_reading_is_not_new() {
         let mut cursor = Cursor::default();
         assert_eq!(new(&mut cursor, &[1, 2, 2]), [1, 2, 2]);
         assert_eq!(cursor.request(true).since, Some(2));
-        // `since` gives the readings of that second again, with one that came later.
+        // `since` gives the readings of that second again, with one that arrived later.
         assert_eq!(new(&mut cursor, &[2, 2, 2, 3]), [2, 3]);
-        // A server of old gives all.
+        // An old server returns all.
         assert_eq!(new(&mut cursor, &[1, 2, 2, 2, 3, 3]), [3]);
         assert_eq!(new(&mut cursor, &[]), [0; 0]);
     }

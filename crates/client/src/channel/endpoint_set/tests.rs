@@ -18,7 +18,7 @@ impl Connection for TestConnection {
     }
 }
 
-/// What happens in the world, for three possible addresses.
+/// What happens to the client, for three possible addresses.
 #[derive(Debug, Clone, Copy)]
 enum TestEvent {
     Resolved([bool; 3]),
@@ -48,13 +48,13 @@ fn address(number: usize) -> SocketAddr {
 /// Applies events one after the other and keeps a call that goes on for long, as a client does: it is opened on
 /// what `pick` returns, and again after a handover or when its connection closed.
 #[derive(Default)]
-struct World {
+struct Harness {
     set: EndpointSet<TestConnection>,
     connections: usize,
     call: Option<TestConnection>,
 }
 
-impl World {
+impl Harness {
     fn apply(&mut self, event: TestEvent) -> Effects {
         let event = match event {
             TestEvent::Resolved(present) => {
@@ -106,88 +106,88 @@ impl World {
 
 proptest! {
     #[test]
-    fn long_call_never_stays_on_a_draining_endpoint_while_another_is_ready(
+    fn long_call_leaves_draining_endpoint_when_another_is_ready(
         events in vec(test_event(), 0..60),
     ) {
-        let mut world = World::default();
+        let mut harness = Harness::default();
         for event in events {
-            world.apply(event);
-            prop_assert!(!world.call_is_on_draining() || world.ready().is_empty(), "{:?}", world.set);
+            harness.apply(event);
+            prop_assert!(!harness.call_is_on_draining() || harness.ready().is_empty(), "{:?}", harness.set);
         }
     }
 
     #[test]
-    fn long_call_on_a_removed_endpoint_moves_to_the_next_ready_one(
+    fn long_call_on_removed_endpoint_moves_to_ready_one(
         events in vec(test_event(), 0..60),
         successor in 0..3_usize,
     ) {
-        let mut world = World::default();
+        let mut harness = Harness::default();
         for event in events {
-            world.apply(event);
+            harness.apply(event);
         }
         let mut present = [false; 3];
         present[successor] = true;
-        let on_current_connection = world.call.clone().filter(|call| world.is_current(call));
-        world.apply(TestEvent::Resolved(present));
-        world.apply(TestEvent::Connected(successor));
+        let on_current_connection = harness.call.clone().filter(|call| harness.is_current(call));
+        harness.apply(TestEvent::Resolved(present));
+        harness.apply(TestEvent::Connected(successor));
         if on_current_connection.is_some() {
-            prop_assert_eq!(world.call.expect("an endpoint is ready").address, address(successor));
+            prop_assert_eq!(harness.call.expect("an endpoint is ready").address, address(successor));
         }
     }
 
     #[test]
-    fn pick_takes_every_ready_endpoint_once_in_a_round(events in vec(test_event(), 0..60), call in 0..1000_usize) {
-        let mut world = World::default();
+    fn pick_returns_each_ready_endpoint_once_per_round(events in vec(test_event(), 0..60), call in 0..1000_usize) {
+        let mut harness = Harness::default();
         for event in events {
-            world.apply(event);
+            harness.apply(event);
         }
-        world.apply(TestEvent::Resolved([true; 3]));
-        world.apply(TestEvent::Connected(0));
-        let ready = world.ready();
+        harness.apply(TestEvent::Resolved([true; 3]));
+        harness.apply(TestEvent::Connected(0));
+        let ready = harness.ready();
         let picked: HashSet<_> = (call..call + ready.len())
-            .map(|call| world.set.pick(call).and_then(Result::ok).expect("an endpoint is ready").id)
+            .map(|call| harness.set.pick(call).and_then(Result::ok).expect("an endpoint is ready").id)
             .collect();
         prop_assert_eq!(picked, ready);
     }
 
     #[test]
     fn pick_returns_open_connections_only(events in vec(test_event(), 0..60), closed in 0..3_usize) {
-        let mut world = World::default();
+        let mut harness = Harness::default();
         for event in events {
-            world.apply(event);
+            harness.apply(event);
         }
-        world.close(closed);
-        if let Some(Ok(picked)) = world.set.pick(0) {
+        harness.close(closed);
+        if let Some(Ok(picked)) = harness.set.pick(0) {
             prop_assert!(picked.is_open());
         }
     }
 
     #[test]
-    fn effects_connect_and_disconnect_exactly_what_the_name_gained_and_lost(events in vec(test_event(), 0..60)) {
-        let mut world = World::default();
+    fn effects_connect_added_and_disconnect_removed_addresses(events in vec(test_event(), 0..60)) {
+        let mut harness = Harness::default();
         let mut connecting = BTreeSet::new();
         for event in events {
-            let effects = world.apply(event);
+            let effects = harness.apply(event);
             for address in effects.disconnect {
                 prop_assert!(connecting.remove(&address));
             }
             for address in effects.connect {
                 prop_assert!(connecting.insert(address));
             }
-            prop_assert_eq!(&connecting, &world.set.endpoints.keys().copied().collect());
+            prop_assert_eq!(&connecting, &harness.set.endpoints.keys().copied().collect());
         }
     }
 }
 
-fn applied(events: impl IntoIterator<Item = TestEvent>) -> (World, Vec<Effects>) {
-    let mut world = World::default();
-    let effects = events.into_iter().map(|event| world.apply(event)).collect();
-    (world, effects)
+fn apply_all(events: impl IntoIterator<Item = TestEvent>) -> (Harness, Vec<Effects>) {
+    let mut harness = Harness::default();
+    let effects = events.into_iter().map(|event| harness.apply(event)).collect();
+    (harness, effects)
 }
 
 #[test]
-fn second_draining_endpoint_hands_over_while_the_first_still_drains() {
-    let (_, effects) = applied([
+fn second_draining_endpoint_hands_over_again() {
+    let (_, effects) = apply_all([
         TestEvent::Resolved([true; 3]),
         TestEvent::Connected(0),
         TestEvent::Connected(1),
@@ -200,8 +200,8 @@ fn second_draining_endpoint_hands_over_while_the_first_still_drains() {
 }
 
 #[test]
-fn removed_endpoint_hands_over_as_soon_as_a_successor_is_connected() {
-    let (_, effects) = applied([
+fn removed_endpoint_hands_over_once_successor_connects() {
+    let (_, effects) = apply_all([
         TestEvent::Resolved([true, false, false]),
         TestEvent::Connected(0),
         TestEvent::Resolved([false, true, false]),
@@ -214,19 +214,19 @@ fn removed_endpoint_hands_over_as_soon_as_a_successor_is_connected() {
 }
 
 #[test]
-fn failed_connection_attempt_keeps_an_earlier_open_connection() {
-    let (world, _) =
-        applied([TestEvent::Resolved([true, false, false]), TestEvent::Connected(0), TestEvent::Failed(0)]);
-    assert_eq!(world.ready().len(), 1);
+fn failed_attempt_keeps_open_connection() {
+    let (harness, _) =
+        apply_all([TestEvent::Resolved([true, false, false]), TestEvent::Connected(0), TestEvent::Failed(0)]);
+    assert_eq!(harness.ready().len(), 1);
 }
 
 #[test]
-fn pick_waits_while_connecting_and_fails_with_all_reasons_afterwards() {
-    let (mut world, _) = applied([TestEvent::Resolved([true, true, false]), TestEvent::Failed(0)]);
-    assert!(world.set.pick(0).is_none());
-    world.apply(TestEvent::Failed(1));
-    world.apply(TestEvent::ResolveFailed);
-    let Some(Err(error)) = world.set.pick(0) else { panic!("no endpoint is connected") };
+fn pick_waits_while_connecting_then_fails_with_all_errors() {
+    let (mut harness, _) = apply_all([TestEvent::Resolved([true, true, false]), TestEvent::Failed(0)]);
+    assert!(harness.set.pick(0).is_none());
+    harness.apply(TestEvent::Failed(1));
+    harness.apply(TestEvent::ResolveFailed);
+    let Some(Err(error)) = harness.set.pick(0) else { panic!("no endpoint is connected") };
     assert_eq!(
         error.to_string(),
         "cannot reach the server; no such name; 127.0.0.1:5000: refused; 127.0.0.1:5001: refused"
