@@ -1,4 +1,4 @@
-//! Calls are spread over all addresses; one that is dead is left out and comes back.
+//! Calls are spread over all addresses; one that is down gets none until it is back.
 
 use std::{
     net::SocketAddr,
@@ -8,7 +8,7 @@ use std::{
 
 use kelvin_app::unix_now;
 use kelvin_client::{Channel, Client};
-use kelvin_proto::SensorReading;
+use kelvin_proto::{CallType, SensorReading};
 use kelvin_testing::eventually;
 
 use crate::setup::{Setup, telemetry};
@@ -21,49 +21,49 @@ async fn send(client: &mut Client, readings: usize) {
 }
 
 #[tokio::test]
-async fn all_addresses_take_their_turn() {
+async fn calls_are_spread_over_all_addresses() {
     let setup = Setup::new();
     let servers = [setup.server(&[]), setup.server(&[]), setup.server(&[])];
     let [a, b, c] = servers.each_ref().map(|server| server.address);
     let addresses = Arc::new(Mutex::new(vec![a, b]));
     let looked_up = addresses.clone();
-    let config = setup.config("unary", a, &[("KELVIN_DNS_REFRESH", "10ms")]);
+    let config = setup.config(CallType::Unary, a, &[("KELVIN_DNS_REFRESH", "10ms")]);
     let channel = Channel::with_lookup(&config, &telemetry(None), move || {
         let addresses = looked_up.lock().unwrap().clone();
         async { Ok::<Vec<SocketAddr>, _>(addresses) }
     });
     let channel = channel.unwrap();
     let mut client = channel.client();
-    let held = async || [setup.held(a).await.0, setup.held(b).await.0, setup.held(c).await.0];
+    let stored = async || [setup.stored(a).await.0, setup.stored(b).await.0, setup.stored(c).await.0];
 
     eventually("two are connected", async || channel.connections() == 2).await;
     send(&mut client, 20).await;
-    assert_eq!(held().await, [10, 10, 0]);
+    assert_eq!(stored().await, [10, 10, 0]);
 
     // A third one comes up.
     addresses.lock().unwrap().push(c);
     eventually("three are connected", async || channel.connections() == 3).await;
     send(&mut client, 30).await;
-    assert_eq!(held().await, [20, 20, 10]);
+    assert_eq!(stored().await, [20, 20, 10]);
 
-    // The first one is dead for as long as a wait between attempts, and no call fails.
-    let [dead, second, third] = servers;
-    dead.stop().await;
+    // The first one is down for as long as a wait between attempts, and no call fails.
+    let [down, second, third] = servers;
+    down.stop().await;
     send(&mut client, 20).await;
-    assert_eq!([setup.held(b).await.0, setup.held(c).await.0].iter().sum::<u64>(), 50);
+    assert_eq!([setup.stored(b).await.0, setup.stored(c).await.0].iter().sum::<u64>(), 50);
 
     let listen = a.to_string();
-    let back = setup.server(&[("KELVIN_LISTEN", &listen)]);
+    let restarted = setup.server(&[("KELVIN_LISTEN", &listen)]);
     eventually("three are connected again", async || channel.connections() == 3).await;
     send(&mut client, 30).await;
-    assert_eq!(setup.held(a).await.0, 10);
+    assert_eq!(setup.stored(a).await.0, 10);
 
-    // It is taken from the name: calls leave it alone though it is well.
+    // Its address is removed from the name: no call goes there, though it serves.
     addresses.lock().unwrap().retain(|address| *address != a);
     eventually("two are connected", async || channel.connections() == 2).await;
     send(&mut client, 20).await;
-    assert_eq!(setup.held(a).await.0, 10);
-    for server in [back, second, third] {
+    assert_eq!(setup.stored(a).await.0, 10);
+    for server in [restarted, second, third] {
         server.stop().await;
     }
 }

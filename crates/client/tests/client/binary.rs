@@ -5,6 +5,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use kelvin_proto::CallType;
 use kelvin_testing::{Process, eventually};
 
 use crate::setup::Setup;
@@ -34,7 +35,7 @@ fn all_invalid_settings_are_reported() {
 }
 
 #[test]
-fn files_that_cannot_be_used_are_wrong_settings() {
+fn unusable_files_are_invalid_settings() {
     let nowhere = [
         ("KELVIN_TLS_CA", "/nowhere/ca.pem"),
         ("KELVIN_TLS_CERT", "/nowhere/cert.pem"),
@@ -50,7 +51,7 @@ fn files_that_cannot_be_used_are_wrong_settings() {
 }
 
 #[test]
-fn exporter_files_that_cannot_be_used_are_wrong_settings() {
+fn unusable_exporter_files_are_invalid_settings() {
     let files = [
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
         ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE", "/nowhere/cert.pem"),
@@ -101,13 +102,13 @@ fn help_lists_the_settings() {
 }
 
 #[tokio::test]
-async fn check_makes_all_calls_and_one_that_must_be_refused() {
+async fn check_makes_all_calls_and_one_without_credentials() {
     let setup = Setup::new();
     let server = setup.server(&[]);
     let check = |token: &str| {
         setup.write("client-token", token);
         let mut check = program();
-        check.arg("check").envs(setup.variables("unary", server.address, &[]));
+        check.arg("check").envs(setup.variables(CallType::Unary, server.address, &[]));
         tokio::task::spawn_blocking(move || check.output().unwrap())
     };
     let Output { status, stdout, stderr } = check("the-token").await.unwrap();
@@ -117,7 +118,7 @@ async fn check_makes_all_calls_and_one_that_must_be_refused() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     for (stdout, code) in [(Stdio::from(full), 1), (Stdio::piped(), 0)] {
         let mut check = program();
-        check.arg("check").envs(setup.variables("unary", server.address, &[]));
+        check.arg("check").envs(setup.variables(CallType::Unary, server.address, &[]));
         let mut check = Process::new(check.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap());
         drop(check.stdout.take());
         let ended = tokio::task::spawn_blocking(move || check.wait_with_output().unwrap());
@@ -147,7 +148,7 @@ fn check_ends_at_a_signal() {
 }
 
 #[test]
-fn healthcheck_without_a_health_port_is_a_wrong_setting() {
+fn healthcheck_without_health_port_exits_64() {
     let Output { status, stderr, .. } = program().arg("healthcheck").output().unwrap();
     assert_eq!(status.code(), Some(64), "{}", text(&stderr));
     assert!(text(&stderr).contains("KELVIN_HEALTH_LISTEN"), "{}", text(&stderr));
@@ -159,7 +160,8 @@ async fn healthcheck_succeeds_and_sigterm_exits_with_zero() {
     let server = setup.server(&[]);
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let health = format!("127.0.0.1:{port}");
-    let variables = setup.variables("bidi-streaming", server.address, &[("KELVIN_HEALTH_LISTEN", &health)]);
+    let variables =
+        setup.variables(CallType::BidiStreaming, server.address, &[("KELVIN_HEALTH_LISTEN", &health)]);
     let healthy = || {
         let status = program().arg("healthcheck").envs(variables.clone()).stderr(Stdio::null()).status();
         status.unwrap().success()
@@ -172,7 +174,7 @@ async fn healthcheck_succeeds_and_sigterm_exits_with_zero() {
     client.signal("TERM");
     assert_eq!(client.exit_status().await.code(), Some(0));
     assert!(!healthy());
-    let (held, _) = setup.held(server.address).await;
-    assert!(held > 0);
+    let (stored, _) = setup.stored(server.address).await;
+    assert!(stored > 0);
     server.stop().await;
 }

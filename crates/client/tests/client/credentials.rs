@@ -4,19 +4,19 @@ use std::time::{Duration, Instant};
 
 use kelvin_client::Channel;
 use kelvin_credentials::ca::LocalCa;
-use kelvin_proto::ListSensorsRequest;
+use kelvin_proto::{CallType, ListSensorsRequest};
 use kelvin_testing::{eventually, eventually_ok};
 use tracing::Level;
 
-use crate::setup::{Setup, logs::Logs, proxy::Proxy, telemetry};
+use crate::setup::{SENDERS, Setup, logs::Logs, proxy::Proxy, telemetry};
 
 #[tokio::test]
-async fn wrong_token_is_logged_once_and_retried_slowly_until_replaced() {
+async fn rejected_token_is_logged_once_and_retried_until_replaced() {
     let (logs, _guard) = Logs::collect();
     let setup = Setup::new();
     setup.write("client-token", "another-token\n");
     let server = setup.server(&[]);
-    let mut client = setup.client("unary", server.address, &[]);
+    let mut client = setup.client(CallType::Unary, server.address, &[]);
     eventually("it is logged", async || !logs.lines(Level::ERROR, "rejects the token").is_empty()).await;
     let logged = Instant::now();
     assert!(!client.health.is_ready());
@@ -44,7 +44,7 @@ async fn wrong_ca_is_logged_with_its_cause() {
     let setup = Setup::new();
     let server = setup.server(&[]);
     setup.write("ca.pem", &LocalCa::generate().unwrap().pem());
-    let mut client = setup.client("unary", server.address, &[("KELVIN_DRAIN_TIMEOUT", "10ms")]);
+    let mut client = setup.client(CallType::Unary, server.address, &[("KELVIN_DRAIN_TIMEOUT", "10ms")]);
     eventually("it is logged", async || !logs.lines(Level::WARN, "call failed").is_empty()).await;
     client.stop().await;
     let line = &logs.lines(Level::WARN, "call failed")[0];
@@ -53,13 +53,16 @@ async fn wrong_ca_is_logged_with_its_cause() {
 }
 
 #[tokio::test]
-async fn certificate_for_servers_only_is_logged() {
+async fn certificate_without_client_auth_is_logged() {
     let (logs, _guard) = Logs::collect();
     let setup = Setup::new();
     let server = setup.server(&[]);
     let [cert, key] = ["server.pem", "server-key.pem"].map(|name| setup.path(name).display().to_string());
-    let mut client =
-        setup.client("unary", server.address, &[("KELVIN_TLS_CERT", &cert), ("KELVIN_TLS_KEY", &key)]);
+    let mut client = setup.client(
+        CallType::Unary,
+        server.address,
+        &[("KELVIN_TLS_CERT", &cert), ("KELVIN_TLS_KEY", &key)],
+    );
     eventually("the server does not ask for it", async || client.health.is_ready()).await;
     client.stop().await;
     assert_eq!(logs.lines(Level::WARN, "without clientAuth").len(), 1);
@@ -67,7 +70,7 @@ async fn certificate_for_servers_only_is_logged() {
 }
 
 #[tokio::test]
-async fn certificates_cas_and_tokens_change_without_a_failed_call() {
+async fn credential_rotation_fails_no_call() {
     let (logs, _guard) = Logs::collect();
     let setup = Setup::new();
     let server = setup.server(&[("KELVIN_MTLS", "required")]);
@@ -77,8 +80,7 @@ async fn certificates_cas_and_tokens_change_without_a_failed_call() {
         ("KELVIN_TLS_KEY", setup.path("client-key.pem").to_str().unwrap().to_owned()),
     ];
     let certificate = certificate.each_ref().map(|(variable, value)| (*variable, value.as_str()));
-    let mut clients = ["unary", "client-streaming", "bidi-streaming"]
-        .map(|rpc| setup.client(rpc, proxy.address, &certificate));
+    let mut clients = SENDERS.map(|rpc| setup.client(rpc, proxy.address, &certificate));
     eventually("all are ready", async || clients.iter().all(|client| client.health.is_ready())).await;
 
     // As a CA is changed: both trust the new one first, then have certificates of it.
@@ -95,15 +97,16 @@ async fn certificates_cas_and_tokens_change_without_a_failed_call() {
     setup.write("next-token", "next-token");
     let next = setup.path("next-token");
     let next = [certificate.as_slice(), &[("KELVIN_TOKEN_FILE", next.to_str().unwrap())]].concat();
-    let mut stub =
-        Channel::open(&setup.config("unary", server.address, &next), &telemetry(None)).unwrap().client();
+    let mut stub = Channel::open(&setup.config(CallType::Unary, server.address, &next), &telemetry(None))
+        .unwrap()
+        .client();
     eventually_ok("the server knows the next token", async || {
         stub.list_sensors(ListSensorsRequest::default()).await
     })
     .await;
     setup.write("client-token", "next-token\n");
     // The server ends calls whose certificate it no longer trusts, so the old CA goes after the last of them.
-    eventually("only new certificates are in use", async || proxy.open() == clients.len()).await;
+    eventually("only new certificates are in use", async || proxy.open_connections() == clients.len()).await;
     setup.write("ca.pem", &new.pem());
     for client in &clients {
         let before = client.readings("acknowledged");

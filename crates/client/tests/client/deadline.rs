@@ -1,19 +1,19 @@
-//! A server that takes calls and says nothing.
+//! A server that accepts calls and does not respond.
 
+use kelvin_proto::CallType;
 use kelvin_testing::eventually;
 use tracing::Level;
 
 use crate::setup::{Setup, logs::Logs, proxy::Proxy};
 
 #[tokio::test]
-async fn silence_costs_a_deadline_and_no_reading() {
+async fn silent_server_exceeds_deadline_and_loses_no_reading() {
     let (logs, _collecting) = Logs::collect();
     let setup = Setup::new();
     let server = setup.server(&[]);
     let proxy = Proxy::to(server.address).await;
     let settings = [("KELVIN_DEADLINE", "500ms"), ("KELVIN_STREAM_DURATION", "100ms")];
-    let mut clients = ["unary", "client-streaming", "server-streaming", "bidi-streaming"]
-        .map(|rpc| setup.client(rpc, proxy.address, &settings));
+    let mut clients = CallType::ALL.map(|rpc| setup.client(rpc, proxy.address, &settings));
     eventually("all are ready", async || clients.iter().all(|client| client.health.is_ready())).await;
 
     proxy.mute(true);

@@ -1,4 +1,4 @@
-//! A server in the field that knows none of the additions.
+//! A server of the first version of the API, without later additions.
 
 use std::{
     net::SocketAddr,
@@ -8,7 +8,7 @@ use std::{
 
 use kelvin_client::Config;
 use kelvin_proto::{
-    Ack, AggregateRequest, ListSensorsRequest, ListSensorsResponse, SensorAggregate, SensorReading,
+    Ack, AggregateRequest, CallType, ListSensorsRequest, ListSensorsResponse, SensorAggregate, SensorReading,
     SensorRequest, SensorStats, SensorStatsRequest, ServerMessage,
     sensor_service_server::{SensorService, SensorServiceServer},
 };
@@ -17,14 +17,14 @@ use tokio::net::TcpListener;
 use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
-use crate::setup::TestClient;
+use crate::setup::{SENDERS, TestClient};
 
-/// Keeps all readings, and answers as the contract was at first.
+/// Stores all readings, and responds as the first version of the API does.
 #[derive(Clone, Default)]
 struct OldServer(Arc<Mutex<Vec<SensorReading>>>);
 
 impl OldServer {
-    fn keep(&self, reading: SensorReading) -> usize {
+    fn store(&self, reading: SensorReading) -> usize {
         let mut readings = self.0.lock().unwrap();
         readings.push(reading);
         readings.len()
@@ -39,16 +39,16 @@ impl OldServer {
     }
 }
 
-type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl SensorService for OldServer {
-    type GetSensorReadingsStream = Boxed<SensorReading>;
-    type SensorChatStream = Boxed<ServerMessage>;
-    type AggregateSensorReadingsStream = Boxed<SensorAggregate>;
+    type GetSensorReadingsStream = BoxStream<SensorReading>;
+    type SensorChatStream = BoxStream<ServerMessage>;
+    type AggregateSensorReadingsStream = BoxStream<SensorAggregate>;
 
     async fn send_single_reading(&self, request: Request<SensorReading>) -> Result<Response<Ack>, Status> {
-        let message = format!("reading {}", self.keep(request.into_inner()));
+        let message = format!("reading {}", self.store(request.into_inner()));
         Ok(Response::new(Ack { message, accepted: None }))
     }
 
@@ -58,7 +58,7 @@ impl SensorService for OldServer {
     ) -> Result<Response<Ack>, Status> {
         let mut readings = request.into_inner();
         while let Some(reading) = readings.message().await? {
-            self.keep(reading);
+            self.store(reading);
         }
         Ok(Response::new(Ack { message: "thanks".into(), accepted: None }))
     }
@@ -66,7 +66,7 @@ impl SensorService for OldServer {
     async fn get_sensor_readings(
         &self,
         request: Request<SensorRequest>,
-    ) -> Result<Response<Boxed<SensorReading>>, Status> {
+    ) -> Result<Response<BoxStream<SensorReading>>, Status> {
         let SensorRequest { sensor_id, .. } = request.into_inner();
         let readings = self.0.lock().unwrap().clone();
         let of_sensor = readings.into_iter().filter(move |reading| reading.sensor_id == sensor_id);
@@ -76,13 +76,13 @@ impl SensorService for OldServer {
     async fn sensor_chat(
         &self,
         request: Request<Streaming<SensorReading>>,
-    ) -> Result<Response<Boxed<ServerMessage>>, Status> {
+    ) -> Result<Response<BoxStream<ServerMessage>>, Status> {
         let server = self.clone();
-        let answers = request.into_inner().map(move |reading| {
-            let message = format!("reading {}", server.keep(reading?));
+        let responses = request.into_inner().map(move |reading| {
+            let message = format!("reading {}", server.store(reading?));
             Ok(ServerMessage { message, server_time: 1, severity: None, accepted: None })
         });
-        Ok(Response::new(Box::pin(answers)))
+        Ok(Response::new(Box::pin(responses)))
     }
 
     async fn aggregate_sensor_readings(
@@ -107,9 +107,9 @@ impl SensorService for OldServer {
     }
 }
 
-fn client(rpc: &str, address: SocketAddr, follow: &str) -> TestClient {
+fn client(rpc: CallType, address: SocketAddr, follow: &str) -> TestClient {
     let config = Config::from_pairs([
-        ("KELVIN_CLIENT_RPC", rpc),
+        ("KELVIN_CLIENT_RPC", rpc.name()),
         ("KELVIN_SERVER", &format!("http://{address}")),
         ("KELVIN_SENSOR_PREFIX", "old-"),
         ("KELVIN_SENSORS", "3"),
@@ -122,11 +122,11 @@ fn client(rpc: &str, address: SocketAddr, follow: &str) -> TestClient {
 }
 
 #[tokio::test]
-async fn every_kind_works_with_it() {
+async fn every_client_works_with_old_server() {
     let server = OldServer::default();
     let address = server.clone().serve().await;
     let mut stored = 0;
-    for rpc in ["unary", "client-streaming", "bidi-streaming"] {
+    for rpc in SENDERS {
         let mut client = client(rpc, address, "false");
         eventually("readings are acknowledged", async || client.readings("acknowledged") > 50).await;
         client.stop().await;
@@ -136,7 +136,7 @@ async fn every_kind_works_with_it() {
         assert_eq!(server.0.lock().unwrap().len() as u64, stored, "{rpc}");
     }
     for follow in ["false", "true"] {
-        let mut client = client("server-streaming", address, follow);
+        let mut client = client(CallType::ServerStreaming, address, follow);
         eventually("all readings are read", async || client.readings("received") >= stored).await;
         client.stop().await;
         assert_eq!(client.readings("received"), stored);

@@ -1,15 +1,16 @@
 //! The client that reads.
 
+use kelvin_proto::CallType;
 use kelvin_testing::eventually;
 
 use crate::setup::Setup;
 
-async fn gets_every_reading_once(follow: &str) {
+async fn returns_every_reading_once(follow: &str) {
     let setup = Setup::new();
     let server = setup.server(&[]);
     let few = [("KELVIN_SENSORS", "3"), ("KELVIN_FOLLOW", follow)];
-    let mut reader = setup.client("server-streaming", server.address, &few);
-    let mut writer = setup.client("unary", server.address, &few);
+    let mut reader = setup.client(CallType::ServerStreaming, server.address, &few);
+    let mut writer = setup.client(CallType::Unary, server.address, &few);
     eventually("readings are read", async || reader.readings("received") > 100).await;
     writer.stop().await;
     let stored = writer.readings("acknowledged");
@@ -20,11 +21,11 @@ async fn gets_every_reading_once(follow: &str) {
 }
 
 #[tokio::test]
-async fn reads_what_is_stored() {
-    gets_every_reading_once("false").await;
+async fn polling_returns_every_reading_once() {
+    returns_every_reading_once("false").await;
 }
 
 #[tokio::test]
-async fn follows_what_is_new() {
-    gets_every_reading_once("true").await;
+async fn follow_returns_every_reading_once() {
+    returns_every_reading_once("true").await;
 }

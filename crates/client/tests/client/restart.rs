@@ -1,16 +1,16 @@
-//! The server goes away and comes back.
+//! The server stops and starts again.
 
+use kelvin_proto::CallType;
 use kelvin_testing::eventually;
 
 use crate::setup::Setup;
 
 #[tokio::test]
-async fn clients_go_on_when_the_server_is_back() {
+async fn clients_recover_after_server_restart() {
     let setup = Setup::new();
     let server = setup.server(&[]);
     let address = server.address;
-    let clients = ["unary", "client-streaming", "server-streaming", "bidi-streaming"]
-        .map(|rpc| setup.client(rpc, address, &[]));
+    let clients = CallType::ALL.map(|rpc| setup.client(rpc, address, &[]));
     eventually("all are ready", async || clients.iter().all(|client| client.health.is_ready())).await;
 
     server.stop().await;

@@ -7,33 +7,34 @@ use std::{
 };
 
 use kelvin_client::Channel;
+use kelvin_proto::CallType;
 use kelvin_testing::eventually;
 use tracing::Level;
 
 use crate::setup::{Setup, TestClient, logs::Logs};
 
 #[tokio::test]
-async fn no_call_fails_while_a_server_is_replaced() {
-    replace(|old, new| vec![old, new]).await;
+async fn server_replacement_fails_no_call() {
+    fails_no_call(|old, new| vec![old, new]).await;
 }
 
-/// A name service leaves out what is not ready, and may say so before the server does.
+/// DNS may drop a server that is not ready before the server itself reports that it drains.
 #[tokio::test]
-async fn no_call_fails_if_the_name_loses_the_old_server_at_once() {
-    replace(|_, new| vec![new]).await;
+async fn early_removal_from_dns_fails_no_call() {
+    fails_no_call(|_, new| vec![new]).await;
 }
 
-/// With the addresses that the name has while the old server drains.
-async fn replace(meanwhile: fn(SocketAddr, SocketAddr) -> Vec<SocketAddr>) {
+/// Replaces a server; `meanwhile` returns the addresses of the name while the old one drains.
+async fn fails_no_call(meanwhile: fn(SocketAddr, SocketAddr) -> Vec<SocketAddr>) {
     let (logs, _collecting) = Logs::collect();
     let setup = Setup::new();
     let old = setup.server(&[("KELVIN_DRAIN_DELAY", "3s")]);
     let addresses = Arc::new(Mutex::new(vec![old.address]));
     // The clients' own time to look for other servers, and to end a stream, is far off.
     let settings = [("KELVIN_DNS_REFRESH", "1h"), ("KELVIN_STREAM_DURATION", "1h")];
-    let clients = ["unary", "client-streaming", "server-streaming", "bidi-streaming"].map(|rpc| {
+    let clients = CallType::ALL.map(|rpc| {
         let addresses = addresses.clone();
-        TestClient::over(setup.config(rpc, old.address, &settings), move |config, telemetry| {
+        TestClient::with_channel(setup.config(rpc, old.address, &settings), move |config, telemetry| {
             Channel::with_lookup(config, telemetry, move || {
                 let addresses = addresses.lock().unwrap().clone();
                 async { io::Result::<Vec<SocketAddr>>::Ok(addresses) }

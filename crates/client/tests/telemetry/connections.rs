@@ -1,4 +1,4 @@
-//! What a client reports of its connections and of the wait for them, and the names it does that by.
+//! The metrics and spans of a client's connections and of delays of calls.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use kelvin_telemetry::{
 };
 use tokio::task::spawn_blocking;
 
-use crate::{off, seen::Seen};
+use crate::{disabled, exported::Exported};
 
 const SERVICE: &str = "connections";
 
@@ -36,7 +36,7 @@ async fn connections_peers_and_delays_are_reported() {
         .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint())
         .build()
         .unwrap();
-    let (address, _received) = off::serve().await;
+    let (address, _received) = disabled::serve().await;
     let server = format!("http://kelvin.test:{}", address.port());
     let pairs = [("KELVIN_SERVER", server), ("KELVIN_RPC_METRICS", "true".to_owned())];
     let channel = Channel::with_lookup(&Config::from_pairs(pairs).unwrap(), &telemetry, move || async move {
@@ -46,7 +46,7 @@ async fn connections_peers_and_delays_are_reported() {
     .unwrap();
     channel.client().send_single_reading(SensorReading::default()).await.unwrap_err();
     flush(&telemetry).await;
-    let connected = Seen::new(&receiver);
+    let connected = Exported::new(&receiver);
     assert_eq!(connected.sum(SERVICE, "grpc.subchannel.open_connections"), 1);
     drop(channel);
     receiver
@@ -61,7 +61,7 @@ async fn connections_peers_and_delays_are_reported() {
         .await;
     telemetry.shutdown(Duration::from_secs(5)).await;
 
-    let seen = Seen::new(&receiver);
+    let exported = Exported::new(&receiver);
     for (metric, expected) in [
         ("grpc.subchannel.connection_attempts_succeeded", 1),
         ("grpc.subchannel.connection_attempts_failed", 0),
@@ -71,13 +71,13 @@ async fn connections_peers_and_delays_are_reported() {
         ("rpc.client.call.duration", 1),
         ("grpc.client.call.duration", 1),
     ] {
-        assert_eq!(seen.sum(SERVICE, metric), expected, "{metric}");
+        assert_eq!(exported.sum(SERVICE, metric), expected, "{metric}");
     }
-    let metric = format!("{:?}", seen.metric(SERVICE, "grpc.subchannel.disconnections"));
+    let metric = format!("{:?}", exported.metric(SERVICE, "grpc.subchannel.disconnections"));
     assert!(metric.contains("subchannel shutdown"), "{metric}");
     assert!(metric.contains(&format!("dns:///kelvin.test:{}", address.port())), "{metric}");
 
-    for span in seen.spans().map(|(_, span)| span) {
+    for span in exported.spans().map(|(_, span)| span) {
         if span.name == "Delay" {
             let kind = text(&span.attributes, "grpc.delay_type").expect("a delay has a type");
             let reason = if kind == "resolving" {
@@ -92,7 +92,7 @@ async fn connections_peers_and_delays_are_reported() {
             assert_eq!(peer_port(span), Some(i64::from(address.port())), "{span:?}");
         }
     }
-    let [call] = seen.spans_of(SERVICE, "Sent.SensorService.SendSingleReading")[..] else { panic!() };
+    let [call] = exported.spans_of(SERVICE, "Sent.SensorService.SendSingleReading")[..] else { panic!() };
     let events: Vec<_> = call.events.iter().map(|event| event.name.as_str()).collect();
     assert_eq!(events, ["Delayed name resolution complete"]);
 }

@@ -10,11 +10,11 @@ use opentelemetry::trace::SpanContext;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SimpleSpanProcessor};
 use tonic::Code;
 
-use crate::off;
+use crate::disabled;
 
 /// Returns the headers of a call that any propagator could have set, and the context of the call's only attempt.
 async fn sent(propagators: &str) -> (BTreeMap<String, HeaderValue>, SpanContext) {
-    let (address, mut received) = off::serve().await;
+    let (address, mut received) = disabled::serve().await;
     let spans = InMemorySpanExporter::default();
     let telemetry = Telemetry::builder("propagators", "1.0.0")
         .variable("OTEL_PROPAGATORS", propagators)

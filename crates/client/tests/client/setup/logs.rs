@@ -1,4 +1,4 @@
-//! What is logged on the test's own thread.
+//! Collects what is logged on the test's own thread.
 
 use std::sync::{Arc, Mutex};
 

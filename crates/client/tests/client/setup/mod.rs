@@ -8,7 +8,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use kelvin_app::health::Health;
 use kelvin_client::{Channel, Client, ClientError, Config};
 use kelvin_credentials::ca::{LocalCa, Usage};
-use kelvin_proto::ListSensorsRequest;
+use kelvin_proto::{CallType, ListSensorsRequest};
 use kelvin_server::{Server, ServerError};
 use kelvin_telemetry::Telemetry;
 use opentelemetry_sdk::metrics::{
@@ -18,17 +18,21 @@ use opentelemetry_sdk::metrics::{
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
-/// Nothing here takes so long, unless it is broken.
-const LIMIT: Duration = Duration::from_secs(30);
+/// The clients that send readings.
+pub(crate) const SENDERS: [CallType; 3] =
+    [CallType::Unary, CallType::ClientStreaming, CallType::BidiStreaming];
 
-/// A folder with a CA, certificates for both sides, and a token.
+/// Nothing here takes so long, unless it is broken.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A directory with a CA, certificates for both sides, and a token.
 pub(crate) struct Setup {
-    folder: TempDir,
+    dir: TempDir,
 }
 
 impl Setup {
     pub(crate) fn new() -> Self {
-        let setup = Self { folder: TempDir::new().unwrap() };
+        let setup = Self { dir: TempDir::new().unwrap() };
         let ca = LocalCa::generate().unwrap();
         setup.write("ca.pem", &ca.pem());
         setup.issue(&ca);
@@ -37,7 +41,7 @@ impl Setup {
         setup
     }
 
-    /// Puts new certificates of `ca` in place.
+    /// Replaces the certificates with new ones of `ca`.
     pub(crate) fn issue(&self, ca: &LocalCa) {
         for (name, usage) in [("server", Usage::Server), ("client", Usage::Client)] {
             let pair = ca.issue(usage, &["localhost", "127.0.0.1"]).unwrap();
@@ -46,7 +50,7 @@ impl Setup {
     }
 
     pub(crate) fn path(&self, file: &str) -> PathBuf {
-        self.folder.path().join(file)
+        self.dir.path().join(file)
     }
 
     pub(crate) fn write(&self, file: &str, text: &str) {
@@ -57,7 +61,7 @@ impl Setup {
         self.path(file).to_str().unwrap().to_owned()
     }
 
-    /// A server of its own, with further settings on top.
+    /// Starts a server with these settings on top of the usual ones.
     pub(crate) fn server(&self, settings: &[(&str, &str)]) -> TestServer {
         let files = [
             ("KELVIN_TLS_CERT", "server.pem"),
@@ -85,12 +89,12 @@ impl Setup {
     /// The settings of a client of `rpc`, as variables, with further ones on top.
     pub(crate) fn variables(
         &self,
-        rpc: &str,
+        rpc: CallType,
         server: SocketAddr,
         settings: &[(&str, &str)],
     ) -> Vec<(String, String)> {
         let own = [
-            ("KELVIN_CLIENT_RPC", rpc.to_owned()),
+            ("KELVIN_CLIENT_RPC", rpc.to_string()),
             ("KELVIN_SERVER", format!("https://localhost:{}", server.port())),
             ("KELVIN_TLS_CA", self.text("ca.pem")),
             ("KELVIN_TOKEN_FILE", self.text("client-token")),
@@ -105,21 +109,21 @@ impl Setup {
         own.into_iter().chain(settings).map(|(variable, value)| (variable.to_owned(), value)).collect()
     }
 
-    pub(crate) fn config(&self, rpc: &str, server: SocketAddr, settings: &[(&str, &str)]) -> Config {
+    pub(crate) fn config(&self, rpc: CallType, server: SocketAddr, settings: &[(&str, &str)]) -> Config {
         Config::from_pairs(self.variables(rpc, server, settings)).unwrap()
     }
 
-    pub(crate) fn client(&self, rpc: &str, server: SocketAddr, settings: &[(&str, &str)]) -> TestClient {
+    pub(crate) fn client(&self, rpc: CallType, server: SocketAddr, settings: &[(&str, &str)]) -> TestClient {
         TestClient::start(self.config(rpc, server, settings))
     }
 
     /// A stub for calls of the test's own.
     pub(crate) fn stub(&self, server: SocketAddr) -> Client {
-        Channel::open(&self.config("unary", server, &[]), &telemetry(None)).unwrap().client()
+        Channel::open(&self.config(CallType::Unary, server, &[]), &telemetry(None)).unwrap().client()
     }
 
-    /// How many readings `server` holds of how many sensors.
-    pub(crate) async fn held(&self, server: SocketAddr) -> (u64, u64) {
+    /// Returns the numbers of readings and of sensors that `server` has stored.
+    pub(crate) async fn stored(&self, server: SocketAddr) -> (u64, u64) {
         let mut stub = self.stub(server);
         let (mut readings, mut sensors, mut page_token) = (0, 0, String::new());
         loop {
@@ -155,7 +159,7 @@ impl TestServer {
 
     pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
-        timeout(LIMIT, self.done).await.expect("the server drains").unwrap().unwrap();
+        timeout(TIMEOUT, self.done).await.expect("the server drains").unwrap().unwrap();
     }
 }
 
@@ -170,11 +174,11 @@ pub(crate) struct TestClient {
 
 impl TestClient {
     pub(crate) fn start(config: Config) -> Self {
-        Self::over(config, Channel::open)
+        Self::with_channel(config, Channel::open)
     }
 
-    /// A client whose channel `open` opens.
-    pub(crate) fn over(
+    /// Starts a client over the channel that `open` opens.
+    pub(crate) fn with_channel(
         config: Config,
         open: impl FnOnce(&Config, &Telemetry) -> Result<Channel, ClientError>,
     ) -> Self {
@@ -217,10 +221,10 @@ impl TestClient {
             .sum()
     }
 
-    /// Ends it in good order.
+    /// Shuts it down gracefully.
     pub(crate) async fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
-        timeout(LIMIT, &mut self.done).await.expect("the client drains").unwrap();
+        timeout(TIMEOUT, &mut self.done).await.expect("the client drains").unwrap();
     }
 }
 

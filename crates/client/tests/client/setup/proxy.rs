@@ -1,4 +1,4 @@
-//! A way to the server that can be cut.
+//! A TCP proxy to the server, whose connections can be reset or muted.
 
 use std::{
     io,
@@ -17,7 +17,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Passes connections on to a server.
+/// Forwards connections to a server.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     connections: Arc<Mutex<JoinSet<()>>>,
@@ -34,18 +34,18 @@ impl Proxy {
         let accepted = Arc::<AtomicUsize>::default();
         let mut accepting = JoinSet::new();
         let muted = watch::Sender::new(false);
-        let (passed, count, answers) = (connections.clone(), accepted.clone(), muted.subscribe());
+        let (forwarded, count, muted_changes) = (connections.clone(), accepted.clone(), muted.subscribe());
         accepting.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
-                passed.lock().unwrap().spawn(pass(stream, server, answers.clone()));
+                forwarded.lock().unwrap().spawn(forward(stream, server, muted_changes.clone()));
             }
         });
         Self { address, connections, accepted, muted, _accepting: accepting }
     }
 
     /// Resets all connections, as a server that is killed does.
-    pub(crate) fn cut(&self) {
+    pub(crate) fn reset_connections(&self) {
         self.connections.lock().unwrap().abort_all();
     }
 
@@ -54,29 +54,29 @@ impl Proxy {
         self.muted.send_replace(muted);
     }
 
-    /// How many connections are open.
-    pub(crate) fn open(&self) -> usize {
+    /// Returns the number of open connections.
+    pub(crate) fn open_connections(&self) -> usize {
         let mut connections = self.connections.lock().unwrap();
         while connections.try_join_next().is_some() {}
         connections.len()
     }
 
-    /// How many connections there were.
+    /// Returns the number of connections accepted so far.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
     }
 }
 
-async fn pass(stream: TcpStream, server: SocketAddr, mut muted: watch::Receiver<bool>) {
-    let Ok(onward) = TcpStream::connect(server).await else { return };
-    for stream in [&stream, &onward] {
+async fn forward(stream: TcpStream, server: SocketAddr, mut muted: watch::Receiver<bool>) {
+    let Ok(upstream) = TcpStream::connect(server).await else { return };
+    for stream in [&stream, &upstream] {
         stream.set_nodelay(true).unwrap();
         // Dropped, it is reset: what is under way is lost, as it is with the server's process.
         socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
     let (mut from_client, mut to_client) = stream.into_split();
-    let (mut from_server, mut to_server) = onward.into_split();
-    let answers = async {
+    let (mut from_server, mut to_server) = upstream.into_split();
+    let responses = async {
         let mut buffer = vec![0; 16 * 1024];
         loop {
             let length = from_server.read(&mut buffer).await?;
@@ -89,6 +89,6 @@ async fn pass(stream: TcpStream, server: SocketAddr, mut muted: watch::Receiver<
     };
     tokio::select! {
         _ = copy(&mut from_client, &mut to_server) => {}
-        _ = answers => {}
+        _ = responses => {}
     }
 }

@@ -1,4 +1,4 @@
-//! What was received, by who sent it.
+//! The exported telemetry by service.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +14,9 @@ use kelvin_telemetry::receiver::{
     text,
 };
 
-pub(crate) struct Seen(Received);
+pub(crate) struct Exported(Received);
 
-impl Seen {
+impl Exported {
     pub(crate) fn new(receiver: &Receiver) -> Self {
         Self(receiver.look(|received| Received {
             traces: received.traces.clone(),

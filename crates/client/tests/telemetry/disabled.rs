@@ -1,4 +1,4 @@
-//! Telemetry that is off, seen on the wire: no client sends a trace context that it invented.
+//! Disabled telemetry on the wire: a client starts no trace context of its own.
 
 use std::{convert::Infallible, net::SocketAddr};
 
@@ -16,7 +16,7 @@ const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-
 /// Nobody listens there, and nothing is to be sent.
 const COLLECTOR: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
 
-/// A server that refuses every call; sends the headers of each to the channel.
+/// Starts a server that rejects every call and sends the headers of each to the channel.
 pub(crate) async fn serve() -> (SocketAddr, mpsc::UnboundedReceiver<HeaderMap>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -66,7 +66,7 @@ async fn traceparents(variables: &[(&str, &str)]) -> [Option<HeaderValue>; 2] {
 }
 
 #[tokio::test]
-async fn client_without_exporter_sends_no_context_of_its_own_and_passes_on_others() {
+async fn client_without_exporter_only_forwards_trace_context() {
     for variables in
         [&[("OTEL_SDK_DISABLED", "true"), COLLECTOR][..], &[], &[("OTEL_TRACES_EXPORTER", "none"), COLLECTOR]]
     {

@@ -1,4 +1,4 @@
-//! A server in this process, the four clients as programs, and a collector that hears them all.
+//! A server in this process, the four clients as programs, and an OTLP receiver for the telemetry of all.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
 use futures_util::{StreamExt as _, stream};
 use kelvin_client::Channel;
 use kelvin_credentials::ca::{LocalCa, Usage};
-use kelvin_proto::{SensorReading, SensorStatsRequest};
+use kelvin_proto::{CallType, SensorReading, SensorStatsRequest};
 use kelvin_server::Server;
 use kelvin_telemetry::{
     Builder, Telemetry,
@@ -24,27 +24,25 @@ use tokio::{
     time::timeout,
 };
 
-use crate::seen::service;
+use crate::exported::service;
 
-/// The kinds of client, which are also their services' names, and the calls they make.
-pub(crate) const RPCS: [(&str, &str); 4] = [
-    ("unary", "SendSingleReading"),
-    ("client-streaming", "StreamSensorReadings"),
-    ("server-streaming", "GetSensorReadings"),
-    ("bidi-streaming", "SensorChat"),
-];
 pub(crate) const SERVER: &str = "kelvin-server";
-/// What authenticates them all.
+/// The token of all of them.
 pub(crate) const TOKEN: &str = "correct-horse-battery-staple";
-/// The service of calls that the test makes.
+/// The service name of calls that the test makes.
 pub(crate) const CALLER: &str = "caller";
 
 /// Nothing here takes so long, unless it is broken.
-const LIMIT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(crate) struct World {
+/// Returns the name of the span of a call of `rpc`, where `side` is `Sent`, `Attempt` or `Recv` (gRFC A72).
+pub(crate) fn span_name(side: &str, rpc: CallType) -> String {
+    format!("{side}.{}", rpc.method().replace('/', "."))
+}
+
+pub(crate) struct Setup {
     receiver: Receiver,
-    folder: TempDir,
+    dir: TempDir,
     server: Telemetry,
     address: SocketAddr,
     caller: Telemetry,
@@ -53,23 +51,23 @@ pub(crate) struct World {
     done: JoinHandle<()>,
 }
 
-impl World {
+impl Setup {
     pub(crate) async fn start() -> Self {
         let receiver = Receiver::start().await.unwrap();
-        let folder = files();
+        let dir = files();
         let server = builder(SERVER, &receiver).init_logs().build().unwrap();
-        let (address, stop, done) = serve(&folder, &server);
-        let clients = RPCS.map(|(rpc, _)| client(rpc, &folder, address, &receiver)).into();
+        let (address, stop, done) = serve(&dir, &server);
+        let clients = CallType::ALL.map(|rpc| client(rpc, &dir, address, &receiver)).into();
         let caller = builder(CALLER, &receiver).build().unwrap();
-        Self { receiver, folder, server, address, caller, clients, stop, done }
+        Self { receiver, dir, server, address, caller, clients, stop, done }
     }
 
-    /// Sends one reading in a stream, waits until it is stored and hangs up. Gives the trace of that call.
-    pub(crate) async fn break_off_a_stream(&self) -> Vec<u8> {
-        let variables = client_variables("unary", &self.folder, self.address);
+    /// Sends one reading in a stream, waits until it is stored and resets the stream. Returns the trace id of that call.
+    pub(crate) async fn abort_stream(&self) -> Vec<u8> {
+        let variables = client_variables(CallType::Unary, &self.dir, self.address);
         let config = kelvin_client::Config::from_pairs(variables).unwrap();
         let mut stub = Channel::open(&config, &self.caller).unwrap().client();
-        let sensor_id = "broken-off".to_owned();
+        let sensor_id = "aborted".to_owned();
         let reading = SensorReading { sensor_id: sensor_id.clone(), temperature: 20.0, timestamp: 1 };
         let mut other = stub.clone();
         let readings = stream::iter([reading]).chain(stream::pending());
@@ -81,9 +79,9 @@ impl World {
             ended = call => panic!("the stream should go on: {ended:?}"),
             _ = stored => {}
         }
-        let name = "Sent.SensorService.StreamSensorReadings";
+        let name = span_name("Sent", CallType::ClientStreaming);
         self.receiver
-            .until("the call that was broken off", |received| {
+            .until("the aborted call", |received| {
                 let mut spans = received.spans();
                 let found = spans.find(|(resource, span)| span.name == name && service(resource) == CALLER);
                 found.map(|(_, span)| span.trace_id.clone())
@@ -91,15 +89,15 @@ impl World {
             .await
     }
 
-    pub(crate) async fn until_every_client_was_served_twice(&self) {
-        for (rpc, method) in RPCS {
-            let name = format!("Sent.SensorService.{method}");
+    pub(crate) async fn wait_for_two_calls_of_each_client(&self) {
+        for rpc in CallType::ALL {
+            let name = span_name("Sent", rpc);
             self.receiver
                 .until(&format!("two calls by {rpc}"), |received| {
                     let calls = received.spans().filter(|(resource, span)| {
-                        let well =
+                        let succeeded =
                             span.status.as_ref().is_none_or(|status| status.code() != StatusCode::Error);
-                        span.name == name && well && service(resource) == rpc
+                        span.name == name && succeeded && service(resource) == rpc.name()
                     });
                     (calls.count() >= 2).then_some(())
                 })
@@ -107,28 +105,28 @@ impl World {
         }
     }
 
-    /// Ends all, clients first, and gives what the collector heard.
+    /// Stops all, clients first, and returns the receiver.
     pub(crate) async fn stop(self) -> Receiver {
         for mut client in self.clients {
             client.signal("TERM");
             let status = client.exit_status().await;
             assert!(status.success(), "{status}");
         }
-        // What is held is measured only while there is a server that holds it.
+        // The gauges of what is stored are observed only while the server runs.
         let metrics = self.server.meter_provider();
         spawn_blocking(move || metrics.force_flush()).await.unwrap().unwrap();
         self.stop.send(()).unwrap();
-        timeout(LIMIT, self.done).await.expect("the server drains").unwrap();
-        self.caller.shutdown(LIMIT).await;
-        self.server.shutdown(LIMIT).await;
+        timeout(TIMEOUT, self.done).await.expect("the server drains").unwrap();
+        self.caller.shutdown(TIMEOUT).await;
+        self.server.shutdown(TIMEOUT).await;
         self.receiver
     }
 }
 
 /// A CA, a certificate for the server and one for clients, and a token for both.
 fn files() -> TempDir {
-    let folder = TempDir::new().unwrap();
-    let path = |name: &str| folder.path().join(name);
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name);
     let ca = LocalCa::generate().unwrap();
     fs::write(path("ca.pem"), ca.pem()).unwrap();
     fs::write(path("token"), TOKEN).unwrap();
@@ -136,7 +134,7 @@ fn files() -> TempDir {
         let pair = ca.issue(usage, &["localhost"]).unwrap();
         pair.write(&path(&format!("{name}.pem")), &path(&format!("{name}-key.pem"))).unwrap();
     }
-    folder
+    dir
 }
 
 fn builder(service: &'static str, receiver: &Receiver) -> Builder {
@@ -144,8 +142,8 @@ fn builder(service: &'static str, receiver: &Receiver) -> Builder {
     builder.variable("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.grpc_endpoint())
 }
 
-fn serve(folder: &TempDir, telemetry: &Telemetry) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
-    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+fn serve(dir: &TempDir, telemetry: &Telemetry) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let config = kelvin_server::Config::from_pairs([
         ("KELVIN_LISTEN", "127.0.0.1:0".into()),
         ("KELVIN_HEALTH_LISTEN", String::new()),
@@ -168,11 +166,11 @@ fn serve(folder: &TempDir, telemetry: &Telemetry) -> (SocketAddr, oneshot::Sende
     (address, stop, tokio::spawn(async { run.await.unwrap() }))
 }
 
-fn client(rpc: &str, folder: &TempDir, server: SocketAddr, receiver: &Receiver) -> Process {
+fn client(rpc: CallType, dir: &TempDir, server: SocketAddr, receiver: &Receiver) -> Process {
     let client = Command::new(env!("CARGO_BIN_EXE_kelvin-client"))
         .env_clear()
-        .envs(client_variables(rpc, folder, server))
-        .env("OTEL_SERVICE_NAME", rpc)
+        .envs(client_variables(rpc, dir, server))
+        .env("OTEL_SERVICE_NAME", rpc.name())
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.grpc_endpoint())
         .env("OTEL_BSP_SCHEDULE_DELAY", "100")
         .stdin(Stdio::null())
@@ -181,10 +179,10 @@ fn client(rpc: &str, folder: &TempDir, server: SocketAddr, receiver: &Receiver) 
     Process::new(client.unwrap())
 }
 
-fn client_variables(rpc: &str, folder: &TempDir, server: SocketAddr) -> [(&'static str, String); 10] {
-    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+fn client_variables(rpc: CallType, dir: &TempDir, server: SocketAddr) -> [(&'static str, String); 10] {
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     [
-        ("KELVIN_CLIENT_RPC", rpc.into()),
+        ("KELVIN_CLIENT_RPC", rpc.to_string()),
         ("KELVIN_SERVER", format!("https://localhost:{}", server.port())),
         ("KELVIN_TLS_CA", file("ca.pem")),
         ("KELVIN_TLS_CERT", file("client.pem")),
