@@ -51,16 +51,16 @@ pub(crate) fn run(Arguments { dir, names, force }: &Arguments) -> Result<(), Box
         .mode(0o700)
         .create(dir)
         .map_err(|error| format!("{}: {error}", dir.display()))?;
-    let mut there = Vec::new();
+    let mut existing = Vec::new();
     for file in pairs.iter().flat_map(|(name, _)| [path(name, "crt"), path(name, "key")]) {
         let Ok(metadata) = fs::symlink_metadata(&file) else { continue };
         if metadata.is_dir() {
             return Err(format!("{} is a directory", file.display()).into());
         }
-        there.push(file.display().to_string());
+        existing.push(file.display().to_string());
     }
-    if !there.is_empty() && !force {
-        return Err(format!("files already exist: {} (--force overwrites them)", there.join(", ")).into());
+    if !existing.is_empty() && !force {
+        return Err(format!("files already exist: {} (--force overwrites them)", existing.join(", ")).into());
     }
     // Whole or absent: a disk that fills up leaves no half of a pair, and the list is printed when all files are there.
     // A first signal does not interrupt this, which takes milliseconds.
@@ -95,9 +95,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn makes_pairs_that_load_and_keys_that_others_cannot_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let dir = folder.path().join("new").join("certs");
+    fn pairs_load_and_keys_are_private() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("new").join("certs");
         let mut arguments =
             Arguments { dir: dir.clone(), names: vec!["localhost".into(), "::1".into()], force: false };
         run(&arguments).unwrap();

@@ -36,13 +36,14 @@ pub fn main() -> ExitCode {
                 report(error.render().to_string().trim_end());
                 return EXIT_USAGE.into();
             }
-            return end(print(&error.render().to_string()).map_err(BoxError::from));
+            return finish(print(&error.render().to_string()).map_err(BoxError::from));
         }
     };
-    end(run(cli.command))
+    finish(run(cli.command))
 }
 
-fn end(result: Result<(), BoxError>) -> ExitCode {
+/// Prints the error, if there is one, and returns the exit code.
+fn finish(result: Result<(), BoxError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,4 +1,4 @@
-//! `kelvin load`: full speed against any server of the contract.
+//! `kelvin load`: load-tests any server of the API.
 
 use std::{
     error::Error,
@@ -98,7 +98,8 @@ impl FromStr for CallTypes {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), BoxError> {
     let options = arguments.options()?;
     let live = io::stderr().is_terminal();
-    let report = kelvin_load::run(&options, |progress| tell(progress, live)).map_err(|error| hint(&error))?;
+    let report = kelvin_load::run(&options, |progress| print_progress(progress, live))
+        .map_err(|error| hint(&error))?;
     if live {
         kelvin_app::report("");
     }
@@ -184,7 +185,7 @@ fn server_name(host: &str) -> Result<ServerName<'static>, String> {
     ServerName::try_from(host).map_err(|_| "expected a host name or an IP address".into())
 }
 
-/// What to do about a load that cannot start.
+/// Adds to the error what to do about it.
 fn hint(error: &LoadError) -> BoxError {
     let advice = match error {
         LoadError::Unreachable { .. } => "is the server running, and is --address right?",
@@ -207,8 +208,8 @@ fn hint(error: &LoadError) -> BoxError {
     if advice.is_empty() { text.into() } else { format!("{text} ({advice})").into() }
 }
 
-/// One line that stays in its place, or one a second.
-fn tell(progress: &Progress, in_place: bool) {
+/// Prints one line that is updated in place, or one line per second.
+fn print_progress(progress: &Progress, in_place: bool) {
     let mut line = String::from(if progress.warm_up { "warm-up " } else { "" });
     let seconds = progress.elapsed.as_secs_f64();
     let Progress { calls_per_second, readings_per_second, failures, .. } = progress;

@@ -14,24 +14,24 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// What the server and the clients have to say: warnings and errors, unless `RUST_LOG` wants more. On standard error,
-/// or kept for the picture, which lines in between would tear.
+/// The log of the server and the clients: warnings and errors, unless `RUST_LOG` sets another level. It goes to standard
+/// error, except under the terminal UI, which shows the last line itself.
 #[derive(Clone)]
 pub(super) struct Log {
-    kept: Option<Arc<Mutex<String>>>,
+    last_line: Option<Arc<Mutex<String>>>,
 }
 
 impl Log {
-    /// Becomes the process's subscriber.
-    pub(super) fn start(keep: bool) -> Self {
-        let log = Self { kept: keep.then(Arc::default) };
+    /// Installs the global subscriber. `keep` keeps the last line instead of writing to standard error.
+    pub(super) fn init(keep: bool) -> Self {
+        let log = Self { last_line: keep.then(Arc::default) };
         let levels = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
         // The lossy parser panics where standard error is closed.
         let levels = levels.from_env().unwrap_or_else(|error| {
             report(&format!("kelvin: RUST_LOG ignored: {error}"));
             levels.parse_lossy("")
         });
-        // Where nobody collects metrics the SDK takes every instrument for an error.
+        // Without a metric reader the SDK logs an error for every instrument.
         let filter = levels.and(filter_fn(|metadata| metadata.name() != "InstrumentCreationFailed"));
         let lines = tracing_subscriber::fmt::layer().with_writer(log.clone());
         let lines = if keep {
@@ -43,18 +43,18 @@ impl Log {
         log
     }
 
-    /// The last line, if lines are kept.
+    /// Returns the last line, if it is kept.
     pub(super) fn last(&self) -> String {
-        self.kept.as_ref().map(|kept| kept.lock().clone()).unwrap_or_default()
+        self.last_line.as_ref().map(|last_line| last_line.lock().clone()).unwrap_or_default()
     }
 }
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(kept) = &self.kept else { return io::stderr().write(bytes) };
+        let Some(last_line) = &self.last_line else { return io::stderr().write(bytes) };
         let text = String::from_utf8_lossy(bytes);
         if let Some(line) = text.lines().rfind(|line| !line.trim().is_empty()) {
-            line.trim().clone_into(&mut kept.lock());
+            line.trim().clone_into(&mut last_line.lock());
         }
         Ok(bytes.len())
     }

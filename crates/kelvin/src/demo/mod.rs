@@ -1,16 +1,16 @@
-//! `kelvin demo`: the server and four clients in this process, live.
+//! `kelvin demo`: the server and four clients in this process, shown in a terminal UI.
 
-mod folder;
+mod credentials_dir;
 mod log;
 mod plain;
 mod record;
-mod screen;
+mod runner;
 mod sensors;
 mod settings;
+mod snapshot;
 mod summary;
 mod trace;
-mod view;
-mod world;
+mod tui;
 
 use std::{
     env,
@@ -25,7 +25,7 @@ use clap::{Args, ValueEnum};
 use kelvin_app::{BoxError, print};
 
 use crate::duration;
-use world::World;
+use runner::Demo;
 
 /// Runs the server and four clients on this machine, with TLS, mTLS and tokens, and shows what happens
 #[derive(Args)]
@@ -58,16 +58,16 @@ enum Store {
 
 /// Runs until the time is over, the user quits or a signal comes; then prints the summary.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), BoxError> {
-    let terminal = io::stdout().is_terminal() && moves_cursor(env::var_os("TERM").as_deref());
+    let terminal = io::stdout().is_terminal() && supports_tui(env::var_os("TERM").as_deref());
     let live = !arguments.plain && !arguments.json && terminal;
-    let log = log::Log::start(live);
-    let world = World::start(arguments)?;
+    let log = log::Log::init(live);
+    let demo = Demo::start(arguments)?;
     let end = arguments.duration.map(|duration| Instant::now() + duration);
-    let shown = if live { screen::show(&world, &log, end) } else { plain::show(&world, arguments.json, end) };
-    let summary = world.view().summary();
-    let picture = arguments.picture.as_ref().map(|file| save(&screen::svg(&world, &log)?, file));
-    // What ended it is worth more than the summary.
-    world.stop()?;
+    let shown = if live { tui::show(&demo, &log, end) } else { plain::show(&demo, arguments.json, end) };
+    let summary = demo.snapshot().summary();
+    let picture = arguments.picture.as_ref().map(|file| save(&tui::svg(&demo, &log)?, file));
+    // The error that stopped it is worth more than the summary.
+    demo.stop()?;
     picture.transpose()?;
     if arguments.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&summary)?))?;
@@ -81,21 +81,21 @@ fn save(picture: &str, file: &Path) -> Result<(), BoxError> {
     fs::write(file, picture).map_err(|error| format!("cannot write {}: {error}", file.display()).into())
 }
 
-/// Whether a terminal of this type can show a picture. Windows sets no `TERM`.
-fn moves_cursor(term: Option<&OsStr>) -> bool {
+/// Returns whether a terminal of this type can show the terminal UI. Windows sets no `TERM`.
+fn supports_tui(term: Option<&OsStr>) -> bool {
     term.map_or(cfg!(windows), |term| !term.is_empty() && term != "dumb")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::moves_cursor;
+    use super::supports_tui;
 
     #[test]
-    fn dumb_terminals_get_lines() {
-        assert!(moves_cursor(Some("xterm-256color".as_ref())));
+    fn dumb_terminal_gets_plain_lines() {
+        assert!(supports_tui(Some("xterm-256color".as_ref())));
         for term in [Some("dumb".as_ref()), Some("".as_ref())] {
-            assert!(!moves_cursor(term), "{term:?}");
+            assert!(!supports_tui(term), "{term:?}");
         }
-        assert_eq!(moves_cursor(None), cfg!(windows));
+        assert_eq!(supports_tui(None), cfg!(windows));
     }
 }

@@ -14,12 +14,12 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::trace::Trace;
 
-/// What gRFC A72 calls the span of a call on the side that makes it.
+/// The prefix of the names of spans of calls on the client side (gRFC A72).
 const SENT: &str = "Sent.";
 /// Traces that are kept until their last span has ended.
-const TRACES: usize = 256;
+const MAX_TRACES: usize = 256;
 
-/// Counts the clients' calls and keeps the latest trace, by what the spans of both sides say.
+/// Counts the clients' calls and keeps the latest trace, from the spans of both sides.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recorder(Arc<Mutex<Recorded>>);
 
@@ -44,11 +44,11 @@ impl Recorder {
         self.lock().calls.clone()
     }
 
-    /// The latest whole trace of a call by a client.
+    /// Returns the latest complete trace of a call by a client.
     pub(super) fn latest(&self) -> Option<Trace> {
         let recorded = self.lock();
-        let whole = |trace: &&Trace| trace.root().is_some_and(|root| kind(root).is_some());
-        recorded.traces.iter().rev().find(whole).cloned()
+        let complete = |trace: &&Trace| trace.root().is_some_and(|root| call_type(root).is_some());
+        recorded.traces.iter().rev().find(complete).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, Recorded> {
@@ -61,8 +61,8 @@ impl SpanProcessor for Recorder {
 
     fn on_end(&self, span: SpanData) {
         let mut recorded = self.lock();
-        if let Some(kind) = kind(&span) {
-            recorded.calls[kind as usize].ended(&span);
+        if let Some(call_type) = call_type(&span) {
+            recorded.calls[call_type as usize].record(&span);
         }
         let id = Some(span.span_context.trace_id());
         let known = recorded.traces.iter_mut().rev().find(|trace| trace.id() == id);
@@ -72,7 +72,7 @@ impl SpanProcessor for Recorder {
         }
         let mut trace = Trace::default();
         trace.push(span);
-        if recorded.traces.len() == TRACES {
+        if recorded.traces.len() == MAX_TRACES {
             recorded.traces.pop_front();
         }
         recorded.traces.push_back(trace);
@@ -87,21 +87,21 @@ impl SpanProcessor for Recorder {
     }
 }
 
-/// The type of call that this span is of, if it is the whole of a call as a client sees it.
-fn kind(span: &SpanData) -> Option<CallType> {
+/// Returns the call type of this span, if it is the client span of a whole call.
+fn call_type(span: &SpanData) -> Option<CallType> {
     let method = span.name.strip_prefix(SENT).filter(|_| span.span_kind == SpanKind::Client)?;
     CallType::ALL.into_iter().find(|kind| kind.path()[1..].split('/').eq(method.split('.')))
 }
 
 impl Calls {
-    fn ended(&mut self, span: &SpanData) {
+    fn record(&mut self, span: &SpanData) {
         self.count += 1;
         self.errors += u64::from(matches!(span.status, Status::Error { .. }));
-        let took = span.end_time.duration_since(span.start_time).unwrap_or_default();
-        self.latency.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        let latency = span.end_time.duration_since(span.start_time).unwrap_or_default();
+        self.latency.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// Milliseconds within which this part of the calls ended; 0 where there were none.
+    /// Returns a quantile of the latency in milliseconds; 0 without calls.
     pub(super) fn quantile(&self, quantile: f64) -> f64 {
         self.latency.value_at_quantile(quantile) as f64 / 1e6
     }
@@ -110,7 +110,7 @@ impl Calls {
 impl Default for Calls {
     fn default() -> Self {
         // From a microsecond to an hour.
-        let latency = Histogram::new_with_bounds(1000, 3_600_000_000_000, 3).expect("the bounds are sane");
+        let latency = Histogram::new_with_bounds(1000, 3_600_000_000_000, 3).expect("the bounds are valid");
         Self { count: 0, errors: 0, latency }
     }
 }
@@ -121,7 +121,7 @@ mod tests {
     use crate::demo::trace::tests::span;
 
     #[test]
-    fn counts_calls_as_clients_see_them() {
+    fn client_spans_are_counted_as_calls() {
         let recorder = Recorder::default();
         let mut failed = span("Sent.SensorService.SensorChat", SpanKind::Client, 3, 0, (0, 5));
         failed.status = Status::error("UNAVAILABLE");

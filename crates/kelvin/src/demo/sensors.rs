@@ -10,13 +10,13 @@ use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 use tonic::Status;
 
-/// Values that a sparkline can show.
-const HISTORY: usize = 120;
-const EVERY: Duration = Duration::from_millis(500);
-/// The demo's own sensors measure several times a second.
-const SILENT: Duration = Duration::from_secs(5);
+/// The number of values that a sparkline can show.
+const HISTORY_LEN: usize = 120;
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// The demo's own sensors send readings several times a second.
+const SILENT_AFTER: Duration = Duration::from_secs(5);
 
-/// What the server says of one sensor. Temperatures are in degrees Celsius.
+/// What the server reports of one sensor. Temperatures are in degrees Celsius.
 #[derive(Debug, Clone)]
 pub(super) struct Sensor {
     pub(super) id: String,
@@ -25,22 +25,22 @@ pub(super) struct Sensor {
     pub(super) mean: f64,
     pub(super) alerts: u64,
     pub(super) alerting: bool,
-    /// When its last reading was seen.
-    pub(super) heard: Instant,
+    /// When its last new reading was seen.
+    pub(super) last_seen: Instant,
     /// The last values that were seen, the newest last.
     pub(super) history: VecDeque<f64>,
 }
 
-/// What to know of a sensor at one look.
+/// The state of a sensor.
 pub(super) enum State {
-    /// It is in alert: an alert has begun, and no later reading has ended it yet.
+    /// An alert has begun, and no later reading has ended it yet.
     Alerting,
-    /// It has sent nothing for so long.
+    /// It has sent nothing for this long.
     Silent(Duration),
-    Heard,
+    Active,
 }
 
-/// All sensors, by id, as of a moment ago.
+/// All sensors in order of their ids, as last polled.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sensors(Arc<Mutex<Vec<Sensor>>>);
 
@@ -50,18 +50,18 @@ impl Sensors {
     }
 
     /// Queries the server until the demo ends.
-    pub(super) async fn follow(self, channel: Channel) {
-        let mut ticks = interval(EVERY);
+    pub(super) async fn poll(self, channel: Channel) {
+        let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if let Err(status) = self.ask(channel.client()).await {
+            if let Err(status) = self.refresh(channel.client()).await {
                 tracing::warn!(%status, "cannot list the sensors");
             }
         }
     }
 
-    async fn ask(&self, mut client: Client) -> Result<(), Status> {
+    async fn refresh(&self, mut client: Client) -> Result<(), Status> {
         let mut listed = Vec::new();
         let mut request = ListSensorsRequest::default();
         loop {
@@ -85,34 +85,34 @@ impl Sensors {
 
 impl Sensor {
     pub(super) fn state(&self) -> State {
-        let silent = self.heard.elapsed();
+        let silent = self.last_seen.elapsed();
         if self.alerting {
             State::Alerting
-        } else if silent >= SILENT {
+        } else if silent >= SILENT_AFTER {
             State::Silent(silent)
         } else {
-            State::Heard
+            State::Active
         }
     }
 
     fn unknown() -> Self {
-        let heard = Instant::now();
+        let last_seen = Instant::now();
         let (id, history) = (String::new(), VecDeque::new());
-        Self { id, count: 0, last: 0.0, mean: 0.0, alerts: 0, alerting: false, heard, history }
+        Self { id, count: 0, last: 0.0, mean: 0.0, alerts: 0, alerting: false, last_seen, history }
     }
 
     fn updated(self, stats: SensorStats, now: Instant) -> Self {
-        let (mut history, mut heard) = (self.history, self.heard);
+        let (mut history, mut last_seen) = (self.history, self.last_seen);
         let last = stats.last.map_or(0.0, |reading| reading.temperature);
         if stats.count > self.count {
-            if history.len() == HISTORY {
+            if history.len() == HISTORY_LEN {
                 history.pop_front();
             }
             history.push_back(last);
-            heard = now;
+            last_seen = now;
         }
         let SensorStats { sensor_id: id, count, mean, alerts, alerting, .. } = stats;
-        Self { id, count, last, mean, alerts, alerting, heard, history }
+        Self { id, count, last, mean, alerts, alerting, last_seen, history }
     }
 }
 
@@ -123,19 +123,19 @@ mod tests {
     #[test]
     fn sensor_without_new_readings_becomes_silent() {
         let stats = |count| SensorStats { count, ..SensorStats::default() };
-        let long_ago = Instant::now().checked_sub(SILENT * 2).unwrap();
+        let long_ago = Instant::now().checked_sub(SILENT_AFTER * 2).unwrap();
         let sensor = Sensor::unknown().updated(stats(1), long_ago);
         assert!(matches!(sensor.state(), State::Silent(_)));
         let same = sensor.updated(stats(1), Instant::now());
-        assert!(matches!(same.state(), State::Silent(duration) if duration >= SILENT * 2));
-        assert!(matches!(same.updated(stats(2), Instant::now()).state(), State::Heard));
+        assert!(matches!(same.state(), State::Silent(duration) if duration >= SILENT_AFTER * 2));
+        assert!(matches!(same.updated(stats(2), Instant::now()).state(), State::Active));
     }
 
     #[test]
-    fn alert_is_the_state_of_a_sensor_until_it_ends() {
+    fn sensor_is_alerting_until_its_alert_ends() {
         let stats = |alerting| SensorStats { count: 1, alerting, ..SensorStats::default() };
         let sensor = Sensor::unknown().updated(stats(true), Instant::now());
         assert!(matches!(sensor.state(), State::Alerting));
-        assert!(matches!(sensor.updated(stats(false), Instant::now()).state(), State::Heard));
+        assert!(matches!(sensor.updated(stats(false), Instant::now()).state(), State::Active));
     }
 }

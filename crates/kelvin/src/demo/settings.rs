@@ -9,20 +9,23 @@ use kelvin_app::{
 };
 use kelvin_proto::CallType;
 
-use super::{Arguments, Store, folder::Folder};
+use super::{Arguments, Store, credentials_dir::CredentialsDir};
 
 /// The server, on loopback.
-pub(super) fn server(folder: &Folder, arguments: &Arguments) -> Result<kelvin_server::Config, SettingsError> {
+pub(super) fn server(
+    dir: &CredentialsDir,
+    arguments: &Arguments,
+) -> Result<kelvin_server::Config, SettingsError> {
     let store = arguments.store.to_possible_value().expect("no store is hidden");
     let own = [
         ("LISTEN", format!("127.0.0.1:{}", arguments.port)),
         ("HEALTH_LISTEN", "127.0.0.1:0".into()),
-        ("TLS_CERT", folder.file("server.crt")),
-        ("TLS_KEY", folder.file("server.key")),
-        ("TLS_CLIENT_CA", folder.file("ca.crt")),
+        ("TLS_CERT", dir.path("server.crt")),
+        ("TLS_KEY", dir.path("server.key")),
+        ("TLS_CLIENT_CA", dir.path("ca.crt")),
         // So that the command line that is shown needs no certificate.
         ("MTLS", "optional".into()),
-        ("TOKEN_FILE", folder.file("token")),
+        ("TOKEN_FILE", dir.path("token")),
         // What Iglewicz and Hoaglin recommend (How to Detect and Handle Outliers, 1993): nobody waits long for an alert.
         ("ALERT_Z_SCORE", "3.5".into()),
         ("STORE", store.get_name().into()),
@@ -31,12 +34,12 @@ pub(super) fn server(folder: &Folder, arguments: &Arguments) -> Result<kelvin_se
     ];
     let of_valkey = environment()
         .filter(|(name, _)| matches!(arguments.store, Store::Valkey) && name.starts_with("KELVIN_VALKEY_"));
-    kelvin_server::Config::from_pairs(own.map(whole).into_iter().chain(of_valkey))
+    kelvin_server::Config::from_pairs(own.map(with_prefix).into_iter().chain(of_valkey))
 }
 
-/// A client that calls several times a second, and whose streams end while one looks.
+/// A client that calls several times a second, with streams short enough to watch them end.
 pub(super) fn client(
-    folder: &Folder,
+    dir: &CredentialsDir,
     server: SocketAddr,
     kind: CallType,
 ) -> Result<kelvin_client::Config, SettingsError> {
@@ -44,19 +47,19 @@ pub(super) fn client(
     let pairs = [
         ("CLIENT_RPC", name.into()),
         ("SERVER", format!("https://{server}")),
-        ("TLS_CA", folder.file("ca.crt")),
-        ("TLS_CERT", folder.file(&format!("{name}.crt"))),
-        ("TLS_KEY", folder.file(&format!("{name}.key"))),
-        ("TOKEN_FILE", folder.file("token")),
+        ("TLS_CA", dir.path("ca.crt")),
+        ("TLS_CERT", dir.path(&format!("{name}.crt"))),
+        ("TLS_KEY", dir.path(&format!("{name}.key"))),
+        ("TOKEN_FILE", dir.path("token")),
         ("SENSORS", "2".into()),
         ("INTERVAL_MIN", "50ms".into()),
         ("INTERVAL_MAX", "250ms".into()),
         ("STREAM_DURATION", "3s".into()),
         ("DRAIN_TIMEOUT", "2s".into()),
     ];
-    kelvin_client::Config::from_pairs(pairs.map(whole))
+    kelvin_client::Config::from_pairs(pairs.map(with_prefix))
 }
 
-fn whole((name, value): (&str, String)) -> (String, String) {
+fn with_prefix((name, value): (&str, String)) -> (String, String) {
     (format!("{PREFIX}{name}"), value)
 }

@@ -14,14 +14,14 @@ pub(super) struct Summary {
 
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Rpc {
-    pub(super) unary: Figures,
-    pub(super) client_streaming: Figures,
-    pub(super) server_streaming: Figures,
-    pub(super) bidi_streaming: Figures,
+    pub(super) unary: CallStats,
+    pub(super) client_streaming: CallStats,
+    pub(super) server_streaming: CallStats,
+    pub(super) bidi_streaming: CallStats,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Figures {
+pub(super) struct CallStats {
     pub(super) calls: u64,
     pub(super) errors: u64,
     pub(super) p50_ms: f64,
@@ -35,7 +35,7 @@ impl fmt::Display for Summary {
         for (kind, calls) in
             CallType::ALL.into_iter().zip([unary, client_streaming, server_streaming, bidi_streaming])
         {
-            let Figures { calls, errors, p50_ms, p99_ms } = calls;
+            let CallStats { calls, errors, p50_ms, p99_ms } = calls;
             writeln!(f, "{:<17} {calls:>9} {errors:>7} {p50_ms:>10.3} {p99_ms:>10.3}", kind.name())?;
         }
         let (readings, alerts) =

@@ -14,10 +14,10 @@ pub(super) struct Trace {
     spans: Vec<SpanData>,
 }
 
-/// One span in its place.
+/// One span of the tree.
 #[derive(Debug, PartialEq)]
-pub(super) struct Branch {
-    /// With the lines that lead to it.
+pub(super) struct TreeSpan {
+    /// With the lines that connect it to its parent.
     pub(super) name: String,
     pub(super) side: &'static str,
     /// Since the beginning of the trace.
@@ -35,32 +35,32 @@ impl Trace {
         self.spans.first().map(|span| span.span_context.trace_id())
     }
 
-    /// The span that began it, once that has ended.
+    /// Returns the root span, once it has ended.
     pub(super) fn root(&self) -> Option<&SpanData> {
         self.spans.iter().find(|span| span.parent_span_id == SpanId::INVALID)
     }
 
-    /// From the root down, children in order of time.
-    pub(super) fn tree(&self) -> Vec<Branch> {
-        let mut branches = Vec::new();
+    /// From the root down, children in order of their start.
+    pub(super) fn tree(&self) -> Vec<TreeSpan> {
+        let mut spans = Vec::new();
         if let Some(root) = self.root() {
-            self.grow(root, root, "", "", &mut branches);
+            self.push_subtree(root, root, "", "", &mut spans);
         }
-        branches
+        spans
     }
 
-    fn grow(
+    fn push_subtree(
         &self,
         root: &SpanData,
         span: &SpanData,
         lead: &str,
         lead_below: &str,
-        branches: &mut Vec<Branch>,
+        spans: &mut Vec<TreeSpan>,
     ) {
         let between = |from: &SpanData, to| {
             std::time::SystemTime::duration_since(&to, from.start_time).unwrap_or_default()
         };
-        branches.push(Branch {
+        spans.push(TreeSpan {
             name: format!("{lead}{}", span.name),
             side: match span.span_kind {
                 SpanKind::Client => "client",
@@ -81,7 +81,13 @@ impl Trace {
         children.sort_by_key(|child| child.start_time);
         for (at, child) in children.iter().enumerate() {
             let (own, below) = if at + 1 == children.len() { ("└ ", "  ") } else { ("├ ", "│ ") };
-            self.grow(root, child, &format!("{lead_below}{own}"), &format!("{lead_below}{below}"), branches);
+            self.push_subtree(
+                root,
+                child,
+                &format!("{lead_below}{own}"),
+                &format!("{lead_below}{below}"),
+                spans,
+            );
         }
     }
 }
@@ -131,7 +137,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn both_sides_make_one_tree() {
+    fn spans_of_both_sides_form_one_tree() {
         let mut trace = Trace::default();
         for span in [
             span("Recv.S.M", SpanKind::Server, 4, 3, (7, 9)),
@@ -144,7 +150,7 @@ pub(super) mod tests {
         let tree: Vec<_> = trace
             .tree()
             .into_iter()
-            .map(|branch| (branch.name, branch.side, branch.start.as_millis(), branch.duration.as_millis()))
+            .map(|span| (span.name, span.side, span.start.as_millis(), span.duration.as_millis()))
             .collect();
         assert_eq!(
             tree,
@@ -159,7 +165,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn without_a_root_there_is_no_tree() {
+    fn trace_without_root_has_no_tree() {
         let mut trace = Trace::default();
         trace.push(span("Recv.S.M", SpanKind::Server, 2, 1, (0, 1)));
         assert_eq!(trace.tree(), []);

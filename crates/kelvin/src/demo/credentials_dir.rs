@@ -8,28 +8,28 @@ use kelvin_credentials::ca::{LocalCa, Usage, write_private};
 use kelvin_proto::CallType;
 use tempfile::TempDir;
 
-/// The demo's CA, certificates and token; they go with it.
-pub(super) struct Folder(TempDir);
+/// A temporary directory with the demo's CA, certificates and token, removed when dropped.
+pub(super) struct CredentialsDir(TempDir);
 
-impl Folder {
-    /// Creates them in the system's folder for temporary files.
-    pub(super) fn make() -> Result<Self, BoxError> {
-        let folder = tempfile::Builder::new().prefix("kelvin-").rand_bytes(4).tempdir().map_err(|error| {
+impl CredentialsDir {
+    /// Creates the directory and its files below `TMPDIR`.
+    pub(super) fn create() -> Result<Self, BoxError> {
+        let dir = tempfile::Builder::new().prefix("kelvin-").rand_bytes(4).tempdir().map_err(|error| {
             format!("cannot create a temporary directory: {error}; set TMPDIR to a writable one")
         })?;
-        signal::remove_at_exit(folder.path().to_owned());
-        write(folder.path())?;
-        Ok(Self(folder))
+        signal::remove_at_exit(dir.path().to_owned());
+        write(dir.path())?;
+        Ok(Self(dir))
     }
 
-    /// Where a file of this name is.
-    pub(super) fn file(&self, name: &str) -> String {
+    /// Returns the path of a file.
+    pub(super) fn path(&self, name: &str) -> String {
         self.0.path().join(name).display().to_string()
     }
 }
 
-fn write(folder: &Path) -> Result<(), BoxError> {
-    let path = |name: &str, extension| -> PathBuf { folder.join(name).with_extension(extension) };
+fn write(dir: &Path) -> Result<(), BoxError> {
+    let path = |name: &str, extension| -> PathBuf { dir.join(name).with_extension(extension) };
     let ca = LocalCa::generate()?;
     fs::write(path("ca", "crt"), ca.pem())?;
     let server = ca.issue(Usage::Server, &["localhost", "127.0.0.1", "::1"])?;
@@ -41,6 +41,6 @@ fn write(folder: &Path) -> Result<(), BoxError> {
     // The middle of a key that nobody else will use is as good a secret as any.
     let key = LocalCa::generate()?.key_pem();
     let secret = key.lines().nth(2).ok_or("the generated key is not valid PEM")?;
-    write_private(&folder.join("token"), secret.as_bytes())?;
+    write_private(&dir.join("token"), secret.as_bytes())?;
     Ok(())
 }

@@ -7,38 +7,38 @@ use ratatui::{
     widgets::Table,
 };
 
-use super::table::{self, Column, warn};
+use super::table::{self, Column, highlight};
 use crate::demo::sensors::{Sensor, State};
 
 const COLUMNS: [Column; 7] = [
-    Column { title: "", width: NAME, from: 0, right: false },
-    Column { title: "state", width: 11, from: 72, right: false },
-    Column { title: "last °C", width: 8, from: 0, right: true },
-    Column { title: "mean °C", width: 8, from: 92, right: true },
-    Column { title: "readings", width: 8, from: 100, right: true },
-    Column { title: "alerts", width: 6, from: 38, right: true },
-    Column { title: "lowest to highest °C", width: 0, from: 44, right: false },
+    Column { title: "", width: NAME_WIDTH, min_terminal_width: 0, align_right: false },
+    Column { title: "state", width: 11, min_terminal_width: 72, align_right: false },
+    Column { title: "last °C", width: 8, min_terminal_width: 0, align_right: true },
+    Column { title: "mean °C", width: 8, min_terminal_width: 92, align_right: true },
+    Column { title: "readings", width: 8, min_terminal_width: 100, align_right: true },
+    Column { title: "alerts", width: 6, min_terminal_width: 38, align_right: true },
+    Column { title: "lowest to highest °C", width: 0, min_terminal_width: 44, align_right: false },
 ];
-/// For the name of a sensor, unless there is plenty of room.
-const NAME: u16 = 20;
-/// The rule and the header.
-const ABOVE: u16 = 2;
+/// Of the name of a sensor, unless there is plenty of room.
+const NAME_WIDTH: u16 = 20;
+/// The border and the header.
+const HEADER_HEIGHT: u16 = 2;
 /// A taller chart tells no more.
-const TALLEST: u16 = 6;
-/// For the scale on one side of a chart.
-const SCALE: usize = 7;
+const MAX_CHART_HEIGHT: u16 = 6;
+/// Of the scale on one side of a chart.
+const SCALE_WIDTH: usize = 7;
 
 /// Returns the height at which more is of no use.
 pub(super) fn height(sensors: usize) -> u16 {
-    ABOVE.saturating_add(u16::try_from(sensors).unwrap_or(u16::MAX).saturating_mul(TALLEST))
+    HEADER_HEIGHT.saturating_add(u16::try_from(sensors).unwrap_or(u16::MAX).saturating_mul(MAX_CHART_HEIGHT))
 }
 
 /// The sensors as the server knows them, as many as there is room for, with charts as tall as there is room for.
 pub(super) fn table<'a>(sensors: &[Sensor], area: Rect) -> Table<'a> {
-    let rows = usize::from(area.height.saturating_sub(ABOVE));
+    let rows = usize::from(area.height.saturating_sub(HEADER_HEIGHT));
     // The last row says how many are not shown.
     let shown = if sensors.len() > rows { rows.saturating_sub(1) } else { sensors.len() };
-    let tall = rows.checked_div(sensors.len()).unwrap_or(1).clamp(1, usize::from(TALLEST));
+    let height = rows.checked_div(sensors.len()).unwrap_or(1).clamp(1, usize::from(MAX_CHART_HEIGHT));
     let mut cells: Vec<Vec<Text>> = sensors[..shown].iter().map(cells).collect();
     if shown < sensors.len() {
         cells.push(vec![Text::from(format!("and {} more", sensors.len() - shown).dim())]);
@@ -47,7 +47,7 @@ pub(super) fn table<'a>(sensors: &[Sensor], area: Rect) -> Table<'a> {
     let fixed: u16 = widths.iter().flatten().map(|width| width + 1).sum();
     let room = usize::from(area.width.saturating_sub(fixed));
     for (cells, sensor) in cells.iter_mut().zip(&sensors[..shown]) {
-        cells.push(chart(&sensor.history, room, tall));
+        cells.push(chart(&sensor.history, room, height));
     }
     table::table(" sensors ", &COLUMNS, cells, &widths)
 }
@@ -57,37 +57,37 @@ fn cells<'a>(sensor: &Sensor) -> Vec<Text<'a>> {
     let state = match sensor.state() {
         State::Alerting => "alert".red().bold(),
         State::Silent(duration) => format!("silent {} s", duration.as_secs()).yellow(),
-        State::Heard => Span::raw(""),
+        State::Active => Span::raw(""),
     };
     let alerting = matches!(sensor.state(), State::Alerting);
-    let name = format!("{}{}", mark(sensor), table::printable(&sensor.id));
+    let name = format!("{}{}", state_symbol(sensor), table::printable(&sensor.id));
     [
-        warn(name, alerting),
+        highlight(name, alerting),
         state,
-        warn(format!("{:.2}", sensor.last), alerting),
+        highlight(format!("{:.2}", sensor.last), alerting),
         Span::raw(format!("{:.2}", sensor.mean)),
         Span::raw(sensor.count.to_string()),
-        warn(sensor.alerts.to_string(), sensor.alerts > 0),
+        highlight(sensor.alerts.to_string(), sensor.alerts > 0),
     ]
     .map(Text::from)
     .into()
 }
 
-/// Tells the state where there is no room for its column, and no colour.
-fn mark(sensor: &Sensor) -> char {
+/// Returns a symbol for the state, for terminals that are too narrow for its column or have no colour.
+fn state_symbol(sensor: &Sensor) -> char {
     match sensor.state() {
         State::Alerting => '!',
         State::Silent(_) => '?',
-        State::Heard => ' ',
+        State::Active => ' ',
     }
 }
 
 /// The newest values that fit, between the lowest and the highest of them, which are its scale; nothing where that does
 /// not fit.
-fn chart<'a>(values: &VecDeque<f64>, room: usize, tall: usize) -> Text<'a> {
-    let beside = if tall == 1 { 2 * SCALE } else { SCALE };
+fn chart<'a>(values: &VecDeque<f64>, room: usize, height: usize) -> Text<'a> {
+    let beside = if height == 1 { 2 * SCALE_WIDTH } else { SCALE_WIDTH };
     let Some(bars) = room.checked_sub(beside).filter(|bars| *bars > 0) else { return Text::default() };
-    let (lines, scale) = sparkline(values, bars, tall);
+    let (lines, scale) = sparkline(values, bars, height);
     let Some((lowest, highest)) = scale else { return Text::default() };
     let (lowest, highest) = (format!("{lowest:.1}"), format!("{highest:.1}"));
     let last = lines.len() - 1;
@@ -104,7 +104,7 @@ fn chart<'a>(values: &VecDeque<f64>, room: usize, tall: usize) -> Text<'a> {
 }
 
 /// Bars in so many lines, the highest first, and what the bottom and the top stand for.
-fn sparkline(values: &VecDeque<f64>, room: usize, tall: usize) -> (Vec<String>, Option<(f64, f64)>) {
+fn sparkline(values: &VecDeque<f64>, room: usize, height: usize) -> (Vec<String>, Option<(f64, f64)>) {
     const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     const STEPS: usize = BARS.len() - 1;
     let values: Vec<_> = values.iter().skip(values.len().saturating_sub(room)).copied().collect();
@@ -117,20 +117,21 @@ fn sparkline(values: &VecDeque<f64>, room: usize, tall: usize) -> (Vec<String>, 
         clippy::cast_sign_loss,
         reason = "from 0 to the steps; NaN is 0"
     )]
-    let level =
-        |value: f64| 1 + ((tall * STEPS - 1) as f64 * (value - least) / (greatest - least)).round() as usize;
+    let level = |value: f64| {
+        1 + ((height * STEPS - 1) as f64 * (value - least) / (greatest - least)).round() as usize
+    };
     let line = |below: usize| {
         values.iter().map(|value| BARS[level(*value).saturating_sub(below * STEPS).min(STEPS)]).collect()
     };
-    ((0..tall).rev().map(line).collect(), Some((least, greatest)))
+    ((0..height).rev().map(line).collect(), Some((least, greatest)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::{chart, sparkline};
 
-    fn bars(values: &[f64], room: usize, tall: usize) -> Vec<String> {
-        sparkline(&values.iter().copied().collect(), room, tall).0
+    fn bars(values: &[f64], room: usize, height: usize) -> Vec<String> {
+        sparkline(&values.iter().copied().collect(), room, height).0
     }
 
     #[test]

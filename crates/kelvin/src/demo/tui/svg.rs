@@ -1,4 +1,4 @@
-//! A picture of a terminal as SVG.
+//! A screenshot of the terminal UI as SVG.
 
 use std::fmt::Write as _;
 

@@ -7,26 +7,26 @@ use ratatui::{
     widgets::{Block, Borders, Row, Table},
 };
 
-/// A column of a table, there when the picture is at least `from` wide.
+/// A column of a table, shown if the terminal is at least `min_terminal_width` wide.
 pub(super) struct Column {
     pub(super) title: &'static str,
     /// 0 takes what is left.
     pub(super) width: u16,
-    pub(super) from: u16,
-    pub(super) right: bool,
+    pub(super) min_terminal_width: u16,
+    pub(super) align_right: bool,
 }
 
-/// Red where something is wrong.
-pub(super) fn warn(text: String, wrong: bool) -> Span<'static> {
+/// Returns the text in red if something is wrong.
+pub(super) fn highlight(text: String, wrong: bool) -> Span<'static> {
     if wrong { Span::from(text).red().bold() } else { Span::from(text) }
 }
 
-/// A rule with a title over what it is about.
-pub(super) fn rule(title: &str) -> Block<'_> {
+/// Returns a top border with a title.
+pub(super) fn border(title: &str) -> Block<'_> {
     Block::new().borders(Borders::TOP).border_style(Style::new().dim()).title(title.bold())
 }
 
-/// The widths of the columns, none for one that does not fit. Numbers, which are on the right, get the room of the
+/// The widths of the columns, none for one that does not fit. Numbers, which are on the right, get the width of the
 /// longest, so that none loses its first digits; the first column gets up to `name` where it needs that, and gives way
 /// to the others.
 pub(super) fn widths(columns: &[Column], rows: &[Vec<Text>], width: u16, name: u16) -> Vec<Option<u16>> {
@@ -35,12 +35,12 @@ pub(super) fn widths(columns: &[Column], rows: &[Vec<Text>], width: u16, name: u
         u16::try_from(longest).unwrap_or(u16::MAX)
     };
     let needed = |(at, column): (usize, &Column)| {
-        let needed = match (at, column.right) {
+        let needed = match (at, column.align_right) {
             (_, true) => longest(at),
             (0, _) => longest(at).min(name),
             _ => 0,
         };
-        (width >= column.from).then_some(column.width.max(needed))
+        (width >= column.min_terminal_width).then_some(column.width.max(needed))
     };
     let mut widths: Vec<_> = columns.iter().enumerate().map(needed).collect();
     let Some((Some(first), others)) = widths.split_first_mut() else { return widths };
@@ -66,7 +66,8 @@ pub(super) fn table<'a>(
     let pick = |cells: Vec<Text<'a>>| {
         let height = cells.iter().map(Text::height).max().unwrap_or(1).max(1);
         let cells = columns.iter().zip(widths).zip(cells).filter(|((_, width), _)| width.is_some());
-        let cells = cells.map(|((column, _), cell)| if column.right { cell.right_aligned() } else { cell });
+        let cells =
+            cells.map(|((column, _), cell)| if column.align_right { cell.right_aligned() } else { cell });
         Row::new(cells).height(u16::try_from(height).unwrap_or(u16::MAX))
     };
     let header = pick(columns.iter().map(|column| Text::raw(column.title)).collect());
@@ -76,7 +77,7 @@ pub(super) fn table<'a>(
     });
     Table::new(rows.into_iter().map(pick).collect::<Vec<_>>(), constraints)
         .header(header.style(Style::new().add_modifier(Modifier::DIM)))
-        .block(rule(title))
+        .block(border(title))
 }
 
 /// Text from outside without what would move the cursor, or turn the line around it: control characters and those that

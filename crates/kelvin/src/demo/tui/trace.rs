@@ -5,28 +5,27 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use crate::demo::trace::{Branch, Trace};
+use crate::demo::trace::{Trace, TreeSpan};
 
-/// More spans than this are not shown.
-const MOST: usize = 8;
-/// The side, the duration and the spaces between.
-const BESIDE: usize = 18;
-const LONGEST_NAME: usize = 48;
+const MAX_SPANS: usize = 8;
+/// The columns of the side, the duration and the spaces between.
+const FIXED_WIDTH: usize = 18;
+const MAX_NAME_WIDTH: usize = 48;
 
 /// A trace as a tree, with bars from the beginning to the end of each span where there is room.
 pub(super) fn lines<'a>(trace: Option<&Trace>, width: u16) -> Vec<Line<'a>> {
     let tree = trace.map(Trace::tree).unwrap_or_default();
     let Some(root) = tree.first() else { return vec![Line::from("none yet").dim()] };
-    let longest = tree.iter().map(|branch| branch.name.chars().count()).max().unwrap_or(0);
-    let name = longest.min(LONGEST_NAME).min(usize::from(width).saturating_sub(BESIDE));
-    let bar = usize::from(width).saturating_sub(name + BESIDE + 1);
+    let longest = tree.iter().map(|span| span.name.chars().count()).max().unwrap_or(0);
+    let name = longest.min(MAX_NAME_WIDTH).min(usize::from(width).saturating_sub(FIXED_WIDTH));
+    let bar = usize::from(width).saturating_sub(name + FIXED_WIDTH + 1);
     let whole = root.duration;
-    tree.iter().take(MOST).map(|branch| line(branch, name, bar, whole)).collect()
+    tree.iter().take(MAX_SPANS).map(|span| line(span, name, bar, whole)).collect()
 }
 
-fn line<'a>(branch: &Branch, name: usize, bar: usize, whole: Duration) -> Line<'a> {
-    let Branch { side, start, duration, error, .. } = branch;
-    let text = format!("{:<name$.name$} {side:<6} {:>9} ", branch.name, length(*duration));
+fn line<'a>(span: &TreeSpan, name: usize, bar: usize, whole: Duration) -> Line<'a> {
+    let TreeSpan { side, start, duration, error, .. } = span;
+    let text = format!("{:<name$.name$} {side:<6} {:>9} ", span.name, format_duration(*duration));
     let mut line = Line::from(Span::raw(text));
     match error {
         Some(error) => line.push_span(error.clone().red()),
@@ -35,7 +34,7 @@ fn line<'a>(branch: &Branch, name: usize, bar: usize, whole: Duration) -> Line<'
     line
 }
 
-/// Where in the whole a span lies; at least one cell.
+/// Draws where in the trace a span lies, at least one cell wide.
 fn bar(start: Duration, duration: Duration, whole: Duration, room: usize) -> String {
     if room == 0 || whole.is_zero() {
         return String::new();
@@ -51,8 +50,8 @@ fn bar(start: Duration, duration: Duration, whole: Duration, room: usize) -> Str
     " ".repeat(from) + &"━".repeat(to - from)
 }
 
-/// With three digits or so.
-fn length(duration: Duration) -> String {
+/// With about three digits.
+fn format_duration(duration: Duration) -> String {
     let microseconds = duration.as_secs_f64() * 1e6;
     if microseconds < 1000.0 {
         format!("{microseconds:.0} µs")
@@ -77,9 +76,9 @@ mod tests {
     }
 
     #[test]
-    fn lengths_have_their_unit() {
-        assert_eq!(length(Duration::from_micros(812)), "812 µs");
-        assert_eq!(length(Duration::from_micros(3214)), "3.21 ms");
-        assert_eq!(length(Duration::from_millis(2999)), "3.00 s");
+    fn durations_have_their_unit() {
+        assert_eq!(format_duration(Duration::from_micros(812)), "812 µs");
+        assert_eq!(format_duration(Duration::from_micros(3214)), "3.21 ms");
+        assert_eq!(format_duration(Duration::from_millis(2999)), "3.00 s");
     }
 }

@@ -26,26 +26,29 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Arguments, folder::Folder, record::Recorder, sensors::Sensors, settings, view::View};
+use super::{
+    Arguments, credentials_dir::CredentialsDir, record::Recorder, sensors::Sensors, settings,
+    snapshot::Snapshot,
+};
 
-/// How long the end may take, for the clients and again for the telemetry.
-const LIMIT: Duration = Duration::from_secs(3);
+/// The timeout for the shutdown of the clients, and again for that of the telemetry.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// A running demo. Its files go with it.
-pub(super) struct World {
-    folder: Arc<Folder>,
+/// A running demo. Its files are removed when it is dropped.
+pub(super) struct Demo {
+    dir: Arc<CredentialsDir>,
     address: SocketAddr,
     started: Instant,
     recorder: Recorder,
     sensors: Sensors,
     stop: oneshot::Sender<()>,
-    /// Closed when the end begins, whoever asked for it.
+    /// Closed when the shutdown begins, whoever requested it.
     end: Receiver<()>,
     thread: JoinHandle<Result<(), BoxError>>,
 }
 
-/// Who has to stop by now.
+/// The order of the shutdown.
 #[derive(Debug, PartialEq, PartialOrd)]
 enum Phase {
     Run,
@@ -53,24 +56,24 @@ enum Phase {
     StopServer,
 }
 
-impl World {
-    /// Makes certificates and a token, and starts all. Everything is up when this returns.
+impl Demo {
+    /// Creates certificates and a token, and starts the server and the clients. All are up when this returns.
     pub(super) fn start(arguments: &Arguments) -> Result<Self, BoxError> {
-        // Before the folder, so that no signal ends the process and leaves it.
+        // Before the directory, so that no signal ends the process and leaves it.
         let shutdown = signal::shutdown();
-        let folder = Arc::new(Folder::make()?);
-        let server = settings::server(&folder, arguments)?;
+        let dir = Arc::new(CredentialsDir::create()?);
+        let server = settings::server(&dir, arguments)?;
         let (recorder, sensors) = (Recorder::default(), Sensors::default());
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = mpsc::channel();
         let (ending, end) = mpsc::channel();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let live =
-            live(folder.clone(), server, recorder.clone(), sensors.clone(), ready, stopped, shutdown, ending);
-        let thread = thread::Builder::new().name("demo".into()).spawn(move || runtime.block_on(live))?;
+        let run =
+            run(dir.clone(), server, recorder.clone(), sensors.clone(), ready, stopped, shutdown, ending);
+        let thread = thread::Builder::new().name("demo".into()).spawn(move || runtime.block_on(run))?;
         match started.recv() {
             Ok(address) => {
-                Ok(Self { folder, address, started: Instant::now(), recorder, sensors, stop, end, thread })
+                Ok(Self { dir, address, started: Instant::now(), recorder, sensors, stop, end, thread })
             }
             Err(_) => Err(match join(thread) {
                 Err(error) if is_in_use(&*error) => format!(
@@ -88,9 +91,9 @@ impl World {
         self.address
     }
 
-    /// What there is to see now.
-    pub(super) fn view(&self) -> View {
-        View {
+    /// Returns the current state.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot {
             elapsed: self.started.elapsed(),
             calls: self.recorder.calls(),
             sensors: self.sensors.get(),
@@ -102,19 +105,19 @@ impl World {
     pub(super) fn grpcurl(&self) -> [String; 4] {
         [
             "grpcurl".into(),
-            format!("-cacert {}", self.folder.file("ca.crt")),
-            format!("-H \"authorization: $(cat {})\"", self.folder.file("token")),
+            format!("-cacert {}", self.dir.path("ca.crt")),
+            format!("-H \"authorization: $(cat {})\"", self.dir.path("token")),
             format!("{} SensorService/ListSensors", self.address),
         ]
     }
 
-    /// Waits; true when the demo ends before that.
+    /// Waits until `time`. Returns true if the demo ends before that.
     pub(super) fn wait_until(&self, time: Instant) -> bool {
         let left = time.saturating_duration_since(Instant::now());
         self.end.recv_timeout(left) == Err(RecvTimeoutError::Disconnected)
     }
 
-    /// Ends all in good order. An error when something ended by itself.
+    /// Shuts everything down gracefully. Returns an error if a part stopped by itself.
     pub(super) fn stop(self) -> Result<(), BoxError> {
         // It may have ended.
         let _ = self.stop.send(());
@@ -134,8 +137,8 @@ fn is_in_use(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// Runs all parts until a stop is requested, a signal arrives or a part fails.
 #[expect(clippy::too_many_arguments, reason = "called once, by the thread that owns all of them")]
-async fn live(
-    folder: Arc<Folder>,
+async fn run(
+    dir: Arc<CredentialsDir>,
     server: kelvin_server::Config,
     recorder: Recorder,
     sensors: Sensors,
@@ -167,7 +170,7 @@ async fn live(
     let mut server = tokio::spawn(server.run(reached(Phase::StopServer)));
     let mut clients = JoinSet::new();
     for kind in CallType::ALL {
-        let config = settings::client(&folder, address, kind)?;
+        let config = settings::client(&dir, address, kind)?;
         let channel = Channel::open(&config, &of_clients)?;
         let (telemetry, shutdown) = (of_clients.clone(), reached(Phase::StopClients));
         clients.spawn(async move {
@@ -175,32 +178,35 @@ async fn live(
             Ok::<_, BoxError>(())
         });
     }
-    let config = settings::client(&folder, address, CallType::Unary)?;
+    let config = settings::client(&dir, address, CallType::Unary)?;
     let channel = Channel::open(&config, &of_clients)?;
-    let watching = tokio::spawn(sensors.follow(channel));
+    let polling = tokio::spawn(sensors.poll(channel));
     started.send(address)?;
 
     let end = tokio::select! {
         _ = stopped => Ok(()),
         () = shutdown => Ok(()),
-        ended = &mut server => Err(why("the server", ended)),
-        Some(ended) = clients.join_next() => Err(why("a client", ended)),
+        ended = &mut server => Err(unexpected_exit("the server", ended)),
+        Some(ended) = clients.join_next() => Err(unexpected_exit("a client", ended)),
     };
     drop(ending);
-    // Its connection goes before the server does.
-    watching.abort();
-    let _ = watching.await;
+    // Its connection closes before the server stops.
+    polling.abort();
+    let _ = polling.await;
     phase.send_replace(Phase::StopClients);
-    let _ = timeout(LIMIT, clients.join_all()).await;
+    let _ = timeout(SHUTDOWN_TIMEOUT, clients.join_all()).await;
     phase.send_replace(Phase::StopServer);
     if end.is_ok() {
         server.await??;
     }
-    tokio::join!(of_server.shutdown(LIMIT), of_clients.shutdown(LIMIT));
+    tokio::join!(of_server.shutdown(SHUTDOWN_TIMEOUT), of_clients.shutdown(SHUTDOWN_TIMEOUT));
     end
 }
 
-fn why<E: Into<BoxError>>(who: &str, ended: Result<Result<(), E>, tokio::task::JoinError>) -> BoxError {
+fn unexpected_exit<E: Into<BoxError>>(
+    who: &str,
+    ended: Result<Result<(), E>, tokio::task::JoinError>,
+) -> BoxError {
     match ended {
         Ok(Ok(())) => format!("{who} stopped unexpectedly").into(),
         Ok(Err(error)) => error.into(),

@@ -1,6 +1,6 @@
 use ratatui::text::Line;
 
-/// A command in as many lines as it needs; a shell takes them as one.
+/// Wraps a command into lines that a shell reads as one.
 pub(super) fn lines<'a>(parts: &[String], width: u16) -> Vec<Line<'a>> {
     let mut lines: Vec<String> = Vec::new();
     for part in parts {

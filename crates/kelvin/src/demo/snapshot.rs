@@ -1,4 +1,4 @@
-//! What there is to see at a moment, however it is shown.
+//! The state of the demo at one moment, however it is displayed.
 
 use std::{
     collections::VecDeque,
@@ -14,10 +14,10 @@ use super::{
     trace::Trace,
 };
 
-/// Rates are of so long: long streams end seldom.
-const RATE_OF: Duration = Duration::from_secs(5);
+/// The time over which rates are averaged: long streams end seldom.
+const RATE_WINDOW: Duration = Duration::from_secs(5);
 
-pub(super) struct View {
+pub(super) struct Snapshot {
     /// Since the start.
     pub(super) elapsed: Duration,
     /// In the order of [`CallType::ALL`].
@@ -26,7 +26,7 @@ pub(super) struct View {
     pub(super) trace: Option<Trace>,
 }
 
-impl View {
+impl Snapshot {
     /// Readings that the server stored.
     pub(super) fn stored(&self) -> u64 {
         self.sensors.iter().map(|sensor| sensor.count).sum()
@@ -40,7 +40,7 @@ impl View {
     pub(super) fn summary(&self) -> Summary {
         let to_microsecond = |milliseconds: f64| (milliseconds * 1000.0).round() / 1000.0;
         let [unary, client_streaming, server_streaming, bidi_streaming] =
-            self.calls.each_ref().map(|calls| summary::Figures {
+            self.calls.each_ref().map(|calls| summary::CallStats {
                 calls: calls.count,
                 errors: calls.errors,
                 p50_ms: to_microsecond(calls.quantile(0.5)),
@@ -54,7 +54,7 @@ impl View {
     }
 }
 
-/// Counts of the last seconds, for rates.
+/// The counts of the last seconds, to compute rates from.
 pub(super) struct Rates {
     counts: VecDeque<(Instant, [u64; CallType::ALL.len() + 1])>,
 }
@@ -64,13 +64,13 @@ impl Rates {
         Self { counts: [(start, Default::default())].into() }
     }
 
-    /// Takes the counts of now and gives how many a second: calls in the order of [`CallType::ALL`], then readings.
-    pub(super) fn next(&mut self, now: Instant, view: &View) -> [f64; CallType::ALL.len() + 1] {
-        let [unary, client, server, bidi] = view.calls.each_ref().map(|calls| calls.count);
-        let counts = [unary, client, server, bidi, view.stored()];
+    /// Adds the current counts and returns the rates per second: calls in the order of [`CallType::ALL`], then readings.
+    pub(super) fn next(&mut self, now: Instant, snapshot: &Snapshot) -> [f64; CallType::ALL.len() + 1] {
+        let [unary, client, server, bidi] = snapshot.calls.each_ref().map(|calls| calls.count);
+        let counts = [unary, client, server, bidi, snapshot.stored()];
         self.counts.push_back((now, counts));
         // The oldest that is kept is as old as that, or older.
-        while self.counts.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= RATE_OF) {
+        while self.counts.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= RATE_WINDOW) {
             self.counts.pop_front();
         }
         let (then, before) = self.counts[0];
