@@ -9,7 +9,7 @@ fn kelvin(arguments: &[&str]) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn help_names_what_there_is() {
+fn help_lists_all_commands() {
     let (code, help, _) = kelvin(&["--help"]);
     assert_eq!(code, Some(0));
     for command in ["demo", "certs", "load"] {
@@ -52,7 +52,7 @@ fn unknown_argument_exits_64() {
 }
 
 #[test]
-fn demo_without_a_temporary_folder_says_so() {
+fn missing_temporary_directory_is_reported() {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_kelvin"));
     let Output { status, stderr, .. } =
         demo.args(["demo", "--plain"]).env("TMPDIR", "/nowhere").output().unwrap();

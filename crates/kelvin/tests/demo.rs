@@ -5,6 +5,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use kelvin_proto::CallType;
 use kelvin_testing::{Process, is_installed};
 use serde_json::Value;
 
@@ -35,7 +36,7 @@ fn all_four_types_of_call_work() {
     );
 }
 
-/// The same with its readings on Valkey, which is listed as a server is.
+/// The same with its readings on Valkey.
 #[test]
 fn all_four_types_of_call_work_on_valkey() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -51,7 +52,7 @@ fn check(output: &Output) {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     let summary: Value = serde_json::from_slice(&output.stdout).expect("nothing but JSON");
-    for kind in ["unary", "client_streaming", "server_streaming", "bidi_streaming"] {
+    for kind in CallType::ALL.map(CallType::key) {
         let calls = &summary["rpc"][kind];
         assert!(calls["calls"].as_u64().unwrap() > 0, "{kind} in {summary}\n{errors}");
         assert_eq!(calls["errors"], 0, "{kind} in {summary}\n{errors}");

@@ -45,9 +45,9 @@ fn observability_page_lists_every_own_metric() {
     assert_eq!(names, [""; 0], "missing in docs/observability.md");
 }
 
-/// The strings that begin with `kelvin.` in the sources below `folder`.
-fn collect_names(folder: &Path, names: &mut Vec<String>) {
-    for entry in fs::read_dir(folder).unwrap() {
+/// The strings that begin with `kelvin.` in the sources below `dir`.
+fn collect_names(dir: &Path, names: &mut Vec<String>) {
+    for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             collect_names(&path, names);

@@ -9,7 +9,7 @@ use std::{
 
 use kelvin_client::Channel;
 use kelvin_credentials::ca::LocalCa;
-use kelvin_proto::ListSensorsRequest;
+use kelvin_proto::{CallType, ListSensorsRequest};
 use kelvin_server::Server;
 use kelvin_telemetry::Telemetry;
 use kelvin_testing::{Lines, Process};
@@ -17,24 +17,24 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{runtime, sync::oneshot};
 
-/// A server over TLS, with certificates of `kelvin certs`, that wants a token.
-struct Running {
-    folder: TempDir,
+/// A server over TLS, with certificates of `kelvin certs`, that requires a token.
+struct TestServer {
+    dir: TempDir,
     address: String,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
-impl Running {
+impl TestServer {
     fn start() -> Self {
         Self::start_with(&[])
     }
 
     fn start_with(settings: &[(&str, String)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
         let mut certs = Command::new(env!("CARGO_BIN_EXE_kelvin"));
-        certs.args(["certs", "--names", "localhost"]).arg(folder.path()).stdout(Stdio::null());
+        certs.args(["certs", "--names", "localhost"]).arg(dir.path()).stdout(Stdio::null());
         assert!(certs.status().unwrap().success());
         for (name, text) in [("token", "secret"), ("wrong", "other")] {
             std::fs::write(path(name), text).unwrap();
@@ -63,11 +63,11 @@ impl Running {
             });
         });
         let address = format!("localhost:{}", started.recv().unwrap().port());
-        Self { folder, address, stop, thread }
+        Self { dir, address, stop, thread }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.dir.path().join(name)
     }
 
     fn load(&self, token: &str, arguments: &[&str]) -> Command {
@@ -114,12 +114,12 @@ fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).expect("nothing but JSON")
 }
 
-/// What a load that cannot work says.
-fn refusal(command: &mut Command) -> String {
-    refusal_with(1, command)
+/// Returns the error of a load test that cannot start.
+fn error_message(command: &mut Command) -> String {
+    error_message_with_code(1, command)
 }
 
-fn refusal_with(code: i32, command: &mut Command) -> String {
+fn error_message_with_code(code: i32, command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(code));
     assert!(output.stdout.is_empty());
@@ -128,7 +128,7 @@ fn refusal_with(code: i32, command: &mut Command) -> String {
 
 #[test]
 fn no_reading_is_counted_twice_or_lost() {
-    let server = Running::start();
+    let server = TestServer::start();
     let shape =
         ["--warm-up", "0s", "--duration", "1s", "--connections", "2", "--streams", "8", "--sensors", "10"];
     let output = server.load("token", &shape).arg("--json").output().unwrap();
@@ -145,19 +145,19 @@ fn no_reading_is_counted_twice_or_lost() {
 
 #[test]
 fn all_types_of_call_work_in_one_run() {
-    let server = Running::start();
+    let server = TestServer::start();
     let shape =
         ["--rpc", "mixed", "--warm-up", "100ms", "--duration", "1s", "--sensors", "5", "--messages", "100"];
     for frames in [&[][..], &["--one-message-per-frame"]] {
         let report = json(&server.load("token", &shape).args(frames).arg("--json").output().unwrap());
-        for kind in ["unary", "client_streaming", "server_streaming", "bidi_streaming"] {
-            let figures = &report["rpc"][kind];
-            let number = |name: &str| figures[name].as_f64().unwrap();
+        for kind in CallType::ALL {
+            let stats = &report["rpc"][kind.key()];
+            let number = |name: &str| stats[name].as_f64().unwrap();
             assert!(number("calls") > 0.0, "{kind} in {report}");
-            assert_eq!(figures["errors"].as_object().unwrap().len(), 0, "{kind} in {report}");
+            assert_eq!(stats["errors"].as_object().unwrap().len(), 0, "{kind} in {report}");
             assert!(0.0 < number("p50_ms") && number("p50_ms") <= number("p99_9_ms"), "{kind} in {report}");
-            if kind == "server_streaming" {
-                assert_eq!(figures["readings"], figures["calls"].as_u64().unwrap() * 100, "{report}");
+            if kind == CallType::ServerStreaming {
+                assert_eq!(stats["readings"], stats["calls"].as_u64().unwrap() * 100, "{report}");
             }
         }
     }
@@ -169,12 +169,12 @@ fn server_on_valkey_stores_what_is_counted() {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let valkey = runtime.block_on(kelvin_testing::ValkeyServer::start(&[]));
     let on_valkey = [("KELVIN_STORE", "valkey".to_owned()), ("KELVIN_VALKEY_ADDRESS", valkey.address())];
-    let server = Running::start_with(&on_valkey);
+    let server = TestServer::start_with(&on_valkey);
     let shape = ["--rpc", "client-streaming", "--warm-up", "0s", "--duration", "1s", "--sensors", "10"];
     let report = json(&server.load("token", &shape).args(["--messages", "100", "--json"]).output().unwrap());
-    let figures = &report["rpc"]["client_streaming"];
-    assert_eq!(figures["errors"].as_object().unwrap().len(), 0, "{report}");
-    let (counted, stored) = (figures["readings"].as_u64().unwrap(), server.stored());
+    let stats = &report["rpc"]["client_streaming"];
+    assert_eq!(stats["errors"].as_object().unwrap().len(), 0, "{report}");
+    let (counted, stored) = (stats["readings"].as_u64().unwrap(), server.stored());
     assert!(counted > 0 && stored >= counted, "{counted} counted, {stored} stored");
     server.stop();
     let streams: Vec<String> = runtime.block_on(valkey.ask(&["KEYS", "*:d:*"])).unwrap();
@@ -182,8 +182,8 @@ fn server_on_valkey_stores_what_is_counted() {
 }
 
 #[test]
-fn lost_server_is_counted() {
-    let server = Running::start();
+fn lost_server_is_counted_as_unavailable() {
+    let server = TestServer::start();
     let mut load = server.load("token", &["--warm-up", "0s", "--duration", "3s", "--json"]);
     let mut load = Process::new(load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
     let mut progress = Lines::new(load.stderr.take().unwrap());
@@ -196,24 +196,24 @@ fn lost_server_is_counted() {
 
 #[test]
 fn start_failure_is_reported_with_what_to_do() {
-    let server = Running::start();
-    let wrong_token = refusal(&mut server.load("wrong", &[]));
+    let server = TestServer::start();
+    let wrong_token = error_message(&mut server.load("wrong", &[]));
     assert!(wrong_token.contains("UNAUTHENTICATED") && wrong_token.contains("--token-file"), "{wrong_token}");
 
     let other = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&other, LocalCa::generate().unwrap().pem()).unwrap();
-    let wrong_ca = refusal(load(&server.address, &[]).arg("--ca").arg(other.path()));
+    let wrong_ca = error_message(load(&server.address, &[]).arg("--ca").arg(other.path()));
     assert!(wrong_ca.contains("certificate") && wrong_ca.contains("--ca"), "{wrong_ca}");
 
-    let no_tls = refusal(&mut load(&server.address, &["--plaintext"]));
+    let no_tls = error_message(&mut load(&server.address, &["--plaintext"]));
     assert!(no_tls.contains("needs --ca"), "{no_tls}");
     server.stop();
 
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for address in ["::1:50051", "localhost", "localhost:0", "localhost:99999", "a b:1"] {
-        let invalid = refusal_with(64, &mut load(address, &["--plaintext"]));
+        let invalid = error_message_with_code(64, &mut load(address, &["--plaintext"]));
         assert!(invalid.contains("expected host:port"), "{address}: {invalid}");
     }
-    let unreachable = refusal(&mut load(&nobody, &["--plaintext"]));
+    let unreachable = error_message(&mut load(&nobody, &["--plaintext"]));
     assert!(unreachable.contains(&nobody) && unreachable.contains("is the server running"), "{unreachable}");
 }

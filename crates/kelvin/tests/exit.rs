@@ -1,4 +1,4 @@
-//! How commands end: nothing secret stays behind, files are whole, and no panic is shown.
+//! How commands exit: no secret is left behind, files are complete, and nothing panics.
 
 use std::{
     ffi::OsStr,
@@ -21,7 +21,7 @@ fn demo(temporary: &Path) -> (Process, Lines<ChildStdout>) {
     let mut demo = Process::new(kelvin(temporary).args(["demo", "--plain", "--port", "0"]).spawn().unwrap());
     let mut lines = demo.lines();
     lines.until("serving at");
-    assert_eq!(fs::read_dir(temporary).unwrap().count(), 1, "the demo's folder");
+    assert_eq!(fs::read_dir(temporary).unwrap().count(), 1, "the demo's directory");
     (demo, lines)
 }
 
@@ -46,7 +46,7 @@ fn demo_removes_its_keys_at_every_signal() {
 }
 
 #[test]
-fn demo_ends_when_its_output_is_closed() {
+fn demo_exits_when_its_output_is_closed() {
     let temporary = tempfile::tempdir().unwrap();
     let (demo, lines) = demo(temporary.path());
     drop(lines);
@@ -56,7 +56,7 @@ fn demo_ends_when_its_output_is_closed() {
 }
 
 #[test]
-fn closed_pipe_and_full_disk_leave_honest_exit_codes() {
+fn closed_pipe_exits_0_and_full_disk_fails() {
     let temporary = tempfile::tempdir().unwrap();
     let full = || Stdio::from(OpenOptions::new().write(true).open("/dev/full").unwrap());
     let mut closed = Process::new(kelvin(temporary.path()).args(["load", "--help"]).spawn().unwrap());
@@ -75,7 +75,7 @@ fn closed_pipe_and_full_disk_leave_honest_exit_codes() {
 }
 
 #[test]
-fn demo_whose_disk_is_full_removes_its_keys_and_fails() {
+fn full_disk_fails_demo_and_removes_its_keys() {
     let temporary = tempfile::tempdir().unwrap();
     for arguments in [&["--plain"][..], &["--json", "--duration", "1s"]] {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
@@ -87,7 +87,7 @@ fn demo_whose_disk_is_full_removes_its_keys_and_fails() {
 }
 
 #[test]
-fn certs_at_the_limit_of_file_sizes_leaves_nothing() {
+fn certs_at_file_size_limit_leaves_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let mut certs = Command::new("sh");
     certs.args(["-c", "ulimit -f 0; exec \"$0\" certs \"$1\"", env!("CARGO_BIN_EXE_kelvin")]);
@@ -97,7 +97,7 @@ fn certs_at_the_limit_of_file_sizes_leaves_nothing() {
 }
 
 #[test]
-fn environment_that_is_not_utf8_and_a_wrong_log_level_do_not_end_the_demo() {
+fn demo_tolerates_non_utf8_environment_and_invalid_rust_log() {
     let temporary = tempfile::tempdir().unwrap();
     let mut demo = kelvin(temporary.path());
     demo.args(["demo", "--plain", "--port", "0", "--duration", "1s"]);
@@ -128,11 +128,11 @@ fn certs_writes_all_files_before_it_prints() {
         let output = certs.wait_with_output().unwrap();
         assert_clean(temporary.path(), &output);
         assert_eq!(output.status.code(), Some(code), "{case}: {}", String::from_utf8_lossy(&output.stderr));
-        let mut there: Vec<_> = fs::read_dir(dir.path())
+        let mut written: Vec<_> = fs::read_dir(dir.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
-        there.sort();
-        assert_eq!(there, files, "{case}");
+        written.sort();
+        assert_eq!(written, files, "{case}");
     }
 }
