@@ -15,11 +15,16 @@ use tonic::{Code, Status};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{BoxError, timeout};
+use crate::{
+    BoxError,
+    timeout::{self, MalformedTimeout},
+};
 
 /// Answers `DEADLINE_EXCEEDED` when a call's time is up: what the caller's `grpc-timeout` allows,
 /// but never more than a limit of the server's own. It goes inside of
 /// [`ServerLayer`](crate::ServerLayer), so that the answer is counted.
+///
+/// A call whose `grpc-timeout` is malformed is answered with `INVALID_ARGUMENT`.
 ///
 /// tonic's own time limits stand outside of all layers, end with the response's headers, and
 /// answer CANCELLED. This one holds for the whole of a stream, whose end it turns into trailers.
@@ -29,13 +34,13 @@ pub struct DeadlineLayer {
 }
 
 impl DeadlineLayer {
-    /// Only what the callers allow themselves.
+    /// Creates a layer with the callers' own limits alone.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// No call may take longer than `limit`.
+    /// Creates a layer in which no call takes longer than `limit`, whatever its caller allows.
     #[must_use]
     pub fn with_limit(limit: Duration) -> Self {
         Self { limit: Some(limit) }
@@ -71,17 +76,21 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let allowed = timeout::from_headers(request.headers()).into_iter().chain(self.limit).min();
+        let Ok(timeout) = timeout::from_headers(request.headers()) else {
+            return DeadlineFuture { inner: None, expiry: None };
+        };
+        let allowed = timeout.into_iter().chain(self.limit).min();
         let expiry = allowed.map(|allowed| Box::pin(tokio::time::sleep(allowed)));
-        DeadlineFuture { inner: self.inner.call(request), expiry }
+        DeadlineFuture { inner: Some(self.inner.call(request)), expiry }
     }
 }
 
 pin_project! {
     /// The response on its way, if it comes in time.
     pub struct DeadlineFuture<F> {
+        // None for a call with a malformed timeout.
         #[pin]
-        inner: F,
+        inner: Option<F>,
         expiry: Option<Pin<Box<Sleep>>>,
     }
 }
@@ -94,7 +103,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if let Poll::Ready(result) = this.inner.poll(cx) {
+        let Some(inner) = this.inner.as_pin_mut() else {
+            return Poll::Ready(Ok(Status::from(MalformedTimeout).into_http()));
+        };
+        if let Poll::Ready(result) = inner.poll(cx) {
             let expiry = this.expiry.take();
             return Poll::Ready(
                 result.map(|response| response.map(|body| DeadlineBody { inner: Some(body), expiry })),

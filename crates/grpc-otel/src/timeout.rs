@@ -1,18 +1,61 @@
 //! The `grpc-timeout` header.
 
-use std::time::Duration;
+use std::{error::Error, fmt, time::Duration};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
+use tonic::Status;
 
 use crate::headers::{GRPC_TIMEOUT, find};
 
-/// What the caller allows the call to take; a malformed header allows anything, as in tonic.
-pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Duration> {
-    parse(find(headers, &GRPC_TIMEOUT)?.as_bytes())
+/// A `grpc-timeout` header that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MalformedTimeout;
+
+impl fmt::Display for MalformedTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("malformed grpc-timeout header")
+    }
 }
 
-/// Reads the value of a `grpc-timeout` header: a `TimeoutValue` of at most eight digits, then a `TimeoutUnit`
-/// ([PROTOCOL-HTTP2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md)). `None` if it is malformed.
+impl Error for MalformedTimeout {}
+
+/// `INVALID_ARGUMENT`: it is the caller's mistake, and `INTERNAL` would count as the server's.
+impl From<MalformedTimeout> for Status {
+    fn from(error: MalformedTimeout) -> Self {
+        Self::invalid_argument(error.to_string())
+    }
+}
+
+/// Returns how long the caller allows the call to take, if it says so.
+///
+/// # Errors
+///
+/// Returns an error if the header is malformed. A server should refuse the call: without its deadline, it might go on long
+/// after the caller has given up.
+pub fn from_headers(headers: &HeaderMap) -> Result<Option<Duration>, MalformedTimeout> {
+    find(headers, &GRPC_TIMEOUT).map(|value| parse(value.as_bytes()).ok_or(MalformedTimeout)).transpose()
+}
+
+/// Writes the value of a `grpc-timeout` header: in milliseconds, or in seconds where that takes more than eight digits;
+/// the rest is cut off, so that the server's deadline is never later than the caller's.
+#[must_use]
+pub fn to_header_value(timeout: Duration) -> HeaderValue {
+    let milliseconds = timeout.as_millis();
+    let text = if milliseconds <= MAX_VALUE.into() {
+        format!("{milliseconds}m")
+    } else {
+        format!("{}S", timeout.as_secs().min(MAX_VALUE))
+    };
+    HeaderValue::try_from(text).expect("digits and a letter")
+}
+
+/// The largest `TimeoutValue`: it has at most eight digits.
+const MAX_VALUE: u64 = 99_999_999;
+
+/// Reads the value of a `grpc-timeout` header; returns `None` if it is malformed.
+///
+/// It is a `TimeoutValue` of at most eight digits, then a `TimeoutUnit` from `H` (hours) to `n` (nanoseconds)
+/// ([PROTOCOL-HTTP2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md)).
 #[must_use]
 pub fn parse(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
@@ -50,6 +93,15 @@ mod tests {
             ][unit];
             let parsed = parse(format!("{amount}{letter}").as_bytes()).unwrap();
             prop_assert_eq!(parsed.as_nanos(), u128::from(amount) * nanos);
+        }
+
+        #[test]
+        fn written_timeout_is_parsed_and_never_longer(seconds in 0..1_u64 << 40, nanos in 0..1_000_000_000_u32) {
+            let timeout = Duration::new(seconds, nanos);
+            let parsed = parse(to_header_value(timeout).as_bytes()).unwrap();
+            let lost = timeout.min(Duration::from_secs(MAX_VALUE + 1)) - parsed;
+            let unit = Duration::from_millis(if seconds < 100_000 { 1 } else { 1000 });
+            prop_assert!(parsed <= timeout && lost <= unit, "{parsed:?}");
         }
 
         #[test]

@@ -12,6 +12,9 @@
 //! call waits for the first time; only then is it `Armed`: with one timer, for the earlier of deadline and age, and with
 //! the next signal. After arming, the reasons are asked once more, because a signal may have been given between
 //! the start of the call and its registration.
+//!
+//! grpc-otel's `DeadlineLayer`, which the client uses, knows the first reason alone: beside it, every call that waits would
+//! need a second timer, for its age.
 
 use std::{
     future::poll_fn,
@@ -22,7 +25,7 @@ use std::{
 };
 
 use grpc_otel::timeout;
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
@@ -32,8 +35,6 @@ use crate::{
     end_reason::EndReason,
     log_rate_limiter::LogRateLimiter,
 };
-
-static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 static REMOVED_LOG: LogRateLimiter = LogRateLimiter::new();
 
@@ -65,15 +66,8 @@ impl Lifetime {
         caller: Caller,
         ends_at_drain: bool,
     ) -> Result<Self, Status> {
-        let deadline = match headers.get(&TIMEOUT) {
-            None => None,
-            Some(value) => {
-                // The caller's mistake: INTERNAL would count against the server's error budget.
-                let timeout = timeout::parse(value.as_bytes())
-                    .ok_or_else(|| Status::invalid_argument("malformed grpc-timeout header"))?;
-                Instant::now().checked_add(timeout)
-            }
-        };
+        let timeout = timeout::from_headers(headers)?;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let interrupts = Arc::clone(interrupts);
         Ok(Self { deadline, max_age, interrupts, caller, ends_at_drain, armed: None })
     }
@@ -144,7 +138,7 @@ fn ended(reason: EndReason, caller: &Caller) -> EndReason {
 /// When a call that begins now has to end whatever happens, for those who cannot wait for its [`Lifetime`].
 pub(crate) fn end_of_call(headers: &HeaderMap, max_age: Duration, now: Instant) -> Instant {
     let end = now + jittered(max_age);
-    let timeout = headers.get(&TIMEOUT).and_then(|value| timeout::parse(value.as_bytes()));
+    let timeout = timeout::from_headers(headers).unwrap_or_default();
     timeout.and_then(|timeout| now.checked_add(timeout)).map_or(end, |deadline| deadline.min(end))
 }
 

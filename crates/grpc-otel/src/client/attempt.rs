@@ -109,7 +109,7 @@ impl ClientAttemptLayer {
             recorder,
             started,
             request,
-            timeout::from_headers(request.headers()),
+            timeout::from_headers(request.headers()).unwrap_or_default(),
             attempts,
             #[cfg(feature = "trace")]
             span,

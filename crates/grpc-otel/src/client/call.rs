@@ -93,7 +93,7 @@ impl ClientCallLayer {
             recorder,
             started,
             request,
-            timeout::from_headers(request.headers()),
+            timeout::from_headers(request.headers()).unwrap_or_default(),
             attempts,
             #[cfg(feature = "trace")]
             span,

@@ -96,7 +96,11 @@ async fn deadline_layer_ends_streams_at_its_limit() {
         assert_eq!(replies[1].as_ref().unwrap_err().code(), Code::DeadlineExceeded);
     }
     assert_eq!(greeter.say_hello(hello("in time")).await.unwrap().get_ref().message, "Hello in time");
+    let mut malformed = tonic::Request::new(hello("1 s"));
+    malformed.metadata_mut().insert("grpc-timeout", "1s".parse().unwrap());
+    assert_eq!(greeter.say_hello(malformed).await.unwrap_err().code(), Code::InvalidArgument);
 
+    assert_eq!(server.count(ENDED, &[("grpc.status", "INVALID_ARGUMENT")]), 1);
     assert_eq!(server.count(ENDED, &[("grpc.status", "DEADLINE_EXCEEDED")]), 3);
     assert_eq!(server.count(ENDED, &[("grpc.status", "OK")]), 1);
 }
