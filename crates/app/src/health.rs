@@ -1,5 +1,5 @@
 //! The health port: `/livez` and `/readyz` over plain HTTP, for probes that speak no TLS; and `/metrics` where a
-//! program offers its metrics for scraping.
+//! program serves its metrics for scraping.
 
 use std::{
     collections::VecDeque,
@@ -25,17 +25,17 @@ use tokio::{
     time::timeout,
 };
 
-/// How long a peer may take over its request, and [`check`] over the whole.
-const TIME_LIMIT: Duration = Duration::from_secs(2);
+/// The timeout for a peer to send its request, and for the whole of [`check`].
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Concurrent connections. At the limit the oldest is closed: a probe takes milliseconds, and a limit that stopped accepting
 /// would let silent peers fail all probes.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Between two log lines about connections that cannot be accepted, which may be ten a second.
+/// The interval between log lines about failed accepts, of which there may be ten a second.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Whether this process is ready to serve; clones share one state. New ones are not.
+/// Whether this process is ready to serve, not ready at first. Clones share one state.
 #[derive(Clone)]
 pub struct Health(Arc<State>);
 
@@ -94,14 +94,14 @@ impl Health {
         self.0.ready.lock()
     }
 
-    fn answer(&self, path: &str) -> Response<String> {
+    fn respond(&self, path: &str) -> Response<String> {
         if let ("/metrics", Some(render)) = (path, self.0.metrics.get()) {
             let mut response = Response::new(render());
             response.headers_mut().insert(CONTENT_TYPE, TEXT_FORMAT);
             return response;
         }
         let (status, text) = match (path, *self.ready()) {
-            // Who answers is alive.
+            // A process that responds is alive.
             ("/livez", _) | ("/readyz", Ok(())) => (StatusCode::OK, "ok"),
             ("/readyz", Err(reason)) => (StatusCode::SERVICE_UNAVAILABLE, reason),
             _ => (StatusCode::NOT_FOUND, "not found; use /livez or /readyz"),
@@ -130,7 +130,7 @@ pub async fn serve(listener: TcpListener, health: Health, shutdown: impl Future<
                     {
                         oldest.abort();
                     }
-                    oldest_first.push_back(connections.spawn(answer(stream, health.clone())));
+                    oldest_first.push_back(connections.spawn(serve_connection(stream, health.clone())));
                 }
                 Err(error) => {
                     if logged.is_none_or(|at: Instant| at.elapsed() >= LOG_INTERVAL) {
@@ -145,15 +145,15 @@ pub async fn serve(listener: TcpListener, health: Health, shutdown: impl Future<
     }
 }
 
-async fn answer(stream: TcpStream, health: Health) {
+async fn serve_connection(stream: TcpStream, health: Health) {
     let service = service_fn(|request: Request<Incoming>| {
-        let response = health.answer(request.uri().path());
+        let response = health.respond(request.uri().path());
         async { Ok::<_, Infallible>(response) }
     });
     // Errors here are the peer's: it went away or spoke no HTTP.
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(TIME_LIMIT)
+        .header_read_timeout(TIMEOUT)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .await;
@@ -177,7 +177,7 @@ pub async fn check(address: SocketAddr) -> io::Result<()> {
     let failed = |kind, cause: &dyn Display| {
         io::Error::new(kind, format!("health check at {address} failed: {cause}"))
     };
-    let response = timeout(TIME_LIMIT, get_readyz(address)).await;
+    let response = timeout(TIMEOUT, get_readyz(address)).await;
     let response = response.map_err(|_| failed(ErrorKind::TimedOut, &"no answer"))?;
     let response = response.map_err(|error| failed(error.kind(), &error))?;
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
