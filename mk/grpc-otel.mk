@@ -6,7 +6,8 @@ differential: ## Compare grpc-otel's metrics and spans with those of grpc-go's p
 
 .PHONY: otel-cost
 otel-cost: ## Overhead of grpc-otel per call in instructions and time, compared with grpc-go's plugin (needs valgrind, and go for the comparison; ARGS="--only unary --rounds 50")
-	@if command -v go >/dev/null; then cd crates/bench/go && go build -o $(CURDIR)/target/bench/grpc-go .; fi
+	@if command -v go >/dev/null; then cd crates/bench/go && go build -o $(CURDIR)/target/bench/grpc-go .; \
+	  else mk/not-run go "grpc-go: go is not installed"; fi
 	cargo run --release --locked --package kelvin-bench --bin otel_cost -- \
 	  $(if $(shell command -v go),--go target/bench/grpc-go) $(ARGS)
 

@@ -7,10 +7,12 @@ SEMVER_BASELINE ?=
 
 .PHONY: nightly nightly-cluster fuzz h2spec test-helm3 test-publish test-semver test-workflows
 
-nightly: test-workflows audit test-publish test-semver test-helm3 fuzz h2spec differential ## slow checks that need no cluster
+nightly: test-begin test-workflows audit test-publish test-semver test-helm3 fuzz h2spec differential ## slow checks that need no cluster
 	$(MAKE) hostile HOSTILE_ROUNDS=3 HOSTILE_SECONDS=10
 	$(MAKE) faults ROUNDS=10
+	$(MAKE) rolling
 	$(MAKE) million ARGS=--check
+	@$(not_run)
 
 nightly-cluster: scale upgrade ## slow checks that need a cluster, after `make up STORE=valkey`
 
@@ -24,7 +26,7 @@ test-publish: ## package and compile grpc-otel as it would be published
 
 test-semver: ## check grpc-otel's API for breaking changes since SEMVER_BASELINE (needs cargo-semver-checks)
 ifeq ($(SEMVER_BASELINE),)
-	@echo "NOT RUN: cargo semver-checks: SEMVER_BASELINE is not set"
+	@mk/not-run semver-baseline "cargo semver-checks: SEMVER_BASELINE is not set"
 else
 	cargo semver-checks --package grpc-otel --baseline-rev $(SEMVER_BASELINE)
 endif

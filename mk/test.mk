@@ -1,14 +1,15 @@
 # Everything that needs no cluster. Each part can be run alone.
 CARGO_DENY_VERSION := 0.20.2
 
-# What tests report as not run, to be shown again at the end.
+# What tests report as not run; `not_run` shows it again at the end.
 NOT_RUN_FILE := $(CURDIR)/target/not-run
 export NOT_RUN_FILE
+not_run = ! test -s $(NOT_RUN_FILE) || sort -u $(NOT_RUN_FILE)
 
 .PHONY: test test-begin test-shell test-format test-lint test-deny test-rust test-docs audit
 
 test: test-begin test-shell test-format test-lint test-deny test-docs test-rust ## all tests that need no cluster
-	@! test -s $(NOT_RUN_FILE) || sort -u $(NOT_RUN_FILE)
+	@$(not_run)
 
 test-begin:
 	@rm -f $(NOT_RUN_FILE)
