@@ -1,8 +1,7 @@
-//! Other implementations of gRPC against the program: grpcio and grpcurl.
+//! Another implementation of gRPC against the program: grpcio. `crates/kelvin/tests/pages.rs` runs grpcurl.
 
 mod support;
 
 mod interop {
-    mod grpcurl;
     mod python;
 }

@@ -1,12 +1,15 @@
 //! grpcio, the implementation that most clients in the field use.
 
 use std::{
+    fs,
+    os::unix::fs::symlink,
     path::Path,
     process::{Command, Output, Stdio},
     thread,
     time::Duration,
 };
 
+use kelvin_credentials::ca::Usage;
 use kelvin_testing::{Process, is_installed};
 
 use crate::support::{Files, TOKEN, grpcio, program::Program};
@@ -50,4 +53,41 @@ async fn grpcio_makes_all_calls_and_64_streams_survive_a_pause() {
     let (Output { status, stderr, .. }, seen) = ended.await.unwrap();
     assert!(status.success(), "{seen:?}\n{}", String::from_utf8_lossy(&stderr));
     assert_eq!(seen, ["calls ok", "compressed calls ok", "refusals ok", "streaming", "streams ok"]);
+}
+
+/// The commands and the script of `docs/kubernetes-external-sensors.md`, whose server has a certificate for another name
+/// than its address. Only the installation of grpcio differs: it has happened, with versions that are fixed.
+#[tokio::test]
+async fn documented_script_stores_a_reading() {
+    const INSTALL: &str = "python3 -m venv venv && venv/bin/pip install grpcio grpcio-tools\n";
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = fs::read_to_string(repository.join("docs/kubernetes-external-sensors.md")).unwrap();
+    let (_, page) = page.split_once("\n### Python\n").unwrap();
+    let block = |language: &str| {
+        let (_, rest) = page.split_once(&format!("```{language}\n")).unwrap();
+        rest.split("```").next().unwrap()
+    };
+    let commands = block("sh").strip_prefix(INSTALL).expect("the commands begin with the installation");
+    if !is_installed("python3", "--version") {
+        return;
+    }
+
+    let files = Files::new();
+    let pair = files.ca.issue(Usage::Server, &["sensors.example.org"]).unwrap();
+    pair.write(&files.path("server.pem"), &files.path("server.key")).unwrap();
+    let program = Program::start(&files, &[]).await;
+    let script = block("python").replace(":30051", &format!(":{}", program.address.port()));
+    fs::write(files.path("sensor.py"), script).unwrap();
+    fs::copy(files.path("ca.pem"), files.path("ca.crt")).unwrap();
+    fs::write(files.path("token"), TOKEN).unwrap();
+    symlink(repository.join("proto"), files.path("proto")).unwrap();
+    let python = tokio::task::spawn_blocking(grpcio::environment).await.unwrap();
+    symlink(python.parent().unwrap().parent().unwrap(), files.path("venv")).unwrap();
+
+    let mut shell = Command::new("bash");
+    shell.args(["-euo", "pipefail", "-c", commands]).current_dir(files.dir.path());
+    let Output { status, stdout, stderr } =
+        tokio::task::spawn_blocking(move || shell.output().unwrap()).await.unwrap();
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    assert_eq!(String::from_utf8_lossy(&stdout), "stored\n");
 }
