@@ -14,7 +14,7 @@ SOURCE_DATE_EPOCH = $(or $(shell git log -1 --format=%ct -- Cargo.toml Cargo.loc
 BUILD_ARGS = --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
   --build-arg RUST_IMAGE=$(RUST_IMAGE) --build-arg RUNTIME_IMAGE=$(RUNTIME_IMAGE) --build-arg RUNTIME_DIGEST=$(RUNTIME_DIGEST)
 
-.PHONY: images image-server image-client image-cli build-args push package-chart release-notes dist
+.PHONY: images image-server image-client image-cli build-args push package-chart repository release-notes dist
 
 images: image-server image-client ## build both container images; prints how long it took and how big they are
 
@@ -33,6 +33,9 @@ push: ## push the images, tagged with version and revision (REGISTRY=registry.ex
 package-chart: ## package the chart into target/dist, with REGISTRY, SERVER_DIGEST and CLIENT_DIGEST as its defaults
 	@mk/tools helm
 	@mk/package-chart target/dist $(VERSION) '$(REGISTRY)' '$(SERVER_DIGEST)' '$(CLIENT_DIGEST)'
+
+repository: ## make OWNER the owner in the repository's addresses on GitHub and GHCR (OWNER=acme)
+	@mk/repository '$(OWNER)'
 
 release-notes: # the CHANGELOG's section of this version
 	@mk/release-notes $(VERSION)

@@ -8,7 +8,9 @@
 //! | pages name only targets of `make` that exist | [`make_targets`] |
 //! | a runbook per alert and an alert per runbook | [`runbooks`] |
 //! | names of tests begin with their subject | [`test_names`] |
+//! | the repository has the same owner in all addresses | [`addresses`] |
 
+pub mod addresses;
 pub mod cycles;
 mod files;
 mod lexer;

@@ -1,6 +1,6 @@
 //! The rules of [`kelvin_tidy`], asked of this repository.
 
-use kelvin_tidy::{File, cycles, links, make_targets, repository, runbooks, test_names, words};
+use kelvin_tidy::{File, addresses, cycles, links, make_targets, repository, runbooks, test_names, words};
 
 fn files() -> Vec<File> {
     repository().expect("the repository is readable")
@@ -40,4 +40,9 @@ fn every_alert_has_a_runbook() {
 #[test]
 fn test_names_begin_with_their_subject() {
     assert_none(&test_names::check(&files()));
+}
+
+#[test]
+fn addresses_have_one_owner() {
+    assert_none(&addresses::check(&files()));
 }

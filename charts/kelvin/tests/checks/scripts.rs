@@ -47,7 +47,7 @@ fn failed_helm_is_shown() {
 
 /// Otherwise helm waits for pods in `ImagePullBackOff` until its timeout.
 #[test]
-fn images_without_a_registry_are_reported_before_the_installation() {
+fn images_without_registry_are_reported_before_install() {
     let Some(_) = helm::tool("helm") else { return };
     let script = "mk/image-registry helm kelvin charts/kelvin --namespace kelvin --values k8s/kelvin.yaml";
     let (succeeded, said) = shell(script);
@@ -60,6 +60,7 @@ fn images_without_a_registry_are_reported_before_the_installation() {
 
 #[test]
 fn packaged_chart_pins_its_images_and_names_its_repository() {
+    const OWNER: &str = "someone";
     let version = env!("CARGO_PKG_VERSION");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("package");
     let archive = folder.join(format!("kelvin-{version}.tgz"));
@@ -69,7 +70,7 @@ fn packaged_chart_pins_its_images_and_names_its_repository() {
 
     let digest = format!("sha256:{}", "0".repeat(64));
     let (packed, said) =
-        shell(&format!("mk/package-chart {} {version} ghcr.io/someone {digest} {digest}", folder.display()));
+        shell(&format!("mk/package-chart {} {version} ghcr.io/{OWNER} {digest} {digest}", folder.display()));
     assert!(packed, "{said}");
 
     // A mirror keeps the owner's path.
@@ -80,7 +81,7 @@ fn packaged_chart_pins_its_images_and_names_its_repository() {
     {
         let Some((_, yaml)) = render(setting) else { return };
         let server = pod(&Object::parse(&yaml), "kelvin-server");
-        let image = format!("{registry}/someone/kelvin-server:{version}@{digest}");
+        let image = format!("{registry}/{OWNER}/kelvin-server:{version}@{digest}");
         assert_eq!(server.text("/spec/containers/0/image"), image);
     }
     let Some((rendered, said)) = render("image.tag=v2") else { return };
@@ -88,13 +89,17 @@ fn packaged_chart_pins_its_images_and_names_its_repository() {
     let Some((rendered, said)) = render("image.tag=v2,server.image.digest=,client.image.digest=") else {
         return;
     };
-    assert!(rendered && said.contains("ghcr.io/someone/kelvin-server:v2"), "{said}");
+    assert!(rendered && said.contains(&format!("ghcr.io/{OWNER}/kelvin-server:v2")), "{said}");
 
     let Some((_, readme)) = run(&["show", "readme", archive]) else { return };
-    assert!(!readme.contains("](../..") && !readme.contains("/OWNER/"), "{readme}");
-    let link = format!("](https://github.com/someone/kelvin/blob/v{version}/docs/kubernetes.md)");
+    assert!(!readme.contains("](../.."), "{readme}");
+    let link = format!("](https://github.com/{OWNER}/kelvin/blob/v{version}/docs/kubernetes.md)");
     assert!(readme.contains(&link), "{readme}");
     let Some((_, metadata)) = run(&["show", "chart", archive]) else { return };
-    let image = format!("image: \"ghcr.io/someone/kelvin-client:{version}@{digest}\"");
+    assert!(
+        ![&readme, &metadata].iter().any(|text| text.contains(env!("CARGO_PKG_REPOSITORY"))),
+        "{metadata}"
+    );
+    let image = format!("image: \"ghcr.io/{OWNER}/kelvin-client:{version}@{digest}\"");
     assert!(metadata.contains("artifacthub.io/images") && metadata.contains(&image), "{metadata}");
 }
