@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn goal_is_reached_only_as_measured_and_without_a_failed_call() {
+    fn goal_is_reached_only_when_measured_without_failures() {
         let (least, most) = (Bound::AtLeast(1.1), Bound::AtMost(1.1));
         for (measured, goal, failures, verdict) in [
             (None, least, 0, Verdict::NotMeasured),

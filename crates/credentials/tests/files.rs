@@ -107,7 +107,7 @@ fn pipe_that_is_not_written_ends_the_wait() {
 }
 
 #[tokio::test]
-async fn unreadable_file_keeps_the_last_good_one_and_the_next_is_read() {
+async fn unreadable_file_keeps_previous_until_next_good_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokens");
     fs::write(&path, "alpha").unwrap();

@@ -60,7 +60,7 @@ async fn client_certificates_are_ignored_asked_for_or_required() {
 }
 
 #[tokio::test]
-async fn bad_client_certificates_are_refused_even_where_none_is_needed() {
+async fn bad_client_certificate_is_refused_even_when_optional() {
     let ca = LocalCa::generate().unwrap();
     let other = LocalCa::generate().unwrap();
     let address =

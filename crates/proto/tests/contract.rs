@@ -32,7 +32,7 @@ fn original_four_calls_are_unchanged() {
 }
 
 #[test]
-fn fields_stay_and_what_was_added_is_optional_or_means_nothing_when_absent() {
+fn published_fields_stay_and_added_fields_are_optional() {
     let (ours, fixed) = (ours(), fixed());
     for message in &fixed.message_type {
         let now = ours.message_type.iter().find(|now| now.name == message.name).unwrap();

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn longest_silent_sensor_passes_its_place_on_to_one_that_is_heard() {
+    async fn longest_idle_sensor_gives_its_place_to_an_active_one() {
         let (store, mut places) = (store(StoreConfig::Memory, HOUR).await, places(2, Duration::ZERO));
         send(&store, 0..1).await;
         sleep(Duration::from_millis(10)).await;

@@ -84,7 +84,7 @@ fn files_that_cannot_be_used_are_wrong_settings() {
 }
 
 #[test]
-fn invalid_settings_and_unreadable_files_are_reported_together() {
+fn invalid_settings_and_unreadable_files_are_all_reported() {
     let files = Files::new();
     let nowhere = files.path("nowhere").display().to_string();
     let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector://localhost:4317");
@@ -265,7 +265,7 @@ fn limit_on_open_files_is_raised_and_warned_of() {
 }
 
 #[tokio::test]
-async fn unauthenticated_connections_give_way_when_there_are_no_file_descriptors_left() {
+async fn unauthenticated_connections_yield_at_descriptor_limit() {
     const FILES: usize = 64;
     let files = Files::new();
     // None of them ends by itself while the test runs.

@@ -105,7 +105,7 @@ async fn fifth_open_call_without_a_token_is_resource_exhausted() {
 }
 
 #[tokio::test]
-async fn hundred_refused_calls_close_a_connection_without_an_accepted_one() {
+async fn hundred_consecutive_refused_calls_close_the_connection() {
     let server = TestServer::start(&[]).await;
     let mut connection = Connection::open(&server, 65_535).await;
     let mut refused = 0;
@@ -134,7 +134,7 @@ async fn hundred_refused_calls_close_a_connection_without_an_accepted_one() {
 }
 
 #[tokio::test]
-async fn idle_unauthenticated_connection_is_closed_and_a_watching_one_is_not() {
+async fn idle_unauthenticated_connection_without_calls_is_closed() {
     let server = TestServer::start(&[("KELVIN_UNAUTHENTICATED_IDLE_TIMEOUT", "300ms")]).await;
     let mut watching = Connection::open(&server, 65_535).await;
     let open = watching.watch().await;
@@ -150,7 +150,7 @@ async fn idle_unauthenticated_connection_is_closed_and_a_watching_one_is_not() {
 }
 
 #[tokio::test]
-async fn unauthenticated_connections_give_way_at_the_limit_idle_ones_first_then_the_newest() {
+async fn unauthenticated_limit_closes_idle_then_newest_connections() {
     let server = TestServer::start(&[("KELVIN_MAX_UNAUTHENTICATED_CONNECTIONS", "3")]).await;
     let mut first = Connection::open(&server, 65_535).await;
     let _first_watch = first.watch().await;
@@ -169,7 +169,7 @@ async fn unauthenticated_connections_give_way_at_the_limit_idle_ones_first_then_
 }
 
 #[tokio::test]
-async fn bytes_of_open_calls_without_a_token_close_their_connection() {
+async fn bytes_of_unauthenticated_calls_close_their_connection() {
     let server = TestServer::start(&[]).await;
     let mut connection = Connection::open(&server, 65_535).await;
     let mut open = Vec::new();
@@ -185,7 +185,7 @@ async fn bytes_of_open_calls_without_a_token_close_their_connection() {
 }
 
 #[tokio::test]
-async fn stream_sent_along_with_the_first_call_does_not_close_its_connection() {
+async fn stream_sent_with_the_first_call_keeps_its_connection() {
     let server = TestServer::start(&[]).await;
     let mut connection = Connection::open(&server, 65_535).await;
     let message = framed(&reading("x", 20.0, 1).encode_to_vec());
@@ -206,7 +206,7 @@ async fn stream_sent_along_with_the_first_call_does_not_close_its_connection() {
 }
 
 #[tokio::test]
-async fn connection_that_holds_most_is_closed_when_the_budget_is_used_up() {
+async fn exceeded_memory_budget_closes_the_largest_connection() {
     let settings =
         [("KELVIN_CONNECTION_MEMORY_LIMIT", "2MiB"), ("KELVIN_UNAUTHENTICATED_MEMORY_LIMIT", "1MiB")];
     let server = TestServer::start(&settings).await;

@@ -106,7 +106,7 @@ async fn server_only_certificate_is_reported_by_the_healthcheck() {
 }
 
 #[tokio::test]
-async fn rejected_client_certificate_is_reported_by_the_healthcheck() {
+async fn healthcheck_reports_rejected_client_certificate() {
     let files = Files::new();
     files.issue("server", Usage::Unspecified);
     let server = TestServer::start_with(files, &[("KELVIN_MTLS", "required")]).await;

@@ -97,7 +97,7 @@ async fn invalid_reading_ends_stream_and_keeps_earlier() {
 }
 
 #[tokio::test]
-async fn chat_answers_each_reading_in_order_and_goes_on_after_wrong_ones() {
+async fn chat_answers_in_order_and_outlives_invalid_readings() {
     let server = TestServer::start(&[("KELVIN_ALERT_HIGH", "30"), ("KELVIN_MAX_SENSORS", "1")]).await;
     // Within one batch it is open which of two new sensors comes too late.
     server.client().await.send_single_reading(reading("cellar", 20.0, 0)).await.unwrap();

@@ -158,7 +158,7 @@ async fn calls_end_at_their_deadline() {
 }
 
 #[tokio::test]
-async fn old_connections_are_replaced_and_no_call_is_lost_or_done_twice() {
+async fn connection_age_limit_neither_loses_nor_repeats_calls() {
     let server = TestServer::start(&[("KELVIN_MAX_CONNECTION_AGE", "100ms")]).await;
     let (_sender, idle) = server.bare_connection().await;
     timeout(PATIENCE, idle).await.expect("the server ends it").unwrap();

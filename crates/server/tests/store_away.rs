@@ -89,7 +89,7 @@ fn gauge(received: &Received, name: &str) -> Option<i64> {
 }
 
 #[tokio::test]
-async fn calls_say_what_is_stored_when_the_store_goes_and_the_log_says_it_once() {
+async fn lost_store_is_logged_once_and_calls_report_what_is_stored() {
     let mut valkey = ValkeyServer::start(&[]).await;
     let mut kelvin = Kelvin::start(&[valkey.address()], Acknowledge::Primary);
     let mut client = kelvin.client();

@@ -177,7 +177,7 @@ async fn broken_key_is_rejected_and_previous_pair_kept() {
 
 /// Of the files for Valkey, which need not be there for it.
 #[tokio::test]
-async fn changed_secrets_of_the_store_are_counted_and_what_is_broken_is_refused() {
+async fn store_secret_reloads_are_counted_and_broken_ones_rejected() {
     let receiver = Receiver::start().await.unwrap();
     let telemetry = observed_by(&receiver);
     let files = Files::new();

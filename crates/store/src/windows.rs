@@ -106,7 +106,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn windows_are_those_of_floor_division_however_readings_are_split(
+        fn windows_match_floor_division_however_readings_are_split(
             timestamps in vec(timestamp(), 1..80), step in step(), sizes in vec(1..9_usize, 1..9),
         ) {
             let step = NonZeroU64::new(step).unwrap();

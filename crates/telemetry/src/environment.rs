@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn exporters_are_a_case_insensitive_list_and_unknown_ones_are_ignored() {
+    fn exporter_list_ignores_case_and_unknown_names() {
         let set = (ENDPOINT, "http://c:4317");
         for (value, otlp, console) in [
             ("OTLP,Console", true, true),
@@ -536,7 +536,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_endpoint_is_taken_with_tls_where_it_should_be_or_refused(
+        fn any_endpoint_is_refused_or_uses_tls_unless_http(
             value in "([hH][tT][tT][pP][sS]?://)?[a-z.:@/?#]{0,12}\\PC{0,12}",
             http in any::<bool>(),
         ) {

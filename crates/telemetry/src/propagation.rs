@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn propagators_are_deduplicated_case_insensitive_and_w3c_by_default() {
+    fn propagators_ignore_case_and_duplicates_and_default_to_w3c() {
         let w3c = ["baggage", "traceparent", "tracestate"];
         assert_eq!(fields(""), w3c);
         assert_eq!(fields("TraceContext, baggage,tracecontext,carrier-pigeon"), w3c);

@@ -307,7 +307,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_variable_of_the_specification_is_honoured_or_warned_of() {
+    fn every_specified_variable_is_honoured_or_warned_of() {
         for (variable, value, expected) in REACTIONS {
             let warning = check(variable, value);
             match &warning {

@@ -173,7 +173,7 @@ async fn signals_are_exported_over_http_with_gzip() {
 
 /// An empty variable is as good as not set, so that of the signal must not hide the token of all.
 #[tokio::test]
-async fn headers_are_sent_decoded_even_beside_an_empty_variable_of_the_signal() {
+async fn headers_are_decoded_despite_empty_variable_of_the_signal() {
     for of_signals in [None, Some("")] {
         for protocol in ["grpc", "http/protobuf"] {
             let receiver = Receiver::start().await.unwrap();

@@ -202,7 +202,7 @@ fn notes(settings: &str) -> Option<String> {
 }
 
 #[test]
-fn notes_name_a_secret_that_is_issued_and_the_images_that_lack_a_registry() {
+fn notes_name_issued_secret_and_images_without_registry() {
     let mutual = "tls.mtls=required,test.enabled=false";
     for (settings, secret) in [
         ("tls.mtls=required", "get secret kelvin-check-tls"),

@@ -61,7 +61,7 @@ fn app_protocol_says_whether_the_port_speaks_tls() {
 
 /// The addresses of callers stay only where the traffic policy is `Local`; otherwise a node's comes.
 #[test]
-fn network_policy_admits_source_ranges_where_addresses_are_kept() {
+fn source_ranges_are_admitted_with_local_traffic_policy() {
     let Some(objects) = helm::render_ci("external") else { return };
     let gateways = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateways"}}});
     let block = |cidr| json!({"ipBlock": {"cidr": cidr}});

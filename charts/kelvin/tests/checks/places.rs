@@ -11,7 +11,7 @@ use crate::{
 
 /// Without a cluster nothing is known of it, and each rendering must be the same.
 #[test]
-fn rendering_without_a_cluster_is_reproducible_and_has_no_secret() {
+fn rendering_without_cluster_is_identical_and_has_no_secret() {
     let (Some(mut first), Some(mut second)) = (helm::bare_template(&[]), helm::bare_template(&[])) else {
         return;
     };

@@ -174,7 +174,7 @@ fn test_pod_is_kept_for_its_log() {
 }
 
 #[test]
-fn digest_pins_the_image_and_global_registry_takes_precedence() {
+fn digest_pins_image_and_global_registry_takes_precedence() {
     let arguments = [
         "--set",
         "global.imageRegistry=mirror.example.org/",

@@ -111,7 +111,7 @@ fn only_servers_reach_the_store() {
 
 /// The policies open the ports of the addresses; pods behind a Service that maps its port have their own value.
 #[test]
-fn network_policy_has_the_ports_of_the_endpoint_and_the_store() {
+fn network_policy_has_ports_of_endpoint_and_store() {
     let ports = |settings: &str, policy: &str, rule: &str| {
         let peers = "networkPolicy.collector[0].ipBlock.cidr=192.0.2.0/24";
         let objects = helm::render(&["--set", peers, "--set", settings])?;

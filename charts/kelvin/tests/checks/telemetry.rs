@@ -67,7 +67,7 @@ fn secret_headers_come_from_their_secret() {
 }
 
 #[test]
-fn without_endpoint_nothing_is_exported_and_no_alert_waits_for_it() {
+fn missing_endpoint_disables_export_and_metric_alerts() {
     let Some(objects) = helm::render_ci("no-collector") else { return };
     let server = pod(&objects, "kelvin-server");
     assert!(!server.environment().keys().any(|name| name.starts_with("OTEL_")));

@@ -89,7 +89,7 @@ fn extra_env_replaces_a_variable_of_the_chart() {
 }
 
 #[test]
-fn extra_env_keeps_its_order_so_that_variables_can_refer_to_one_another() {
+fn extra_env_keeps_its_order_and_references() {
     let environment =
         r#"server.extraEnv=[{"name":"REGION","value":"eu"},{"name":"RUST_LOG","value":"$(REGION)"}]"#;
     let Some(objects) = helm::render(&["--set-json", environment]) else { return };
@@ -101,7 +101,7 @@ fn extra_env_keeps_its_order_so_that_variables_can_refer_to_one_another() {
 }
 
 #[test]
-fn labels_that_select_rules_and_dashboards_win_over_the_charts() {
+fn alert_and_dashboard_labels_override_labels_of_the_chart() {
     let instance = r"app\.kubernetes\.io/instance=prometheus";
     let settings = format!("alerts.labels.{instance},dashboards.labels.{instance}");
     let Some(objects) = helm::render(&["--set", &settings]) else { return };

@@ -133,7 +133,7 @@ async fn peer_and_delays_of_an_attempt_are_recorded() {
 }
 
 #[tokio::test]
-async fn peer_of_an_attempt_without_a_call_layer_leaves_the_application_span_alone() {
+async fn peer_without_call_layer_is_not_set_on_application_span() {
     use opentelemetry::trace::{FutureExt as _, TraceContextExt as _, Tracer as _, TracerProvider as _};
 
     let caller = Observed::new();
@@ -179,7 +179,7 @@ async fn two_plugins_on_one_channel_count_their_own_attempts() {
 }
 
 #[tokio::test]
-async fn events_of_delays_are_recorded_once_and_only_for_what_is_complete() {
+async fn delay_events_are_recorded_once_and_only_when_complete() {
     const RESOLVED: &str = "Delayed name resolution complete";
     const PICKED: &str = "Delayed LB pick complete";
     for (delays, peers, of_call, of_attempt) in [
@@ -225,7 +225,7 @@ async fn inner_layer_is_called_in_the_context_of_the_attempt() {
 }
 
 #[tokio::test]
-async fn raw_client_call_is_named_by_its_original_method_or_by_the_filter() {
+async fn raw_client_call_is_named_by_filter_or_original_method() {
     let endpoint = serve(&GrpcOtel::builder().build()).await;
     for (accepted, name) in [(false, "Sent.other"), (true, "Sent.helloworld.Greeter.SayHello")] {
         let caller = Observed::new();

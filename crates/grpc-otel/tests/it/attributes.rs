@@ -103,7 +103,7 @@ async fn scope_names_the_released_schema_and_none_for_the_next() {
 }
 
 #[tokio::test]
-async fn status_as_the_conventions_have_it_leaves_ok_unset_and_the_code_out() {
+async fn opentelemetry_span_status_leaves_ok_unset_and_code_out() {
     let (server, caller) = (Observed::new(), Observed::new());
     let otel = |observed: &Observed| observed.builder().span_status(SpanStatus::OpenTelemetry).build();
     let endpoint = serve(&otel(&server)).await;

@@ -78,7 +78,7 @@ async fn context_without_a_provider_is_passed_on_and_none_invented() {
 }
 
 #[tokio::test]
-async fn context_with_a_provider_that_is_shut_down_is_passed_on_and_none_invented() {
+async fn shut_down_provider_passes_context_on_unchanged() {
     let provider = SdkTracerProvider::builder().build();
     provider.shutdown().unwrap();
     let unchanged = CONTEXT.map(|(_, value)| value).join(" ");

@@ -80,7 +80,7 @@ async fn next_conventions_rename_the_code_in_spans_and_metrics() {
 }
 
 #[tokio::test]
-async fn public_endpoint_links_to_the_caller_and_ignores_its_baggage() {
+async fn public_endpoint_links_to_caller_and_ignores_its_baggage() {
     let (server, caller) = (Observed::new(), Observed::new());
     let otel =
         server.builder().propagator(both()).public_endpoint_if(|headers, _| !headers.contains_key("known"));

@@ -34,7 +34,7 @@ fn counts(server: &Observed) -> [u64; 2] {
 }
 
 #[tokio::test]
-async fn interceptor_around_layer_refuses_uncounted_and_passes_counted() {
+async fn calls_refused_by_outer_interceptor_are_not_counted() {
     let caller = Observed::new();
     let endpoint = serve(&grpc_otel::GrpcOtel::builder().build()).await;
     let otel = caller.builder().build();
@@ -110,7 +110,7 @@ impl std::error::Error for Wrapping {
 type Row = (fn() -> BoxError, fn(&BoxError) -> bool, &'static str);
 
 #[tokio::test]
-async fn boxed_error_of_an_inner_layer_stays_what_it_is_and_gives_the_code() {
+async fn boxed_error_of_inner_layer_keeps_its_type_and_sets_code() {
     let rows: [Row; 5] = [
         (|| Overloaded::new().into(), |error| error.is::<Overloaded>(), "RESOURCE_EXHAUSTED"),
         (|| h2::Error::from(h2::Reason::CANCEL).into(), |error| error.is::<h2::Error>(), "CANCELLED"),

@@ -279,7 +279,7 @@ mod tests {
         }
 
         #[test]
-        fn received_frames_mean_the_same_however_they_are_cut_and_joined(sent in frames(), cuts in cuts()) {
+        fn received_frames_keep_their_meaning_however_split(sent in frames(), cuts in cuts()) {
             let all: Vec<u8> =
                 sent.iter().zip(0..).flat_map(|(frame, fill)| bytes(*frame, fill)).collect();
             let (mut parser, mut found, mut left) = (ReceivedFrames::new(), Vec::new(), Vec::new());
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn small_frames_of_a_stream_become_one_as_far_as_they_are_complete() {
+    fn only_complete_small_frames_of_a_stream_are_joined() {
         let data = |stream, flags| FrameHeader { length: 100, kind: DATA, flags, stream };
         let sent = [data(1, 0), data(1, 0), data(1, END_STREAM), data(3, 0), data(5, 0), data(5, 0)];
         let mut all: Vec<u8> = sent.iter().flat_map(|frame| bytes(*frame, 0)).collect();

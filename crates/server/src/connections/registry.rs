@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn largest_connection_is_closed_beyond_the_budget_and_counts_no_more() {
+    fn largest_connection_beyond_budget_is_closed_and_uncounted() {
         let registry = registry(10, 10, 1 << 20);
         let all = three_authenticated(&registry);
         registry.reserve(&all[0].state, 300 << 10);
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_that_holds_much_waits_until_the_memory_of_closed_ones_is_freed() {
+    fn large_connection_waits_until_closed_ones_free_memory() {
         let registry = registry(10, 10, 1 << 20);
         let all = three_authenticated(&registry);
         let account = |index: usize, bytes| {
@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn drained_socket_is_read_again_in_the_next_turn_and_outside_of_turns() {
+    fn drained_socket_is_read_again_next_turn_or_outside_turns() {
         let registry = registry(10, 10, 1 << 20);
         let admitted = registry.admit().unwrap();
         let account = Account::new(&admitted);

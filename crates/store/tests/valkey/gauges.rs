@@ -39,7 +39,7 @@ impl Reported {
 }
 
 #[tokio::test]
-async fn one_server_reports_what_the_store_holds_until_its_lease_ends() {
+async fn single_server_reports_store_gauges_until_its_lease_ends() {
     let server = ValkeyServer::start(&[]).await;
     let reported = [(); 2].map(|()| Reported::new());
     let mut stores = Vec::new();
