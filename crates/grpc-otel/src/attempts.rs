@@ -42,8 +42,8 @@ pub(crate) struct Retries {
 }
 
 impl Attempts {
-    /// An attempt begins; one that begins while another is under way is a hedge. Returns how many there were before it,
-    /// transparent retries left out.
+    /// Counts an attempt that begins; one that begins while another is under way is a hedge. Returns how many there
+    /// were before it, without transparent retries.
     pub(crate) fn begin(&self, now: Instant, transparent: bool) -> u64 {
         let mut state = self.lock();
         if let Some(since) = state.idle_since.take() {
@@ -59,7 +59,7 @@ impl Attempts {
         state.begun.saturating_sub(1)
     }
 
-    /// An attempt has ended.
+    /// Notes the end of an attempt. The retry delay runs while no attempt is active.
     pub(crate) fn attempt_ended(&self, at: Instant) {
         let mut state = self.lock();
         state.active -= 1;
@@ -68,7 +68,7 @@ impl Attempts {
         }
     }
 
-    /// What it took until now.
+    /// Returns what the call has taken beyond its first attempt until now.
     #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "only metrics count"))]
     pub(crate) fn retries(&self) -> Retries {
         let state = self.lock();

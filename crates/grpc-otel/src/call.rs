@@ -20,7 +20,8 @@ use crate::{
     status::{self, Reason},
 };
 
-/// Timers fire this much apart on the two sides of a call and still mean the same deadline.
+/// Timers fire this much apart on the two sides of a call and still mean the same deadline: tokio's have a resolution
+/// of one millisecond.
 const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
 
 /// What is known of a call while it is under way. The bodies of both directions and the response future share it.
@@ -75,12 +76,13 @@ impl Meter {
     }
 }
 
-/// Most data is one piece; data of several pieces gives them by `chunks_vectored`.
+/// Visits each piece of the data. Most data is one piece; data of several pieces gives them by `chunks_vectored`.
 fn for_each_chunk(data: &impl Buf, mut visit: impl FnMut(&[u8])) {
     let first = data.chunk();
     if first.len() == data.remaining() {
         return visit(first);
     }
+    // More pieces than that would not be counted; tonic's bodies give one.
     let mut chunks = [IoSlice::new(&[]); 64];
     let count = data.chunks_vectored(&mut chunks);
     chunks[..count].iter().for_each(|chunk| visit(chunk));
@@ -98,14 +100,14 @@ impl Guard {
         self.0.as_ref()
     }
 
-    /// While the result lives, the context of the call is the current one.
+    /// Makes the context of the call current until the result is dropped.
     #[cfg(feature = "trace")]
     #[inline]
     pub(crate) fn attach(&self) -> Option<Current<'_>> {
         self.0.as_ref()?.span.attach()
     }
 
-    /// The same while the body of a response is polled, if a handler is behind it.
+    /// Makes the context current while the body of a response is polled, if a handler is behind it.
     #[cfg(feature = "trace")]
     #[inline]
     pub(crate) fn attach_to_stream(&self) -> Option<Current<'_>> {
@@ -187,7 +189,7 @@ impl Call {
         self.labels.as_deref().unwrap_or_default()
     }
 
-    /// Nobody waits for its end any more.
+    /// Ends a call that was dropped: nobody waits for its end any more.
     #[cold]
     fn dropped(&self) {
         if std::thread::panicking() {

@@ -11,7 +11,8 @@ use std::{
 #[cfg(feature = "tsc")]
 pub(crate) use quanta::Instant;
 
-/// For so long the time of day is taken to go on as the other clock does, if nobody sets it.
+/// How long the time of day is computed from an earlier reading of both clocks, instead of another reading. A step of
+/// the system clock shows in spans no later than this.
 #[cfg(feature = "trace")]
 const TRUST: Duration = Duration::from_millis(100);
 
@@ -25,7 +26,8 @@ pub(crate) struct StartTime {
 
 #[cfg(feature = "trace")]
 impl StartTime {
-    /// At a moment that must have just been. The time of day is reckoned from when this thread last looked at both clocks.
+    /// Returns the time of day at a moment that must have just been. It is computed from when this thread last read
+    /// both clocks.
     pub(crate) fn at(moment: Instant) -> Self {
         thread_local! {
             static LAST: Cell<Option<StartTime>> = const { Cell::new(None) };
@@ -41,7 +43,8 @@ impl StartTime {
         Self { moment, time: now.time - now.moment.saturating_duration_since(moment) }
     }
 
-    /// The time of day at a later moment, as far from this one as the moments are: a span lasts as long as its call.
+    /// Returns the time of day at a later moment, as far from this one as the moments are: a span lasts as long as its
+    /// call.
     pub(crate) fn time_at(self, moment: Instant) -> SystemTime {
         self.time + moment.saturating_duration_since(self.moment)
     }
@@ -51,7 +54,7 @@ impl StartTime {
     }
 }
 
-/// What both clocks say at once: of three tries the one in which the least time passed between them.
+/// Reads both clocks at once: of three tries it takes the one in which the least time passed between them.
 #[cfg(feature = "trace")]
 fn both_clocks() -> StartTime {
     let tries = [(); 3].map(|()| {
@@ -68,6 +71,7 @@ mod tests {
 
     use super::*;
 
+    /// How far the computed time may be from the read one: many times what reading both clocks takes.
     const SLACK: Duration = Duration::from_millis(1);
 
     /// Compares some pairs of moments with the system clock: the second of a pair is within [`TRUST`] of the first.

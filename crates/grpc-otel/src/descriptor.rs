@@ -8,13 +8,20 @@ use prost_types::FileDescriptorSet;
 use crate::methods::Methods;
 
 impl Methods {
-    /// All methods in an encoded `FileDescriptorSet`, as tonic-prost-build writes it for
-    /// reflection.
+    /// Reads all methods of an encoded `FileDescriptorSet`, as tonic-prost-build writes it for reflection.
+    ///
+    /// # Errors
+    ///
+    /// If `encoded` is not a `FileDescriptorSet`.
     pub fn from_descriptor_set(encoded: &[u8]) -> Result<Self, DescriptorError> {
         Self::new().and_descriptor_set(encoded)
     }
 
-    /// The methods of one more `FileDescriptorSet`, such as that of the health service.
+    /// Adds the methods of one more `FileDescriptorSet`, such as that of the health service.
+    ///
+    /// # Errors
+    ///
+    /// If `encoded` is not a `FileDescriptorSet`.
     pub fn and_descriptor_set(mut self, encoded: &[u8]) -> Result<Self, DescriptorError> {
         for file in FileDescriptorSet::decode(encoded).map_err(DescriptorError)?.file {
             let package = file.package.filter(|package| !package.is_empty());

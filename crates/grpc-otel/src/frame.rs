@@ -5,6 +5,7 @@
 //!
 //! [PROTOCOL-HTTP2]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 
+/// Bytes before each message: its flag, then four of its length.
 const PREFIX: usize = 5;
 
 /// A message that has passed completely.
@@ -35,7 +36,7 @@ pub(crate) struct FrameParser {
     reason = "no part is longer than the message or the prefix that it is of"
 )]
 impl FrameParser {
-    /// Bytes of all complete messages, without prefixes.
+    /// Returns the bytes of all complete messages, without prefixes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -66,7 +67,7 @@ impl FrameParser {
         }
     }
 
-    /// Completes the message that began in an earlier part; what follows it is returned.
+    /// Completes the message that began in an earlier part; returns what follows it.
     fn resume<'a>(&mut self, mut data: &'a [u8], complete: &mut impl FnMut(Message)) -> &'a [u8] {
         let filled = usize::from(self.filled);
         if filled < PREFIX {

@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
 
 pub(crate) static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// The header of that name. A request has about ten headers and trailers have two: comparing them all, mostly by their
-/// length, is quicker than hashing the name.
+/// Finds a header by comparing names. A request has about ten headers and trailers have two: comparing them all, mostly
+/// by their length, is quicker than hashing the name.
 #[inline]
 pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     headers.iter().find_map(|(known, value)| (known == name).then_some(value))
@@ -40,8 +40,8 @@ impl<'a> Found<'a> {
         found
     }
 
-    /// Whether a request with these headers is a gRPC call ([PROTOCOL-HTTP2]): a server may serve plain HTTP and gRPC-Web
-    /// beside it.
+    /// Returns whether a request with these headers is a gRPC call ([PROTOCOL-HTTP2]): a server may serve plain HTTP
+    /// and gRPC-Web beside it.
     ///
     /// [PROTOCOL-HTTP2]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
     pub(crate) fn are_grpc(&self, method: &Method) -> bool {

@@ -11,7 +11,7 @@ pub(crate) struct MessageCounter {
 }
 
 impl MessageCounter {
-    /// Bytes of complete messages, without prefixes.
+    /// Returns the bytes of complete messages, without prefixes.
     #[cfg(feature = "metrics")]
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)

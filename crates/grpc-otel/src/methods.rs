@@ -16,22 +16,22 @@ pub struct Methods {
 }
 
 impl Methods {
-    /// No methods yet.
+    /// Creates an empty set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One more method, as `package.Service/Method`.
+    /// Adds a method, as `package.Service/Method`.
     #[must_use]
     pub fn and_method(mut self, name: impl Into<String>) -> Self {
         self.names.insert(name.into(), true);
         self
     }
 
-    /// Names unregistered methods too, if `accept` says so; the counterpart of
-    /// `SetGenericMethodAttributeFilter` in A66. It sees `package.Service/Method` and must bound
-    /// what it accepts.
+    /// Names unregistered methods too, if `accept` returns true for their `package.Service/Method`.
+    ///
+    /// `accept` must bound what it accepts. It is the counterpart of `SetGenericMethodAttributeFilter` in A66.
     #[must_use]
     pub fn and_unregistered(mut self, accept: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.unregistered = Some(Arc::new(accept));
@@ -40,7 +40,7 @@ impl Methods {
 }
 
 impl<S: Into<String>> FromIterator<S> for Methods {
-    /// Methods given as `package.Service/Method`.
+    /// Collects methods given as `package.Service/Method`.
     fn from_iter<I: IntoIterator<Item = S>>(names: I) -> Self {
         Self { names: names.into_iter().map(|name| (name.into(), true)).collect(), unregistered: None }
     }

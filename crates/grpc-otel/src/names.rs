@@ -35,7 +35,7 @@ pub enum Semconv {
 }
 
 impl Semconv {
-    /// The schema that attributes follow, if one is released.
+    /// Returns the URL of the schema that attributes follow, if one is released.
     pub(crate) fn schema_url(self) -> Option<&'static str> {
         match self {
             Self::Released => Some("https://opentelemetry.io/schemas/1.44.0"),
@@ -51,8 +51,8 @@ impl Semconv {
     }
 }
 
-/// The name as a string of the whole process, kept once: attributes and span names made of it
-/// are then copied without allocation. Only registered methods come here.
+/// Returns the name as a string of the whole process, kept once: attributes and span names made of it are then copied
+/// without allocation. Only registered methods come here.
 pub(crate) fn intern(name: &str) -> &'static str {
     static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);

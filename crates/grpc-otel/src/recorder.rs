@@ -86,7 +86,7 @@ impl Recorders {
         &self.shared
     }
 
-    /// The recorder of the method a server is asked for.
+    /// Returns the recorder of the method that a server is asked for.
     pub(crate) fn for_path(&self, path: &str) -> Option<Arc<Recorder>> {
         self.enabled.then(|| self.find(path)).filter(|recorder| recorder.enabled)
     }
@@ -102,7 +102,7 @@ impl Recorders {
         }
     }
 
-    /// The recorder of the method a client calls: registered if it comes from generated code.
+    /// Returns the recorder of the method that a client calls: registered if it comes from generated code.
     pub(crate) fn of_request<B>(&self, request: &http::Request<B>) -> Option<Arc<Recorder>> {
         if !self.enabled {
             return None;

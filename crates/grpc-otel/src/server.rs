@@ -42,8 +42,10 @@ impl ServerLayer {
         }
     }
 
-    /// The layer for the calls of one connection, whose peer is known. For servers that accept connections themselves:
-    /// unlike an extension for [`Builder::peer_address`](crate::Builder::peer_address) it costs no allocation a call.
+    /// Returns the layer for the calls of one connection, whose peer is known.
+    ///
+    /// It is for servers that accept connections themselves: unlike an extension for
+    /// [`Builder::peer_address`](crate::Builder::peer_address) it costs no allocation a call.
     #[cfg(feature = "trace")]
     #[must_use]
     pub fn with_peer(self, peer: std::net::SocketAddr) -> Self {

@@ -22,12 +22,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Whether calls of this method are recorded.
+    /// Returns whether calls of this method are recorded.
     pub(crate) fn records(&self, method: &str) -> bool {
         self.enabled() && self.filter.as_ref().is_none_or(|filter| filter(method))
     }
 
-    /// The headers that the propagator reads.
+    /// Returns the headers that the propagator reads.
     pub(crate) fn propagated(&self) -> &[HeaderName] {
         #[cfg(feature = "trace")]
         return self.tracing.propagator.as_ref().map_or(&[], |propagator| propagator.fields());
@@ -35,7 +35,7 @@ impl Shared {
         &[]
     }
 
-    /// Whether anything is recorded or passed on at all.
+    /// Returns whether anything is recorded or passed on at all.
     pub(crate) fn enabled(&self) -> bool {
         #[cfg(feature = "metrics")]
         let metrics = self.metrics.meter.is_some();

@@ -18,7 +18,7 @@ pub(crate) enum Direction {
 }
 
 impl Side {
-    /// Whether this side sends what passes in that direction.
+    /// Returns whether this side sends what passes in that direction.
     #[cfg(feature = "trace")]
     pub(crate) fn sends(self, direction: Direction) -> bool {
         (self == Side::Server) == (direction == Direction::Response)

@@ -17,6 +17,7 @@ use crate::{BoxError, headers::find, side::Side};
 
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
+/// How many codes gRPC defines, from 0 to 16 (`doc/statuscodes.md`).
 #[cfg(feature = "metrics")]
 pub(crate) const CODES: usize = 17;
 
@@ -27,7 +28,7 @@ pub(crate) enum Reason<'a> {
     Text(&'a str),
 }
 
-/// How gRPC spells the code (`doc/statuscodes.md`), and `grpc.status` does: `UNAVAILABLE`.
+/// Returns the code as gRPC spells it (`doc/statuscodes.md`), and `grpc.status` does: `UNAVAILABLE`.
 #[must_use]
 pub fn name(code: Code) -> &'static str {
     match code {
@@ -51,12 +52,12 @@ pub fn name(code: Code) -> &'static str {
     }
 }
 
-/// The code in trailers, or in headers of a trailers-only response.
+/// Reads the code in trailers, or in headers of a trailers-only response.
 pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Code> {
     Some(Code::from_bytes(find(headers, &GRPC_STATUS)?.as_bytes()))
 }
 
-/// The code of a response that ended without one (`doc/http-grpc-status-mapping.md`).
+/// Returns the code of a response that ended without one (`doc/http-grpc-status-mapping.md`).
 pub(crate) fn from_http(status: StatusCode) -> Code {
     match status {
         StatusCode::BAD_REQUEST => Code::Internal,
@@ -71,7 +72,7 @@ pub(crate) fn from_http(status: StatusCode) -> Code {
     }
 }
 
-/// The code and message of an error, and the same error to hand on.
+/// Returns the code and message of an error, and the same error to hand on.
 ///
 /// No trait is common to boxed errors and others, so the type is looked at: of those that are known the status is the one
 /// tonic makes of them, all others are UNKNOWN.
@@ -90,7 +91,7 @@ pub(crate) fn from_error<E: Display + 'static>(error: E) -> (Code, String, E) {
     (code, message, error)
 }
 
-/// The errors of tonic's channel.
+/// Reads an error of tonic's channel.
 #[cfg(feature = "transport")]
 fn from_transport(any: &mut dyn Any) -> Option<(Code, String)> {
     as_tonic_has_it(any.downcast_mut::<Option<tonic::transport::Error>>()?, |error| error)
@@ -101,7 +102,7 @@ fn from_transport(_: &mut dyn Any) -> Option<(Code, String)> {
     None
 }
 
-/// Code and message of the status that tonic makes of an error, if it knows one.
+/// Returns the code and message of the status that tonic makes of an error, if it knows one.
 ///
 /// tonic reads only errors that it may keep: it gets a share, which is back when its status is dropped.
 ///
@@ -123,7 +124,7 @@ where
     status
 }
 
-/// What tonic only knows as its own, not as the source of another error: an error that equals it.
+/// Returns an error that equals one which tonic only knows as its own, not as the source of another error.
 #[cfg(feature = "transport")]
 fn equal(error: Source<'_>) -> Option<BoxError> {
     if error.is::<Overloaded>() {
@@ -158,8 +159,8 @@ impl<E: Debug> Error for Shared<E> {
     }
 }
 
-/// Whether OpenTelemetry's conventions call the code an error: for clients all but OK, for
-/// servers those that are the server's fault.
+/// Returns whether OpenTelemetry's conventions call the code an error: for clients all but OK, for servers those that
+/// are the server's fault.
 pub(crate) fn is_error(side: Side, code: Code) -> bool {
     if side != Side::Server {
         return code != Code::Ok;

@@ -25,7 +25,8 @@ impl Target {
     }
 }
 
-/// The target in the form that `grpc.target` has, for metrics of your own: `https://greeter` is `dns:///greeter:443`.
+/// Returns the target in the form that `grpc.target` has, for metrics of your own: `https://greeter` is
+/// `dns:///greeter:443`.
 #[must_use]
 pub fn canonical(target: &str) -> String {
     for (scheme, port) in [("http://", 80), ("https://", 443)] {
@@ -46,8 +47,8 @@ pub fn canonical(target: &str) -> String {
     }
 }
 
-/// `server.address` and `server.port` by the conventions for gRPC; a target that names no single
-/// server is its own address.
+/// Returns `server.address` and `server.port` by the conventions for gRPC; a target that names no single server is its
+/// own address.
 fn address(uri: &str) -> (&str, Option<u16>) {
     if let Some(rest) = uri.strip_prefix("dns://") {
         let endpoint = rest.split_once('/').map_or(rest, |(_, endpoint)| endpoint);

@@ -20,7 +20,7 @@ impl AttemptsOf {
         attempts
     }
 
-    /// The attempts that `shared` counts.
+    /// Returns the attempts that `shared` counts.
     pub(super) fn find(extensions: &http::Extensions, shared: &Arc<Shared>) -> Option<Arc<Attempts>> {
         let all = &extensions.get::<Self>()?.0;
         all.iter().find(|(other, _)| Arc::ptr_eq(other, shared)).map(|(_, attempts)| attempts.clone())

@@ -34,7 +34,8 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// With what a request has that comes from outside.
+    /// Creates the handle of `call`; `present` is the one that the request already carries, from outside or from an
+    /// earlier attempt.
     pub(super) fn new(
         call: Arc<Call>,
         present: Option<Self>,
@@ -103,7 +104,7 @@ impl Attempt {
         }
     }
 
-    /// The context of what is delayed, if it is recorded.
+    /// Returns the context of what is delayed, if it is recorded.
     #[cfg(feature = "trace")]
     fn delayed(&self, resolving: bool) -> Option<&Context> {
         let attempt = self.call.span.context().filter(|_| self.call.span.is_recorded());
@@ -128,10 +129,10 @@ impl Attempt {
 /// The kind of delay that is one of the call.
 const RESOLVING: &str = "resolving";
 
-/// Among the `delays` of a call: there have been some of this kind.
+/// State of an entry of a call's `delays`, which is 0 at first: there have been delays of this kind.
 #[cfg(feature = "trace")]
 const OVER: u8 = 1;
-/// The same, and their event is recorded.
+/// State of an entry of a call's `delays`: there have been some, and their event is recorded.
 #[cfg(feature = "trace")]
 const RECORDED: u8 = 2;
 

@@ -45,7 +45,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// What the application adds to the attributes of one call.
+    /// Returns what the application adds to the attributes of one call.
     pub(crate) fn labels(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<Box<[KeyValue]>> {
         let labels = self.labels.as_ref().filter(|_| self.meter.is_some())?;
         Some(labels(headers, extensions).into())
@@ -133,7 +133,7 @@ impl MethodMetrics {
         }
     }
 
-    /// A call has ended; request and response are what passed in these directions.
+    /// Records the end of a call; request and response are what passed in these directions.
     pub(crate) fn ended(
         &self,
         code: Code,
@@ -166,7 +166,7 @@ impl MethodMetrics {
         }
     }
 
-    /// A call has ended after so much more than one attempt. Zeros are not reported but for the delay (A96).
+    /// Records what an ended call took beyond its first attempt. Zeros are not reported but for the delay (A96).
     pub(crate) fn retried(&self, retries: Retries, labels: &[KeyValue]) {
         let Some(series) = &self.0 else { return };
         let attributes = series.with(labels);
@@ -186,7 +186,7 @@ impl MethodMetrics {
         }
     }
 
-    /// An attempt, or its call, has waited in the client's channel (A121).
+    /// Records how long an attempt, or its call, has waited in the client's channel (A121).
     pub(crate) fn delayed(&self, of_call: bool, kind: &'static str, time: Duration, labels: &[KeyValue]) {
         let Some(series) = &self.0 else { return };
         let Instruments { call_delay, attempt_delay, .. } = &*series.instruments;

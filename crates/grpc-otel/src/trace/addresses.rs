@@ -13,10 +13,10 @@ use opentelemetry::KeyValue;
 
 use crate::names::{SERVER_ADDRESS, SERVER_PORT};
 
-/// So many bytes of a value that a caller chose come into an attribute: headers may have thousands.
+/// Bytes of a value that a caller chose which come into an attribute: headers may have thousands.
 const MAX_VALUE: usize = 256;
 
-/// The beginning of a value that a caller chose.
+/// Truncates a value that a caller chose.
 pub(super) fn cut(value: &str) -> &str {
     let end = (0..=value.len().min(MAX_VALUE)).rev().find(|end| value.is_char_boundary(*end));
     &value[..end.unwrap_or_default()]
@@ -37,7 +37,7 @@ pub(super) fn server<B>(request: &Request<B>, set: &mut dyn FnMut(KeyValue)) {
     }
 }
 
-/// The attributes of a peer.
+/// Returns the attributes of a peer.
 pub(crate) fn peer(peer: SocketAddr) -> [KeyValue; 2] {
     thread_local! {
         static PEER: Last<IpAddr, Arc<str>> = const { RefCell::new(None) };
@@ -50,7 +50,7 @@ pub(crate) fn peer(peer: SocketAddr) -> [KeyValue; 2] {
     ]
 }
 
-/// The host without the brackets that an IPv6 address has in a URI.
+/// Returns the host without the brackets that an IPv6 address has in a URI.
 fn host(authority: &Authority) -> &str {
     let host = authority.host();
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
@@ -58,8 +58,8 @@ fn host(authority: &Authority) -> &str {
 
 type Last<K, V> = RefCell<Option<(K, V)>>;
 
-/// What `make` makes of the key, unless that was the key of this thread's last call too: most calls in a row come over
-/// the same connection.
+/// Returns what `make` makes of the key. It is not called again if the key is that of this thread's last call: most
+/// calls in a row come over the same connection.
 fn memoized<K, Q, V>(last: &'static LocalKey<Last<K, V>>, key: &Q, make: impl FnOnce() -> V) -> V
 where
     K: Borrow<Q>,
@@ -72,7 +72,7 @@ where
     })
 }
 
-/// The peer's address as tonic's transport puts it into the extensions.
+/// Returns the peer's address as tonic's transport puts it into the extensions.
 #[cfg(feature = "transport")]
 pub(super) fn tonic_peer(extensions: &http::Extensions) -> Option<SocketAddr> {
     use tonic::transport::server::TcpConnectInfo;
@@ -80,7 +80,7 @@ pub(super) fn tonic_peer(extensions: &http::Extensions) -> Option<SocketAddr> {
     extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr)
 }
 
-/// Without tonic's transport only the application knows the peer.
+/// Returns nothing: without tonic's transport only the application knows the peer.
 #[cfg(not(feature = "transport"))]
 pub(super) fn tonic_peer(_: &http::Extensions) -> Option<SocketAddr> {
     None

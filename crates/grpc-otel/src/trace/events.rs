@@ -13,19 +13,19 @@ pub struct MessageEvents {
 }
 
 impl MessageEvents {
-    /// The first `count` of each direction, then powers of two.
+    /// Selects the first `count` messages of each direction, then those whose sequence number is a power of two.
     #[must_use]
     pub const fn first(count: u64) -> Self {
         Self { first: count, then_sampled: true }
     }
 
-    /// The first `count` of each direction and no more.
+    /// Selects the first `count` messages of each direction and no more.
     #[must_use]
     pub const fn only_first(count: u64) -> Self {
         Self { first: count, then_sampled: false }
     }
 
-    /// None at all.
+    /// Selects no messages.
     #[must_use]
     pub const fn none() -> Self {
         Self::only_first(0)

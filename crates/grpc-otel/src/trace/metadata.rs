@@ -5,7 +5,7 @@ use opentelemetry::{Array, Key, KeyValue, StringValue, Value};
 
 use super::addresses::cut;
 
-/// So many values of one key come into an attribute.
+/// Values of one key that come into an attribute: a caller may send any number.
 const MAX_VALUES: usize = 8;
 
 /// Names of metadata, and of the attributes they become.
@@ -13,7 +13,7 @@ const MAX_VALUES: usize = 8;
 pub(crate) struct Metadata(Vec<(HeaderName, Key)>);
 
 impl Metadata {
-    /// Names that no metadata can have are left out.
+    /// Creates the list from names; those that no metadata can have are left out.
     pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let attribute = |name: &str| {
             let name: HeaderName = name.parse().ok()?;

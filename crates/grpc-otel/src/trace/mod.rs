@@ -84,7 +84,7 @@ impl Tracing {
         }
     }
 
-    /// The span of a server's call, in the context that came with it, if there is one.
+    /// Starts the span of a server's call, in the context that came with it, if there is one.
     pub(crate) fn server_span<B>(
         &self,
         template: &SpanTemplate,
@@ -143,7 +143,7 @@ impl Tracing {
         }
     }
 
-    /// The span of a client's call.
+    /// Starts the span of a client's call.
     pub(crate) fn call_span<B>(
         &self,
         template: &SpanTemplate,
@@ -153,8 +153,8 @@ impl Tracing {
         self.client_span(template, started, &|set| self.describe_call(template, request, set))
     }
 
-    /// The span of a client's attempt, whose context goes into the metadata; with the number of attempts before it, and
-    /// whether it is a transparent retry.
+    /// Starts the span of a client's attempt and puts its context into the metadata. `previous` is the number of
+    /// attempts before it; `transparent` says whether it is a transparent retry.
     pub(crate) fn attempt_span<B>(
         &self,
         template: &SpanTemplate,
@@ -187,12 +187,13 @@ impl Tracing {
         })
     }
 
-    /// Which messages of a recorded call become events, if any do. Those of a client's call are events of its attempts.
+    /// Returns which messages of a recorded call become events, if any do. Those of a client's call are events of its
+    /// attempts.
     pub(crate) fn message_events(&self, side: Side) -> Option<MessageEvents> {
         (side != Side::Call && !self.events.is_none()).then_some(self.events)
     }
 
-    /// The span of a delay of what is in that context.
+    /// Starts the span of a delay of what is in that context.
     pub(crate) fn delay_span(&self, kind: &'static str, started: Instant, parent: &Context) -> CallSpan {
         let Some(tracer) = &self.tracer else { return CallSpan::none() };
         let template = &SpanTemplate::delay(kind);
@@ -209,7 +210,7 @@ impl Tracing {
     }
 }
 
-/// The name of a method that is not registered.
+/// Sets the name of a method that is not registered.
 fn original_method<B>(template: &SpanTemplate, request: &Request<B>, set: &mut dyn FnMut(KeyValue)) {
     if !template.registered {
         let name = cut(request.uri().path().trim_start_matches('/'));

@@ -21,18 +21,18 @@ impl Propagator {
         Self { inner: Box::new(inner), fields }
     }
 
-    /// The headers it reads; empty if it does not say.
+    /// Returns the headers it reads; none if it does not say.
     pub(crate) fn fields(&self) -> &[HeaderName] {
         &self.fields
     }
 
-    /// The context that came with a request.
+    /// Reads the context that came with a request.
     pub(super) fn extract(&self, headers: &HeaderMap) -> Context {
         self.inner.extract(&Incoming::new(headers, &self.fields))
     }
 
-    /// The span that an untrusted caller names as the cause of a request; neither its baggage nor the current context
-    /// counts.
+    /// Reads the span that an untrusted caller names as the cause of a request; neither its baggage nor the current
+    /// context counts.
     pub(super) fn extract_cause(&self, headers: &HeaderMap) -> Option<SpanContext> {
         let incoming = WithoutBaggage(Incoming::new(headers, &self.fields));
         let context = self.inner.extract_with_context(&Context::new(), &incoming);
@@ -65,8 +65,8 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// Several headers of lists, such as `tracestate` and `baggage`, are one list (RFC 9110, 5.3). Of `traceparent` there may
-/// be only one: <https://www.w3.org/TR/trace-context/#traceparent-header>.
+/// Joins several headers of a list, such as `tracestate` and `baggage`, to one (RFC 9110, section 5.3). Of
+/// `traceparent` there may be only one: <https://www.w3.org/TR/trace-context/#traceparent-header>.
 fn together(headers: &HeaderMap, field: &HeaderName) -> Option<String> {
     if !matches!(field.as_str(), "tracestate" | "baggage") {
         return None;
@@ -75,8 +75,8 @@ fn together(headers: &HeaderMap, field: &HeaderName) -> Option<String> {
     Some(values.join(","))
 }
 
-/// Whether a `traceparent` has the form that [W3C] asks for; any other is to be ignored. The SDK's propagator reads ids of
-/// any length. Versions above 00 may have more parts.
+/// Returns whether a `traceparent` has the form that [W3C] asks for; any other is to be ignored. The SDK's propagator
+/// reads ids of any length. Versions above 00 may have more parts.
 ///
 /// [W3C]: https://www.w3.org/TR/trace-context/#traceparent-header-field-values
 fn is_traceparent(value: &str) -> bool {

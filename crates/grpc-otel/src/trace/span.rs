@@ -57,7 +57,7 @@ pub(crate) struct Current<'a> {
 }
 
 impl CallSpan {
-    /// The span in that context; since when it is recorded, if it is. Of a call that is not sampled
+    /// Creates the span in that context; `began` is since when it is recorded, if it is. Of a call that is not sampled
     /// the context is kept too, as what is below it is to know that.
     pub(crate) fn new(context: Context, began: Option<StartTime>) -> Self {
         Self {
@@ -69,12 +69,12 @@ impl CallSpan {
         }
     }
 
-    /// There is neither a span nor a context.
+    /// Creates one with neither a span nor a context.
     pub(crate) fn none() -> Self {
         Self { present: false, ..Self::new(Context::new(), None) }
     }
 
-    /// The same with a span of the `tracing` crate that carries the ids of this one.
+    /// Adds a span of the `tracing` crate that carries the ids of this one.
     #[cfg(feature = "tracing")]
     pub(crate) fn bridged(self, method: &'static str) -> Self {
         let Some(context) = self.context() else { return self };
@@ -102,7 +102,7 @@ impl CallSpan {
         })
     }
 
-    /// The same for measurements, which only care for spans that are recorded.
+    /// Makes the context current for measurements, which only care for spans that are recorded.
     pub(crate) fn attach_recorded(&self) -> Option<ContextGuard> {
         self.began?;
         Some(self.context.clone().attach())
@@ -112,7 +112,7 @@ impl CallSpan {
         self.began.is_some()
     }
 
-    /// The time of day at that moment.
+    /// Returns the time of day at that moment.
     pub(crate) fn time_at(&self, moment: Instant) -> SystemTime {
         self.began.unwrap_or_else(|| StartTime::at(moment)).time_at(moment)
     }
@@ -126,8 +126,8 @@ impl CallSpan {
         self.context.span().end_with_timestamp(self.time_at(at));
     }
 
-    /// A message has passed. Of a compressed one the size before compression is not known here,
-    /// so its event is the one A72 has for the compressed size alone.
+    /// Records a message that has passed. Of a compressed one the size before compression is not known here, so its
+    /// event is the one A72 has for the compressed size alone.
     pub(crate) fn message(
         &self,
         events: MessageEvents,
@@ -200,7 +200,7 @@ pub(crate) struct End<'a> {
     pub(crate) response: &'a MessageCounter,
 }
 
-/// The code and the message: `UNAVAILABLE, unable to resolve host`.
+/// Returns the code and the message: `UNAVAILABLE, unable to resolve host`.
 fn describe(code: &str, reason: &Reason<'_>) -> String {
     let message = message(reason);
     if message.is_empty() { code.to_owned() } else { format!("{code}, {message}") }

@@ -15,7 +15,8 @@ use crate::{
     target::Target,
 };
 
-/// Most spans have no more; a server's has two of the method, two of each end, and the status.
+/// Attributes for which a span has room from the start. Most have no more; a server's has two of the method, two of
+/// each end, and the status.
 const ATTRIBUTES: usize = 8;
 
 /// Passes on each attribute that the span of one particular call has.
@@ -36,7 +37,7 @@ pub(crate) struct Start<'a> {
 
 /// A tracer of any kind.
 pub(crate) trait StartSpan: Send + Sync {
-    /// The new span, in a context.
+    /// Starts the span and returns it in a context.
     fn start(&self, start: Start<'_>) -> CallSpan;
 }
 
@@ -114,7 +115,7 @@ impl SpanTemplate {
         }
     }
 
-    /// A delay of this kind (A121).
+    /// Describes a delay of this kind (A121).
     pub(super) fn delay(kind: &'static str) -> Self {
         Self::internal("Delay", SpanKind::Internal, vec![KeyValue::new("grpc.delay_type", kind)])
     }

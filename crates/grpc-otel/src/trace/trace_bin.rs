@@ -18,7 +18,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Version, then three fields, each with its number before it (gRFC A72).
+/// Bytes of the header: a version, then three fields (16, 8 and 1 bytes), each with its number before it (gRFC A72).
 const LENGTH: usize = 29;
 
 /// Carries the trace context in `grpc-trace-bin`, as gRPC with `OpenCensus` did.
@@ -31,7 +31,7 @@ pub struct GrpcTraceBinPropagator {
 }
 
 impl GrpcTraceBinPropagator {
-    /// The propagator; it has no settings.
+    /// Creates the propagator; it has no settings.
     #[must_use]
     pub fn new() -> Self {
         Self { fields: ["grpc-trace-bin".to_owned()] }
