@@ -63,13 +63,13 @@ impl fmt::Debug for Health {
 }
 
 impl Health {
-    /// Not ready yet.
+    /// Creates the health of a program that is not ready yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// It is ready to serve.
+    /// Notes that the program is ready to serve.
     pub fn set_ready(&self) {
         *self.ready() = Ok(());
     }
@@ -79,7 +79,7 @@ impl Health {
         *self.ready() = Err(reason);
     }
 
-    /// Whether it is ready to serve.
+    /// Returns whether it is ready to serve.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready().is_ok()
@@ -159,7 +159,8 @@ async fn serve_connection(stream: TcpStream, health: Health) {
         .await;
 }
 
-/// Where a program that listens on `address` is reached from its own machine: an unspecified address, at loopback.
+/// Returns where a program that listens on `address` is reached from its own machine: an unspecified address, at
+/// loopback.
 #[must_use]
 pub fn reachable(address: SocketAddr) -> SocketAddr {
     let mut address = crate::listen::available(address);

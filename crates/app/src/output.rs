@@ -14,7 +14,7 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// The same for a program that goes on: it ends when nobody reads its output.
+/// Writes `text` to standard output for a program that would go on: it ends when nobody reads its output.
 ///
 /// # Errors
 /// What the system reports, a closed pipe included.

@@ -1,4 +1,4 @@
-/// A count and its noun: `1 alert`, `2 alerts`.
+/// Returns a count and its noun: `1 alert`, `2 alerts`.
 ///
 /// ```
 /// # use kelvin_app::pluralize;

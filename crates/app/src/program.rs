@@ -143,7 +143,8 @@ fn unexpected(argument: &str) -> UsageError {
 #[error("{0} (see --help)")]
 pub struct UsageError(pub String);
 
-/// The exit code for `error`: [`EXIT_USAGE`] where it or one of its sources is about settings or arguments, else 1.
+/// Returns the exit code for `error`: [`EXIT_USAGE`] where it or one of its sources is about settings or arguments,
+/// else 1.
 #[must_use]
 pub fn exit_code(error: &(dyn Error + 'static)) -> u8 {
     if chain(error).any(|error| error.is::<SettingsError>() || error.is::<UsageError>()) {
@@ -153,8 +154,8 @@ pub fn exit_code(error: &(dyn Error + 'static)) -> u8 {
     }
 }
 
-/// The error and its sources in one line, the cause last. What an error already says of its source is
-/// not said twice.
+/// Returns the error and its sources in one line, the cause last. What an error already says of its source is not said
+/// twice.
 #[must_use]
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();

@@ -47,7 +47,7 @@ pub struct Pair {
 }
 
 impl LocalCa {
-    /// A new CA with an ECDSA P-256 key, valid for ten years.
+    /// Generates a CA with an ECDSA P-256 key, valid for ten years.
     pub fn generate() -> Result<Self, TlsError> {
         let mut params = params(&[], &(SystemTime::now() - HOUR..SystemTime::now() + 10 * YEAR))?;
         params.distinguished_name.push(DnType::CommonName, "Kelvin local CA");
@@ -57,25 +57,25 @@ impl LocalCa {
         Ok(Self { issuer })
     }
 
-    /// The CA's certificate in PEM.
+    /// Returns the CA's certificate in PEM.
     #[must_use]
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    /// The CA's private key in PEM, PKCS #8.
+    /// Returns the CA's private key in PEM, PKCS #8.
     #[must_use]
     pub fn key_pem(&self) -> String {
         self.issuer.key().serialize_pem()
     }
 
-    /// A certificate for `names` (DNS names and IP addresses), valid for a year.
+    /// Issues a certificate for `names` (DNS names and IP addresses), valid for a year.
     pub fn issue(&self, usage: Usage, names: &[&str]) -> Result<Pair, TlsError> {
         // An hour back, for clocks that are not quite right.
         self.issue_valid(usage, names, &(SystemTime::now() - HOUR..SystemTime::now() + YEAR))
     }
 
-    /// A certificate for `names`, valid at the given times.
+    /// Issues a certificate for `names`, valid at the given times.
     pub fn issue_valid(
         &self,
         usage: Usage,

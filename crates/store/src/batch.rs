@@ -21,7 +21,7 @@ impl Batch {
         self.items.push(Item { id_end, reading });
     }
 
-    /// The number of readings.
+    /// Returns the number of readings.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()
@@ -50,7 +50,7 @@ impl Batch {
         self.items[index].reading
     }
 
-    /// The readings with their sensors, in order of arrival.
+    /// Returns the readings with their sensors, in order of arrival.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (SensorId<'_>, Reading)> {
         let mut start = 0;

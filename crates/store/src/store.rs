@@ -151,7 +151,7 @@ impl Store {
         Ok(Aggregate { windows: windows.finish()?, evicted: evicted_before + reader.missed() })
     }
 
-    /// Statistics of a sensor since it was first seen; `None` if it is unknown.
+    /// Returns statistics of a sensor since it was first seen; `None` if it is unknown.
     pub async fn stats(&self, sensor_id: &str) -> Result<Option<Stats>, StoreError> {
         match &self.0 {
             Handle::Memory(memory) => Ok(memory.stats(sensor_id)),
@@ -168,7 +168,7 @@ impl Store {
         }
     }
 
-    /// A page of at most `page_size` sensors, in an order that stays; the first page has the empty token.
+    /// Returns a page of at most `page_size` sensors, in an order that stays; the first page has the empty token.
     pub async fn list(&self, page_token: &str, page_size: usize) -> Result<Page, StoreError> {
         match &self.0 {
             Handle::Memory(memory) => memory.list(page_token, page_size.max(1)),

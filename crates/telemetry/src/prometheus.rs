@@ -28,7 +28,7 @@ impl Prometheus {
         Ok((Self(registry), reader))
     }
 
-    /// All metrics of this moment.
+    /// Renders all metrics of this moment as Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
         TextEncoder::new().encode_to_string(&self.0.gather()).unwrap_or_else(|error| {

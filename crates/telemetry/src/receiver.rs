@@ -63,7 +63,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// The spans and who sent them.
+    /// Returns the spans and who sent them.
     pub fn spans(&self) -> impl Iterator<Item = (&Resource, &Span)> {
         self.traces.iter().flat_map(|of| {
             let spans = of.scope_spans.iter().flat_map(|scope| &scope.spans);
@@ -71,7 +71,7 @@ impl Received {
         })
     }
 
-    /// The metrics of all exports and who sent them; what is cumulative is last in its last export.
+    /// Returns the metrics of all exports and who sent them; what is cumulative is last in its last export.
     pub fn metrics(&self) -> impl Iterator<Item = (&Resource, &Metric)> {
         self.metrics.iter().flat_map(|of| {
             let metrics = of.scope_metrics.iter().flat_map(|scope| &scope.metrics);
@@ -79,7 +79,7 @@ impl Received {
         })
     }
 
-    /// The log records and who sent them.
+    /// Returns the log records and who sent them.
     pub fn log_records(&self) -> impl Iterator<Item = (&Resource, &LogRecord)> {
         self.logs.iter().flat_map(|of| {
             let records = of.scope_logs.iter().flat_map(|scope| &scope.log_records);
@@ -88,7 +88,7 @@ impl Received {
     }
 }
 
-/// The text of an attribute.
+/// Returns the text of an attribute.
 #[must_use]
 pub fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
     let value = attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref()?;
@@ -113,7 +113,7 @@ impl Receiver {
         Self::start_with(&mut Server::builder()).await
     }
 
-    /// Like [`start`](Self::start), with a gRPC server that is set up already, say for TLS.
+    /// Listens like [`start`](Self::start), with a gRPC server that is set up already, say for TLS.
     pub async fn start_with(server: &mut Server) -> io::Result<Self> {
         let received = Arc::new(watch::Sender::new(Received::default()));
         let (grpc, http) = (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
@@ -132,13 +132,13 @@ impl Receiver {
         Ok(Self { received, grpc: grpc_address, http: http_address, _tasks: tasks })
     }
 
-    /// For `OTEL_EXPORTER_OTLP_ENDPOINT`, by gRPC.
+    /// Returns the value of `OTEL_EXPORTER_OTLP_ENDPOINT` for gRPC.
     #[must_use]
     pub fn grpc_endpoint(&self) -> String {
         format!("http://{}", self.grpc)
     }
 
-    /// For `OTEL_EXPORTER_OTLP_ENDPOINT`, by HTTP.
+    /// Returns the value of `OTEL_EXPORTER_OTLP_ENDPOINT` for HTTP.
     #[must_use]
     pub fn http_endpoint(&self) -> String {
         format!("http://{}", self.http)

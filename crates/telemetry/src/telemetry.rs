@@ -61,7 +61,7 @@ pub struct Builder {
 }
 
 impl Telemetry {
-    /// Telemetry of `service` (`service.name` unless the environment says otherwise) at `version`.
+    /// Returns a builder for `service` (`service.name` unless the environment says otherwise) at `version`.
     #[must_use]
     pub fn builder(service: &'static str, version: &'static str) -> Builder {
         Builder {
@@ -81,32 +81,32 @@ impl Telemetry {
         }
     }
 
-    /// Where tracers come from. There is none where nothing exports spans: the SDK would record them all the same,
-    /// and callers would send a sampled context of a trace that nobody ever sees.
+    /// Returns the provider of tracers. There is none where nothing exports spans: the SDK would record them all the
+    /// same, and callers would send a sampled context of a trace that nobody ever sees.
     #[must_use]
     pub fn tracer_provider(&self) -> Option<SdkTracerProvider> {
         self.traces.clone()
     }
 
-    /// Where meters come from.
+    /// Returns the provider of meters.
     #[must_use]
     pub fn meter_provider(&self) -> SdkMeterProvider {
         self.metrics.clone()
     }
 
-    /// Whether anything reads the metrics.
+    /// Returns whether anything reads the metrics.
     #[must_use]
     pub fn exports_metrics(&self) -> bool {
         self.measured
     }
 
-    /// How the context of a trace is put into metadata and read from it (`OTEL_PROPAGATORS`).
+    /// Returns what puts the context of a trace into metadata and reads it from there (`OTEL_PROPAGATORS`).
     #[must_use]
     pub fn propagator(&self) -> TextMapCompositePropagator {
         propagation::propagator(&self.environment)
     }
 
-    /// The metrics for scraping, if [`Builder::prometheus`] asked for them.
+    /// Returns the metrics for scraping, if [`Builder::prometheus`] asked for them.
     #[must_use]
     pub fn prometheus(&self) -> Option<Prometheus> {
         self.prometheus.clone()
@@ -179,7 +179,7 @@ impl Builder {
         self
     }
 
-    /// Whether logs are exported, if there is an endpoint for them; they are by default.
+    /// Sets whether logs are exported, if there is an endpoint for them; by default they are.
     #[must_use]
     pub fn with_logs(mut self, with_logs: bool) -> Self {
         self.with_logs = with_logs;

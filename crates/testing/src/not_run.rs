@@ -24,8 +24,8 @@ pub fn not_run(component: &str, reason: &str) {
     }
 }
 
-/// Whether `program` is installed, which is to say that it succeeds with `argument`, such as `--version`. If it is not, the
-/// running test is reported by [`not_run`].
+/// Returns whether `program` is installed, which is to say that it succeeds with `argument`, such as `--version`. If it
+/// is not, the running test is reported by [`not_run`].
 #[must_use]
 pub fn is_installed(program: &str, argument: &str) -> bool {
     let installed = Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success());
@@ -35,8 +35,8 @@ pub fn is_installed(program: &str, argument: &str) -> bool {
     installed
 }
 
-/// Whether tests may leave `component` out: everywhere but where `CI` is set, and there if `NOT_HERE` names it (a list
-/// between commas or spaces).
+/// Returns whether tests may leave `component` out: everywhere but where `CI` is set, and there if `NOT_HERE` names it
+/// (a list between commas or spaces).
 #[must_use]
 pub fn may_be_missing(component: &str) -> bool {
     env::var_os("CI").is_none() || names(&env::var("NOT_HERE").unwrap_or_default(), component)

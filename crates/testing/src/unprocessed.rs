@@ -2,8 +2,8 @@ use std::error::Error as _;
 
 use tonic::Status;
 
-/// True for a stream that the server refused or left out of its GOAWAY (RFC 9113, section 8.7), and for a call that
-/// hyper still had in its queue when the connection ended: it reports those alone as canceled.
+/// Returns true for a stream that the server refused or left out of its GOAWAY (RFC 9113, section 8.7), and for a call
+/// that hyper still had in its queue when the connection ended: it reports those alone as canceled.
 pub fn was_never_processed(status: &Status) -> bool {
     let mut source = status.source();
     while let Some(error) = source {

@@ -31,13 +31,13 @@ impl SettingsError {
         }
     }
 
-    /// Whether something is wrong with `variable`.
+    /// Returns whether something is wrong with `variable`.
     #[must_use]
     pub fn names(&self, variable: &str) -> bool {
         self.problems.iter().any(|(name, _)| name == variable)
     }
 
-    /// Whether nothing is wrong.
+    /// Returns whether nothing is wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.problems.is_empty()

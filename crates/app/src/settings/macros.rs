@@ -101,13 +101,13 @@ macro_rules! settings {
                 <Self as $crate::Settings>::from_pairs(pairs)
             }
 
-            /// The list of variables for `--help`.
+            /// Returns the list of variables for `--help`.
             #[must_use]
             pub fn help() -> String {
                 $crate::settings::help(Self::SETTINGS)
             }
 
-            /// The table of variables for docs/configuration.md.
+            /// Returns the table of variables for docs/configuration.md.
             #[must_use]
             pub fn markdown() -> String {
                 $crate::settings::markdown(Self::SETTINGS)

@@ -63,7 +63,7 @@ pub fn log_warnings<S: Settings>() {
     }
 }
 
-/// Our variables of this process. Values that are not UTF-8 are read lossily rather than refused.
+/// Returns our variables of this process. Values that are not UTF-8 are read lossily rather than refused.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))

@@ -10,13 +10,13 @@ use std::{
 
 /// A type that a setting can have.
 pub trait Parse: Sized {
-    /// What is expected, to follow "… is not", such as "a whole number".
+    /// Returns what is expected, to follow "… is not", such as "a whole number".
     fn expected() -> String;
 
-    /// The value of `text`, or nothing where it is not what is expected.
+    /// Returns the value of `text`, or nothing where it is not what is expected.
     fn parse(text: &str) -> Option<Self>;
 
-    /// The file that the program reads because of this value, if there is one.
+    /// Returns the file that the program reads because of this value, if there is one.
     fn file(&self) -> Option<&Path> {
         None
     }

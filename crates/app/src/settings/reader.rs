@@ -92,7 +92,7 @@ impl Reader {
         T::parse(default).unwrap_or_else(|| panic!("the default of {variable} is unreadable"))
     }
 
-    /// Where checks of the whole push what they find.
+    /// Returns the error to which checks of several settings add what they find.
     pub fn error(&mut self) -> &mut SettingsError {
         &mut self.error
     }
@@ -102,13 +102,13 @@ impl Reader {
         self.warnings.push(Warning::new(variable, message));
     }
 
-    /// Whether `variable`, by this name or its former one, has a value, be it the default.
+    /// Returns whether `variable`, by this name or its former one, has a value, be it the default.
     #[must_use]
     pub fn is_set(&self, variable: &str) -> bool {
         self.values.get(variable).is_some_and(|value| !value.trim().is_empty())
     }
 
-    /// The settings with the warnings, if nothing was wrong.
+    /// Returns the settings with the warnings, if nothing was wrong.
     pub fn finish<T>(mut self, settings: T) -> Result<(T, Vec<Warning>), SettingsError> {
         if !self.error.is_empty() {
             // One of them may be the name, mistyped, of what is missing.
@@ -122,7 +122,7 @@ impl Reader {
     }
 }
 
-/// The upper-case form of an ASCII name, for names built at compile time.
+/// Returns the upper-case form of an ASCII name, for names built at compile time.
 #[must_use]
 pub const fn upper<const N: usize>(name: &str) -> [u8; N] {
     let mut upper = [0; N];

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::Setting;
 
-/// A paragraph for each variable: name and default on a line, then what it means.
+/// Returns a paragraph for each variable: name and default on a line, then what it means.
 #[must_use]
 pub fn help(settings: &[Setting]) -> String {
     let mut text = String::new();
@@ -14,7 +14,7 @@ pub fn help(settings: &[Setting]) -> String {
     text
 }
 
-/// A Markdown table of variables, defaults and meanings.
+/// Returns a Markdown table of variables, defaults and meanings.
 #[must_use]
 pub fn markdown(settings: &[Setting]) -> String {
     let mut table = String::from("| variable | default | meaning |\n|---|---|---|\n");
