@@ -16,7 +16,7 @@ mod subchannel_metrics;
 use std::{future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use grpc_otel::{DurationMetrics, GrpcOtel};
+use grpc_otel::{DeadlineLayer, DurationMetrics, GrpcOtel};
 use http::{Request, Response};
 use kelvin_app::BoxError;
 use kelvin_credentials::Tokens;
@@ -31,7 +31,7 @@ use crate::{ClientError, Config};
 use balancer::Balancer;
 use connection::Connector;
 use credentials::{Credentials, authorize};
-use deadline::EnforceDeadline;
+use deadline::set_timeout;
 use endpoints::Endpoints;
 use resend::Resend;
 use retry::Retry;
@@ -107,7 +107,8 @@ impl Channel {
         let target = config.server.to_string();
         let attempts = boxed(
             otel.client_attempt_layer(&target)
-                .layer(EnforceDeadline(Balancer::new(endpoints.clone(), tasks))),
+                .layer(DeadlineLayer::new().layer(Balancer::new(endpoints.clone(), tasks)))
+                .map_request(set_timeout),
         );
         let credentials = tokens.clone();
         let retries = Retry(boxed(Resend(attempts)))

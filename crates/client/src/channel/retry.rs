@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::{future::BoxFuture, stream};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use tonic::{Code, Status, body::Body};
@@ -60,9 +60,6 @@ async fn call_with_retries(mut service: Service, request: Request<Body>) -> Resu
         if attempt > 1 {
             let headers = request.headers_mut();
             headers.insert("grpc-previous-rpc-attempts", HeaderValue::from(u16::from(attempt - 1)));
-            headers.extend(
-                deadline.map(|deadline| (HeaderName::from_static("grpc-timeout"), deadline.header_value())),
-            );
         }
         let response = service.call(request).await?;
         let remaining = deadline.map_or(Duration::MAX, Deadline::remaining);
