@@ -6,7 +6,7 @@ use tokio::task::yield_now;
 use crate::{
     Aggregate, AggregateQuery, AlertSettings, Batch, Limits, Page, Query, Reading, Report, Stats, StoreError,
     ValkeySettings,
-    memory::{Memory, MemoryReader},
+    memory::{self, Memory, MemoryReader},
     valkey::{Valkey, ValkeyReader, ValkeyStore},
     windows::Windows,
 };
@@ -43,7 +43,7 @@ impl StoreFactory {
     ) -> Result<Self, StoreError> {
         limits.check()?;
         match config {
-            StoreConfig::Memory => Ok(Self(Source::Memory(Memory::new(limits, &alerts, meter)))),
+            StoreConfig::Memory => Ok(Self(Source::Memory(memory::open(limits, &alerts, meter)))),
             StoreConfig::Valkey(settings) => {
                 Ok(Self(Source::Valkey(Arc::new(Valkey::new(settings, limits, &alerts, meter)?))))
             }

@@ -1,6 +1,10 @@
 use std::hash::BuildHasher as _;
 
-use super::{Memory, SHARDS, shard::Slot, shard_of};
+use super::{
+    hash::{SHARDS, shard_of},
+    shard::Slot,
+    store::Memory,
+};
 use crate::{Page, StoreError, page_token};
 
 impl Memory {

@@ -1,44 +1,9 @@
-use std::{
-    cell::Cell,
-    sync::{Arc, Weak},
-    time::Instant,
-};
+use std::sync::{Arc, Weak};
 
-use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter};
+use opentelemetry::metrics::{AsyncInstrument, Meter};
 
-use super::{Memory, SHARDS, shard::Counts};
-use crate::instruments::{self, EvictionReason, Operation, StoreKind};
-
-/// One append in so many is timed: reading the clock and recording costs as much as storing a reading.
-const TIMED: u32 = 64;
-
-/// Measures a sample of the appends.
-#[derive(Debug)]
-pub(super) struct Timer(Histogram<f64>);
-
-pub(super) struct Timing<'a>(Option<(&'a Histogram<f64>, Instant)>);
-
-impl Timer {
-    pub(super) fn new(meter: &Meter) -> Self {
-        Self(instruments::duration(meter))
-    }
-
-    pub(super) fn start(&self) -> Timing<'_> {
-        thread_local! {
-            static APPENDS: Cell<u32> = const { Cell::new(0) };
-        }
-        let count = APPENDS.replace(APPENDS.get().wrapping_add(1));
-        Timing(count.is_multiple_of(TIMED).then(|| (&self.0, Instant::now())))
-    }
-}
-
-impl Timing<'_> {
-    pub(super) fn stop(self, operation: Operation) {
-        if let Some((histogram, start)) = self.0 {
-            histogram.record(start.elapsed().as_secs_f64(), &[operation.into(), StoreKind::Memory.into()]);
-        }
-    }
-}
+use super::{hash::SHARDS, shard::Counts, store::Memory};
+use crate::instruments::{self, EvictionReason, StoreKind};
 
 /// Observed when metrics are collected, which also expires idle sensors where nothing arrives any more.
 pub(super) fn observe(memory: &Arc<Memory>, meter: &Meter) {

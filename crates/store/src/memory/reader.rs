@@ -14,7 +14,7 @@ use tokio::{
     task::{coop::consume_budget, yield_now},
 };
 
-use super::{Memory, sensor::Sensor, shard_of};
+use super::{hash::shard_of, sensor::Sensor, store::Memory};
 use crate::{Query, Reading, StoreError, summary::Summary, windows::Windows};
 
 /// Readings given back at once, about.
@@ -356,7 +356,7 @@ mod tests {
     use opentelemetry::metrics::{MeterProvider as _, noop::NoopMeterProvider};
 
     use super::*;
-    use crate::{AlertSettings, Limits};
+    use crate::{AlertSettings, Limits, memory::timer::Timer};
 
     #[test]
     fn followers_dropped_at_once_leave_no_entry() {
@@ -369,7 +369,8 @@ mod tests {
             recent_window: 1,
         };
         let alerts = AlertSettings { low: None, high: None, z_score: None };
-        let memory = Memory::new(limits, &alerts, &NoopMeterProvider::new().meter("test"));
+        let timer = Timer::new(&NoopMeterProvider::new().meter("test"));
+        let memory = Arc::new(Memory::new(limits, &alerts, timer));
         let barrier = Barrier::new(2);
         let follow = || {
             let query = Query { follow: true, ..Query::default() };

@@ -18,7 +18,10 @@
 
 use hashbrown::DefaultHashBuilder;
 
-use super::{SHARDS, hash_of, sensor::Run, shard_of};
+use super::{
+    hash::{SHARDS, hash_of, shard_of},
+    sensor::Run,
+};
 use crate::{Batch, Reading, SensorId};
 
 const NONE: u32 = u32::MAX;

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, num::NonZeroU64};
 use kelvin_store::{Aggregate, AggregateQuery, Limits, MAX_WINDOWS, Reading, Store, StoreError, Window};
 
 use crate::{
-    Maker, no_alerts, roomy,
-    support::{append_all, reading, rising},
+    maker::Maker,
+    support::{append_all, no_alerts, reading, rising, roomy},
 };
 
 async fn open(maker: &impl Maker, limits: Limits) -> Store {

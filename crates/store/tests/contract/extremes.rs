@@ -8,8 +8,8 @@ use proptest::{
 };
 
 use crate::{
-    Maker, no_alerts, roomy,
-    support::{append_all, reading, rising},
+    maker::Maker,
+    support::{append_all, no_alerts, reading, rising, roomy},
 };
 
 /// The range that the server accepts, degrees Celsius.

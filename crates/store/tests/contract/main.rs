@@ -2,21 +2,17 @@
 
 mod aggregate;
 mod extremes;
+mod maker;
 mod model;
 mod sequence_numbers;
 mod suite;
 mod support;
 mod valkey;
 
-use std::time::Duration;
-
 use kelvin_store::{AlertSettings, Limits, StoreConfig, StoreFactory};
 use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 
-/// Makes an empty store.
-trait Maker {
-    async fn make(&self, limits: Limits, alerts: AlertSettings) -> StoreFactory;
-}
+use maker::Maker;
 
 struct Memory;
 
@@ -25,22 +21,6 @@ impl Maker for Memory {
         let meter = NoopMeterProvider::new().meter("test");
         StoreFactory::new(StoreConfig::Memory, limits, alerts, &meter).expect("the settings are valid")
     }
-}
-
-/// Bounds out of reach.
-fn roomy() -> Limits {
-    Limits {
-        readings_per_sensor: 10_000,
-        sensors: 10_000,
-        readings: 1_000_000,
-        memory: usize::MAX,
-        idle: Duration::from_hours(1),
-        recent_window: 10,
-    }
-}
-
-fn no_alerts() -> AlertSettings {
-    AlertSettings { low: None, high: None, z_score: None }
 }
 
 macro_rules! contract {

@@ -10,8 +10,8 @@ use proptest::{
 };
 
 use crate::{
-    Maker, no_alerts, roomy,
-    support::{append, read, reading},
+    maker::Maker,
+    support::{append, no_alerts, read, reading, roomy},
 };
 
 const NAMES: [&str; 5] = ["a", "b", "sensor-with-a-name-longer-than-fits-inline", "{d}", "ö"];

@@ -6,8 +6,8 @@ use kelvin_store::{Limits, Query, Reader, Reading};
 use tokio::time::timeout;
 
 use crate::{
-    Maker, no_alerts, roomy,
-    support::{append_all, rising},
+    maker::Maker,
+    support::{append_all, no_alerts, rising, roomy},
 };
 
 fn follow() -> Query {

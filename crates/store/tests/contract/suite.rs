@@ -5,15 +5,15 @@ use std::{collections::HashMap, time::Duration};
 use kelvin_store::{AlertSettings, Limits, Outcome, Query, Reading, RejectReason, Store, StoreError};
 use kelvin_testing::{eventually, eventually_some};
 
-use crate::{
-    Maker, no_alerts, roomy,
-    support::{append, append_all, batch, drain, read, read_until, reading, rising},
-};
 pub(crate) use crate::{
     aggregate::{aggregates_are_by_window, aggregates_cover_long_histories, too_many_windows_are_an_error},
     extremes::{readers_among_writes_lose_nothing_unnoticed, statistics_of_accepted_readings_are_finite},
     model::random_traffic_agrees_with_the_model,
     sequence_numbers::{followers_see_every_sequence_number_once, sequence_numbers_include_evicted_readings},
+};
+use crate::{
+    maker::Maker,
+    support::{append, append_all, batch, drain, no_alerts, read, read_until, reading, rising, roomy},
 };
 
 async fn open(maker: &impl Maker, limits: Limits) -> Store {

@@ -1,6 +1,22 @@
 use std::time::Duration;
 
-use kelvin_store::{Batch, Query, Reader, Reading, Report, Store};
+use kelvin_store::{AlertSettings, Batch, Limits, Query, Reader, Reading, Report, Store};
+
+/// Bounds out of reach.
+pub(crate) fn roomy() -> Limits {
+    Limits {
+        readings_per_sensor: 10_000,
+        sensors: 10_000,
+        readings: 1_000_000,
+        memory: usize::MAX,
+        idle: Duration::from_hours(1),
+        recent_window: 10,
+    }
+}
+
+pub(crate) fn no_alerts() -> AlertSettings {
+    AlertSettings { low: None, high: None, z_score: None }
+}
 
 pub(crate) fn reading(temperature: f64, timestamp: i64) -> Reading {
     Reading { temperature, timestamp }

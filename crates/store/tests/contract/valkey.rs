@@ -10,7 +10,7 @@ use kelvin_store::{
 use opentelemetry::metrics::{MeterProvider, noop::NoopMeterProvider};
 use tokio::sync::watch;
 
-use crate::Maker;
+use crate::maker::Maker;
 
 /// Stores on one server or cluster, separated by a prefix.
 pub(crate) struct Valkey {

@@ -5,8 +5,8 @@
 //! an integer in 64 bits, so that one outlier costs 10 bytes and not a wide frame, one for 64 bits of another meaning.
 
 use super::{
-    FRAME,
     bits::{BitReader, BitWriter, low_bits},
+    frame::FRAME,
 };
 
 /// Quotients from here on are escaped.

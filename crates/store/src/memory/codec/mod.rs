@@ -15,53 +15,22 @@
 //! costs a steady sensor three bits a frame. The format lives in memory only and may change with any release.
 
 mod bits;
+mod frame;
 mod integers;
+mod state;
 #[cfg(test)]
 mod tests;
 mod timestamps;
 mod values;
 
-pub(super) use self::bits::{BitReader, BitWriter};
+pub(super) use self::{
+    bits::{BitReader, BitWriter},
+    frame::FRAME,
+    state::State,
+};
 use crate::Reading;
 
-/// Readings that are encoded at a time.
-pub(super) const FRAME: usize = 16;
-
-/// The state that the next frame is relative to. Writer and reader go through the same states.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct State {
-    timestamp: i64,
-    distance: i64,
-    value: f64,
-    mode: u32,
-}
-
 impl State {
-    /// The state from which these readings need the fewest bits.
-    pub(super) fn before(readings: &[Reading; FRAME]) -> Self {
-        let [first, second, ..] = readings;
-        let distance = second.timestamp.wrapping_sub(first.timestamp);
-        let timestamp = first.timestamp.wrapping_sub(distance);
-        Self { timestamp, distance, value: first.temperature, mode: 0 }
-    }
-
-    /// Returns the part of the state for temperatures, which is enough for a reader that skips timestamps.
-    pub(super) fn temperature(&self) -> (f64, u32) {
-        (self.value, self.mode)
-    }
-
-    /// A state whose timestamps mean nothing.
-    pub(super) fn of_temperature((value, mode): (f64, u32)) -> Self {
-        Self { timestamp: 0, distance: 0, value, mode }
-    }
-
-    /// Begins a stream, from which a reader needs nothing else: older streams may be gone by then.
-    pub(super) fn begin(&self, writer: &mut BitWriter<'_>) {
-        writer.put(self.timestamp.cast_unsigned(), u64::BITS);
-        writer.put(self.distance.cast_unsigned(), u64::BITS);
-        writer.put(self.value.to_bits(), u64::BITS);
-    }
-
     pub(super) fn put(&mut self, writer: &mut BitWriter<'_>, readings: &[Reading; FRAME]) {
         timestamps::put(writer, self, readings);
         values::put(writer, self, readings);

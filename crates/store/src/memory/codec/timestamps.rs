@@ -1,9 +1,10 @@
 //! Timestamps as the change of their distance: nothing changes at a steady interval.
 
 use super::{
-    FRAME, State,
     bits::{BitReader, BitWriter},
+    frame::FRAME,
     integers::{self, Symbol, unzigzag, zigzag},
+    state::State,
 };
 use crate::Reading;
 

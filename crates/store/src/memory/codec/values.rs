@@ -6,9 +6,10 @@
 //! frames hold the XOR with the value before, without the zeros that all of the frame have at both ends.
 
 use super::{
-    FRAME, State,
     bits::{BitReader, BitWriter},
+    frame::FRAME,
     integers::{self, Symbol, unzigzag, zigzag},
+    state::State,
 };
 use crate::Reading;
 

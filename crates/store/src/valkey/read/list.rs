@@ -8,7 +8,7 @@ use super::{
         shared::now,
         value::text,
     },
-    ReadHandle,
+    handle::ReadHandle,
 };
 use crate::{Page, Stats, StoreError, page_token};
 

@@ -20,7 +20,7 @@ use super::{
         scripts::RANGE,
         value::text,
     },
-    ReadHandle,
+    handle::ReadHandle,
 };
 use crate::{Query, Reading, StoreError};
 
