@@ -7,9 +7,9 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
 use http_body::{Body, Frame};
+use kelvin_proto::frame::PREFIX;
 
 use super::account::Account;
-use crate::wire::PREFIX;
 
 /// A handler keeps the memory of its largest batch until its call ends: what it read at once, and for each message
 /// an entry in a list.

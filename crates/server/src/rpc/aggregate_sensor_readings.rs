@@ -7,7 +7,7 @@ use prost::Message as _;
 use tokio::sync::Semaphore;
 use tonic::{Status, metadata::MetadataValue};
 
-use super::{core::Core, get_sensor_readings::MISSED, single};
+use super::{core::Core, get_sensor_readings::MISSED, request_message::single};
 use crate::{
     connections::HandlerMemory,
     lifetime::Lifetime,

@@ -6,7 +6,7 @@ use kelvin_store::{Query, Reader, Reading, StoreError};
 use prost::Message as _;
 use tonic::{Status, metadata::MetadataValue};
 
-use super::{core::Core, single};
+use super::{core::Core, request_message::single};
 use crate::{
     end_reason::EndReason,
     lifetime::Lifetime,

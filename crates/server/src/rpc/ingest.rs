@@ -10,7 +10,10 @@ use kelvin_proto::FrameError;
 use kelvin_store::Batch;
 use tonic::{Status, codegen::StdError};
 
-use super::{core::Core, malformed, truncated_message};
+use super::{
+    core::Core,
+    request_message::{malformed, truncated_message},
+};
 use crate::{
     end_reason::EndReason,
     lifetime::Lifetime,

@@ -5,6 +5,7 @@ mod auth;
 mod core;
 mod get_sensor_readings;
 mod ingest;
+mod request_message;
 mod send_single_reading;
 mod sensor_chat;
 mod sensors;
@@ -15,43 +16,3 @@ mod stream_tally;
 pub(crate) use auth::{Authenticate, Authenticator, ConnectionAuth};
 pub(crate) use core::{AuxiliaryService, Core};
 pub(crate) use service::Rpc;
-
-use std::{future::poll_fn, pin::Pin};
-
-use tonic::Status;
-
-use crate::wire::{DecodeError, Messages, RequestBody};
-
-/// The only message of a request.
-async fn single<B: RequestBody, T>(
-    Messages { mut body, mut deframer }: Messages<B>,
-    read: impl Fn(&[u8]) -> Result<T, DecodeError>,
-) -> Result<T, Status> {
-    let mut only = None;
-    while !body.is_end_stream()
-        && let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
-    {
-        let broken =
-            |error: B::Error| Status::cancelled(format!("the request stream was aborted: {}", error.into()));
-        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
-        deframer.feed(&data, |message| {
-            if only.is_some() {
-                return Err(Status::internal("unary call received more than one message"));
-            }
-            only = Some(read(message).map_err(|error| malformed(&error))?);
-            Ok(())
-        })?;
-    }
-    if !deframer.is_between_messages() {
-        return Err(truncated_message());
-    }
-    only.ok_or_else(|| Status::internal("unary call received no message"))
-}
-
-fn malformed(error: &DecodeError) -> Status {
-    Status::internal(format!("cannot decode the request message: {error}"))
-}
-
-fn truncated_message() -> Status {
-    Status::internal("the request ends in the middle of a message")
-}

@@ -6,7 +6,7 @@ use kelvin_proto::Ack;
 use kelvin_store::{Alert, Outcome, Report};
 use tonic::Status;
 
-use super::{core::Core, single};
+use super::{core::Core, request_message::single};
 use crate::{
     status,
     validate::{check_reading, latest_timestamp},

@@ -11,7 +11,6 @@ mod until_ended;
 
 pub(crate) use deframer::Deframer;
 pub(crate) use encoding::{ACCEPTED, ACCEPTED_BY_AUXILIARY, Encoding, GunzipError};
-pub(crate) use kelvin_proto::frame::PREFIX;
 pub(crate) use reading::{DecodeError, read_reading};
 pub(crate) use reply::{
     BoxFuture, Messages, Reply, ReplyBody, RequestBody, failure, framed, from_tonic, message, stream,

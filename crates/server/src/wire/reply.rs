@@ -31,6 +31,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header::CONTENT_TYPE};
 use http_body::{Body, Frame};
+use kelvin_proto::frame::PREFIX;
 use tonic::{Code, Status};
 
 use super::{
@@ -87,7 +88,7 @@ pub(crate) enum ReplyBody {
 
 /// A reply of one message and OK.
 pub(crate) fn message(message: &impl prost::Message) -> Reply {
-    let mut buffer = Vec::with_capacity(message.encoded_len() + super::PREFIX);
+    let mut buffer = Vec::with_capacity(message.encoded_len() + PREFIX);
     put(&mut buffer, message);
     single(buffer.into())
 }

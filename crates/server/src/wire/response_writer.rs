@@ -1,15 +1,12 @@
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use bytes::Bytes;
-use kelvin_proto::frame::PAYLOAD;
+use kelvin_proto::frame::{PAYLOAD, PREFIX};
 use kelvin_store::Reading;
 use parking_lot::Mutex;
 use prost::Message;
 
-use super::{
-    PREFIX,
-    template::{Template, put_length},
-};
+use super::template::{Template, put_length};
 
 /// A frame on its way from a handler to its response body.
 pub(super) type FrameSlot = Arc<Mutex<Option<Bytes>>>;

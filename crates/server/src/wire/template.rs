@@ -4,10 +4,8 @@
 //! length and copies all of it. `message` is as long as the longest message; its bytes from `tail` on belong to the
 //! message written last, and the next one overwrites them. The tests decode what is written with prost.
 
-use kelvin_proto::Severity;
+use kelvin_proto::{Severity, frame::PREFIX};
 use kelvin_store::Reading;
-
-use super::PREFIX;
 
 /// The most bytes of a varint of 64 bits.
 const MAX_VARINT: usize = 10;
