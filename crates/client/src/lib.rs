@@ -10,6 +10,7 @@ mod backoff;
 mod channel;
 pub mod check;
 mod config;
+mod error;
 mod kinds;
 mod metrics;
 mod outbox;
@@ -18,7 +19,7 @@ mod progress;
 mod session;
 mod simulation;
 
-use kelvin_app::{SettingsError, health::Health, unix_now};
+use kelvin_app::{health::Health, unix_now};
 use kelvin_proto::CallType;
 use kelvin_telemetry::Telemetry;
 use opentelemetry::metrics::MeterProvider as _;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use channel::{Channel, Client};
 pub use config::Config;
+pub use error::ClientError;
 
 use kinds::{BidiStreaming, ClientStreaming, ServerStreaming, Unary};
 use metrics::Metrics;
@@ -34,14 +36,6 @@ use outbox::Outbox;
 use progress::Progress;
 use session::Session;
 use simulation::Simulation;
-
-/// The reason why a channel cannot be opened. Once a client runs, it runs until shutdown.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// Settings that cannot work, such as files that cannot be read.
-    #[error("{0}")]
-    Settings(#[from] SettingsError),
-}
 
 /// Runs one client over `channel` until `shutdown`; then delivers the readings taken, within `KELVIN_DRAIN_TIMEOUT`.
 ///

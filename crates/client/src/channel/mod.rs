@@ -11,21 +11,18 @@ mod health;
 mod resend;
 mod resolver;
 mod retry;
+mod service;
 mod subchannel_metrics;
 
 use std::{future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use grpc_otel::{DeadlineLayer, DurationMetrics, GrpcOtel};
-use http::{Request, Response};
-use kelvin_app::BoxError;
 use kelvin_credentials::Tokens;
 use kelvin_proto::sensor_service_client::SensorServiceClient;
 use kelvin_telemetry::Telemetry;
 use opentelemetry::metrics::MeterProvider as _;
 use tokio::{net::lookup_host, task::JoinSet, time::sleep};
-use tonic::{Status, body::Body};
-use tower::{Layer as _, ServiceExt as _, util::BoxCloneSyncService};
+use tower::{Layer as _, ServiceExt as _};
 
 use crate::{ClientError, Config};
 use balancer::Balancer;
@@ -35,13 +32,11 @@ use deadline::set_timeout;
 use endpoints::Endpoints;
 use resend::Resend;
 use retry::Retry;
+use service::{Service, boxed};
 use subchannel_metrics::SubchannelMetrics;
 
 pub(crate) use deadline::Deadline;
 pub(crate) use retry::Retryable;
-
-/// The layers over all connections.
-type Service = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
 
 /// The stub for calls over a [`Channel`].
 pub type Client = SensorServiceClient<Service>;
@@ -143,18 +138,4 @@ impl Channel {
             sleep(interval).await;
         }
     }
-}
-
-/// One type for all that can be called, with a status for whatever goes wrong.
-fn boxed<S, B>(service: S) -> Service
-where
-    S: tower::Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>, Future: Send + 'static>,
-    S: Clone + Send + Sync + 'static,
-    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
-    Service::new(
-        service
-            .map_response(|response| response.map(Body::new))
-            .map_err(|error| Status::from_error(error.into())),
-    )
 }

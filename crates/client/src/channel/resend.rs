@@ -12,7 +12,7 @@ use http::{Request, Response};
 use parking_lot::Mutex;
 use tonic::{Status, body::Body};
 
-use super::Service;
+use super::service::Service;
 
 /// Among the extensions of a response: the request that it answers, which has not been sent.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt as _;
 use tower::Service as _;
 
-use super::{Service, deadline::Deadline};
+use super::{deadline::Deadline, service::Service};
 use crate::backoff::Backoff;
 
 /// The maximum of gRFC A6.

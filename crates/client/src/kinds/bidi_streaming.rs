@@ -5,7 +5,7 @@ use kelvin_proto::{ServerMessage, Severity};
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
-use super::Kind;
+use super::kind::Kind;
 use crate::session::Session;
 
 /// Sends readings as they are taken and receives a response to each.

@@ -3,7 +3,7 @@
 use futures_util::StreamExt as _;
 use tonic::Status;
 
-use super::Kind;
+use super::kind::Kind;
 use crate::session::Session;
 
 /// Sends readings as they are measured, and ends the stream periodically to learn how many are stored.

@@ -6,7 +6,7 @@ use kelvin_proto::{SensorReading, SensorRequest};
 use tokio::time::sleep;
 use tonic::Status;
 
-use super::Kind;
+use super::kind::Kind;
 use crate::{Config, session::Session};
 
 /// The number of newest readings that the first call requests.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tonic::Status;
 
-use super::Kind;
+use super::kind::Kind;
 use crate::session::Session;
 
 /// Sends one reading a call.
