@@ -4,12 +4,13 @@
 
 mod certs;
 mod demo;
+mod duration;
 mod load;
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kelvin_app::{BoxError, EXIT_USAGE, Parse as _, error_chain, exit_code, print, report};
+use kelvin_app::{BoxError, EXIT_USAGE, error_chain, exit_code, print, report};
 
 /// Runs a demo on this machine, creates test certificates, and load-tests a server.
 #[derive(Parser)]
@@ -59,9 +60,4 @@ fn run(command: Command) -> Result<(), BoxError> {
         Command::Certs(arguments) => certs::run(&arguments),
         Command::Load(arguments) => load::run(&arguments),
     }
-}
-
-/// As settings write durations: `250ms`, `20s`, `5m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    Duration::parse(text).ok_or_else(|| format!("expected {}", Duration::expected()))
 }

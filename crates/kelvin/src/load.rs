@@ -56,10 +56,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_parser = up_to(1024))]
     threads: Option<usize>,
     /// How long to measure
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    #[arg(long, default_value = "10s", value_parser = duration::parse)]
     duration: Duration,
     /// Warm-up before the measurement
-    #[arg(long, default_value = "1s", value_parser = duration)]
+    #[arg(long, default_value = "1s", value_parser = duration::parse)]
     warm_up: Duration,
     /// Number of sensors that the readings belong to
     #[arg(long, default_value_t = 100, value_parser = up_to(1_000_000))]

@@ -1,5 +1,6 @@
 //! `kelvin demo`: the server and four clients in this process, shown in a terminal UI.
 
+mod arguments;
 mod credentials_dir;
 mod log;
 mod plain;
@@ -9,6 +10,8 @@ mod sensors;
 mod settings;
 mod snapshot;
 mod summary;
+#[cfg(test)]
+mod test_span;
 mod trace;
 mod tui;
 
@@ -17,44 +20,14 @@ use std::{
     ffi::OsStr,
     fs,
     io::{self, IsTerminal as _},
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
+    path::Path,
+    time::Instant,
 };
 
-use clap::{Args, ValueEnum};
 use kelvin_app::{BoxError, print};
 
-use crate::duration;
+pub(crate) use arguments::Arguments;
 use runner::Demo;
-
-/// Runs the server and four clients on this machine, with TLS, mTLS and tokens, and shows what happens
-#[derive(Args)]
-pub(crate) struct Arguments {
-    /// Print one line per second instead of the terminal UI; the default without a terminal
-    #[arg(long)]
-    plain: bool,
-    /// Stop after this time and print a summary
-    #[arg(long, value_parser = duration)]
-    duration: Option<Duration>,
-    /// When the demo stops, save the terminal UI to this file as SVG
-    #[arg(long, value_name = "FILE")]
-    picture: Option<PathBuf>,
-    /// Print only the summary to standard output, as one JSON object
-    #[arg(long)]
-    json: bool,
-    /// Loopback port that the server listens on; 0 picks a free port
-    #[arg(long, default_value_t = 50051)]
-    port: u16,
-    /// Where readings are kept; for valkey, set `KELVIN_VALKEY_ADDRESS` and the other `KELVIN_VALKEY_*` variables
-    #[arg(long, value_enum, default_value = "memory")]
-    store: Store,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Store {
-    Memory,
-    Valkey,
-}
 
 /// Runs until the time is over, the user quits or a signal comes; then prints the summary.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), BoxError> {

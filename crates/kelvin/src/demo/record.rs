@@ -118,7 +118,7 @@ impl Default for Calls {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::trace::tests::span;
+    use crate::demo::test_span::span;
 
     #[test]
     fn client_spans_are_counted_as_calls() {

@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use super::{
-    Arguments, credentials_dir::CredentialsDir, record::Recorder, sensors::Sensors, settings,
+    arguments::Arguments, credentials_dir::CredentialsDir, record::Recorder, sensors::Sensors, settings,
     snapshot::Snapshot,
 };
 

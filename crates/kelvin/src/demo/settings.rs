@@ -9,7 +9,10 @@ use kelvin_app::{
 };
 use kelvin_proto::CallType;
 
-use super::{Arguments, Store, credentials_dir::CredentialsDir};
+use super::{
+    arguments::{Arguments, Store},
+    credentials_dir::CredentialsDir,
+};
 
 /// The server, on loopback.
 pub(super) fn server(

@@ -93,7 +93,7 @@ mod tests {
     use ratatui::{Terminal, backend::TestBackend};
 
     use super::*;
-    use crate::demo::{record::Recorder, sensors::Sensor, trace::tests::span};
+    use crate::demo::{record::Recorder, sensors::Sensor, test_span::span};
 
     /// What a terminal of this size shows after one call that crossed the wire.
     fn screen(width: u16, height: u16) -> String {
