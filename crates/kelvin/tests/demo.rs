@@ -44,7 +44,7 @@ fn all_four_types_of_call_work_on_valkey() {
     let arguments = ["demo", "--plain", "--duration", "8s", "--json", "--port", "0", "--store", "valkey"];
     let output = kelvin(&arguments).env("KELVIN_VALKEY_ADDRESS", valkey.address()).output().unwrap();
     check(&output);
-    let streams: Vec<String> = runtime.block_on(valkey.ask(&["KEYS", "*:d:unary-*"])).unwrap();
+    let streams: Vec<String> = runtime.block_on(valkey.query(&["KEYS", "*:d:unary-*"])).unwrap();
     assert_eq!(streams.len(), 2, "{streams:?}");
 }
 

@@ -177,7 +177,7 @@ fn server_on_valkey_stores_what_is_counted() {
     let (counted, stored) = (stats["readings"].as_u64().unwrap(), server.stored());
     assert!(counted > 0 && stored >= counted, "{counted} counted, {stored} stored");
     server.stop();
-    let streams: Vec<String> = runtime.block_on(valkey.ask(&["KEYS", "*:d:*"])).unwrap();
+    let streams: Vec<String> = runtime.block_on(valkey.query(&["KEYS", "*:d:*"])).unwrap();
     assert_eq!(streams.len(), 10, "they are on Valkey: {streams:?}");
 }
 

@@ -293,11 +293,11 @@ mod tests {
         // Any of these could have had a place.
         send(&store, 0..50).await;
 
-        let keys: Vec<String> = valkey.ask(&["KEYS", "*counts"]).await.unwrap();
-        valkey.tell(&["SET", &keys[0], "another server"]).await;
+        let keys: Vec<String> = valkey.query(&["KEYS", "*counts"]).await.unwrap();
+        valkey.exec(&["SET", &keys[0], "another server"]).await;
         reports(false).await;
         assert!(!places.refresh(&store).await.unwrap());
-        valkey.tell(&["DEL", &keys[0]]).await;
+        valkey.exec(&["DEL", &keys[0]]).await;
         reports(true).await;
         assert_eq!(taken(&mut places, &store).await, first);
     }

@@ -152,9 +152,9 @@ async fn incompatible_store_is_logged_once_and_not_used() {
         assert_unavailable(&status, Some(0));
         assert!(!status.message().contains("appendonly"), "callers need not know the store: {status}");
     }
-    assert_eq!(valkey.ask::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap(), [""; 0]);
+    assert_eq!(valkey.query::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap(), [""; 0]);
 
-    valkey.tell(&["CONFIG", "SET", "appendonly", "yes"]).await;
+    valkey.exec(&["CONFIG", "SET", "appendonly", "yes"]).await;
     eventually_ok("readings are stored", async || {
         kelvin.client().send_single_reading(reading("hall", 20.0, 2)).await
     })
@@ -167,7 +167,7 @@ async fn incompatible_store_is_logged_once_and_not_used() {
 #[tokio::test]
 async fn changed_password_file_is_used() {
     let valkey = ValkeyServer::start(&[]).await;
-    valkey.tell(&["ACL", "SETUSER", "kelvin", "on", ">right", "~*", "&*", "+@all"]).await;
+    valkey.exec(&["ACL", "SETUSER", "kelvin", "on", ">right", "~*", "&*", "+@all"]).await;
     let files = Files::new();
     let password = files.path("password");
     fs::write(&password, "wrong").unwrap();

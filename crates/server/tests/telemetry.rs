@@ -289,7 +289,7 @@ async fn sensors_of_a_shared_store_are_reported_by_one_server() {
     let (mut gone, ..) = observed.remove(first);
     gone.shut_down();
     gone.ended().await.unwrap();
-    let keys: Vec<String> = valkey.ask(&["KEYS", "*counts"]).await.unwrap();
-    valkey.tell(&["DEL", &keys[0]]).await;
+    let keys: Vec<String> = valkey.query(&["KEYS", "*counts"]).await.unwrap();
+    valkey.exec(&["DEL", &keys[0]]).await;
     eventually_some("another server reports", || reported(&observed)).await;
 }

@@ -57,7 +57,7 @@ async fn measure(name: &str, code: &str, batch: usize) {
     pin(std::process::id(), 0);
     pin(server.id(), 1);
     let script = Script::new(code);
-    server.tell(&["SCRIPT", "LOAD", code]).await;
+    server.exec(&["SCRIPT", "LOAD", code]).await;
     let before: usize = server.info("used_memory").await.parse().expect("a number");
 
     // Full rings and a fifth more, so that cutting off is measured too.
@@ -70,9 +70,9 @@ async fn measure(name: &str, code: &str, batch: usize) {
 
     let after: usize = server.info("used_memory").await.parse().expect("a number");
     let held = if name == "stream" {
-        server.ask::<usize>(&["XLEN", "{0}d"]).await.expect("a stream") * batch
+        server.query::<usize>(&["XLEN", "{0}d"]).await.expect("a stream") * batch
     } else {
-        (server.ask::<usize>(&["STRLEN", "{0}s"]).await.expect("a string") - HEADER) / 16
+        (server.query::<usize>(&["STRLEN", "{0}s"]).await.expect("a string") - HEADER) / 16
     };
     let commands = (SENSORS * rounds) as f64 / seconds;
     let bytes = (after - before) as f64 / (SENSORS * held) as f64;

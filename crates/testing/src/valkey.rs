@@ -51,7 +51,7 @@ impl ValkeyServer {
         command.args(["--repl-diskless-sync-delay", "0", "--port", &self.port.to_string()]);
         command.args(&self.arguments).stdout(Stdio::null()).stderr(Stdio::null());
         self.process = Some(Process::new(command.spawn().expect("valkey-server starts")));
-        let answers = async || match self.ask::<String>(&["PING"]).await {
+        let answers = async || match self.query::<String>(&["PING"]).await {
             Ok(_) => true,
             Err(error) => error.code() == Some("NOAUTH"),
         };
@@ -79,20 +79,20 @@ impl ValkeyServer {
     }
 
     /// Sends one command and returns its reply.
-    pub async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+    pub async fn query<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
         let client = redis::Client::open((self.address().rsplit_once(':').expect("host:port").0, self.port))?;
         let mut connection = client.get_multiplexed_async_connection().await?;
         redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await
     }
 
     /// Sends one command that must succeed.
-    pub async fn tell(&self, words: &[&str]) {
-        self.ask::<redis::Value>(words).await.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+    pub async fn exec(&self, words: &[&str]) {
+        self.query::<redis::Value>(words).await.unwrap_or_else(|error| panic!("{words:?}: {error}"));
     }
 
     /// Returns a field of `INFO`, empty if there is none.
     pub async fn info(&self, field: &str) -> String {
-        let info: String = self.ask(&["INFO"]).await.unwrap_or_default();
+        let info: String = self.query(&["INFO"]).await.unwrap_or_default();
         let line = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         line.unwrap_or_default().trim().to_owned()
     }
@@ -106,11 +106,11 @@ pub async fn cluster(primaries: usize, replicas: usize, arguments: &[&str]) -> V
         nodes.push(ValkeyServer::start(&arguments).await);
     }
     for (at, node) in nodes.iter().enumerate() {
-        node.tell(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]).await;
-        node.tell(&["CLUSTER", "MEET", "127.0.0.1", &nodes[0].port.to_string()]).await;
+        node.exec(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]).await;
+        node.exec(&["CLUSTER", "MEET", "127.0.0.1", &nodes[0].port.to_string()]).await;
         if at < primaries {
             let (first, last) = (at * 16384 / primaries, (at + 1) * 16384 / primaries - 1);
-            node.tell(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]).await;
+            node.exec(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]).await;
         }
     }
     let size = nodes.len();
@@ -121,9 +121,9 @@ pub async fn cluster(primaries: usize, replicas: usize, arguments: &[&str]) -> V
         .await;
     }
     for at in primaries..size {
-        let primary: String = nodes[at % primaries].ask(&["CLUSTER", "MYID"]).await.expect("it has a name");
+        let primary: String = nodes[at % primaries].query(&["CLUSTER", "MYID"]).await.expect("it has a name");
         eventually("it becomes a replica", async || {
-            nodes[at].ask::<String>(&["CLUSTER", "REPLICATE", &primary]).await.is_ok()
+            nodes[at].query::<String>(&["CLUSTER", "REPLICATE", &primary]).await.is_ok()
         })
         .await;
     }
@@ -138,7 +138,7 @@ pub async fn cluster(primaries: usize, replicas: usize, arguments: &[&str]) -> V
 
 /// Returns a field of `CLUSTER INFO`, empty if there is none.
 pub async fn cluster_info(node: &ValkeyServer, field: &str) -> String {
-    let info: String = node.ask(&["CLUSTER", "INFO"]).await.unwrap_or_default();
+    let info: String = node.query(&["CLUSTER", "INFO"]).await.unwrap_or_default();
     let line = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     line.unwrap_or_default().trim().to_owned()
 }

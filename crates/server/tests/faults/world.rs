@@ -92,11 +92,11 @@ impl World {
             }
             Fault::ConnectionCut => pass_through(proxy, Way::Cut).await,
             Fault::BlackHole => pass_through(proxy, Way::Hole).await,
-            Fault::ScriptsFlushed => nodes[0].tell(&["SCRIPT", "FLUSH"]).await,
+            Fault::ScriptsFlushed => nodes[0].exec(&["SCRIPT", "FLUSH"]).await,
             Fault::MemoryFull => {
-                nodes[0].tell(&["CONFIG", "SET", "maxmemory", "1"]).await;
+                nodes[0].exec(&["CONFIG", "SET", "maxmemory", "1"]).await;
                 sleep(Duration::from_secs(2)).await;
-                nodes[0].tell(&["CONFIG", "SET", "maxmemory", "0"]).await;
+                nodes[0].exec(&["CONFIG", "SET", "maxmemory", "0"]).await;
             }
         }
     }
@@ -135,8 +135,8 @@ async fn promote(World { nodes, proxy, wire, .. }: &mut World) {
         offsets.push(replica.info("slave_repl_offset").await.parse::<u64>().expect("a number"));
     }
     let (first, second) = if offsets[0] >= offsets[1] { (1, 2) } else { (2, 1) };
-    nodes[first].tell(&["REPLICAOF", "NO", "ONE"]).await;
-    nodes[second].tell(&["REPLICAOF", "127.0.0.1", &nodes[first].port.to_string()]).await;
+    nodes[first].exec(&["REPLICAOF", "NO", "ONE"]).await;
+    nodes[second].exec(&["REPLICAOF", "127.0.0.1", &nodes[first].port.to_string()]).await;
     let replica = &nodes[second];
     eventually("the other follows", async || replica.info("master_link_status").await == "up").await;
     proxy.set(Way::To(nodes[first].port));

@@ -63,13 +63,13 @@ async fn store_without_append_only_file_is_not_written() {
     })
     .await;
     assert!(matches!(store.stats("a").await, Err(StoreError::Unavailable(_))));
-    assert_eq!(server.ask::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap(), [""; 0]);
+    assert_eq!(server.query::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap(), [""; 0]);
 
-    server.tell(&["CONFIG", "SET", "appendonly", "yes"]).await;
+    server.exec(&["CONFIG", "SET", "appendonly", "yes"]).await;
     eventually("it is used when it can be", async || append(&store, &[1.0]).await.is_ok()).await;
     assert_eq!(count(&store).await, 1);
 
-    server.tell(&["CONFIG", "SET", "appendonly", "no"]).await;
+    server.exec(&["CONFIG", "SET", "appendonly", "no"]).await;
     let failed = append(&store, &[2.0]).await;
     assert!(
         matches!(failed, Err(StoreError::Unavailable(_))),
@@ -84,7 +84,7 @@ async fn store_with_other_partitions_is_not_written() {
     append(&elsewhere, &[1.0]).await.unwrap();
     // So that nobody else writes.
     drop(elsewhere);
-    let keys = other.ask::<Vec<String>>(&["KEYS", "*"]).await.unwrap().len();
+    let keys = other.query::<Vec<String>>(&["KEYS", "*"]).await.unwrap().len();
     other.kill();
     let early = open(plain(other.address())).await.expect("it opens all the same");
 
@@ -102,7 +102,7 @@ async fn store_with_other_partitions_is_not_written() {
         })
         .await;
         assert!(matches!(store.stats("a").await, Err(StoreError::Unavailable(_))), "nor is it read");
-        assert_eq!(other.ask::<Vec<String>>(&["KEYS", "*"]).await.unwrap().len(), keys);
+        assert_eq!(other.query::<Vec<String>>(&["KEYS", "*"]).await.unwrap().len(), keys);
         other.kill();
     }
 }
@@ -114,10 +114,10 @@ async fn connection_that_was_closed_while_idle_costs_no_call() {
     let store = open(plain(server.address())).await.unwrap();
     append(&store, &[1.0]).await.unwrap();
     for round in 2..5 {
-        let closed: u32 = server.ask(&["CLIENT", "KILL", "TYPE", "normal"]).await.unwrap();
+        let closed: u32 = server.query(&["CLIENT", "KILL", "TYPE", "normal"]).await.unwrap();
         assert!(closed > 0);
         // Meanwhile this runtime reads the ends of its connections.
-        let _: String = server.ask(&["PING"]).await.unwrap();
+        let _: String = server.query(&["PING"]).await.unwrap();
         append(&store, &[1.0]).await.unwrap();
         assert_eq!(count(&store).await, round);
     }

@@ -58,8 +58,8 @@ async fn single_server_reports_store_gauges_until_its_lease_ends() {
     let first = reported.iter().position(|reported| reported.held().is_some()).expect("one of them");
     stores.remove(first);
     // Its lease would run out by itself, a while later.
-    let keys: Vec<String> = server.ask(&["KEYS", "*counts"]).await.unwrap();
-    assert_eq!(server.ask::<u64>(&["DEL", &keys[0]]).await.unwrap(), 1);
+    let keys: Vec<String> = server.query(&["KEYS", "*counts"]).await.unwrap();
+    assert_eq!(server.query::<u64>(&["DEL", &keys[0]]).await.unwrap(), 1);
     eventually("the other server reports them", async || reported[1 - first].held() == Some(3)).await;
 }
 

@@ -104,8 +104,8 @@ async fn unreplicated_write_is_not_acknowledged_nor_retried() {
     eventually("the replica follows", async || server.info("slave0").await.contains("state=online")).await;
     eventually("a replica has it", async || append(&store, &[2.0]).await.is_ok()).await;
     assert_eq!(
-        replica.ask::<usize>(&["DBSIZE"]).await.unwrap(),
-        server.ask::<usize>(&["DBSIZE"]).await.unwrap()
+        replica.query::<usize>(&["DBSIZE"]).await.unwrap(),
+        server.query::<usize>(&["DBSIZE"]).await.unwrap()
     );
 }
 
@@ -131,9 +131,9 @@ async fn lost_stream_is_counted_as_missed() {
     let server = ValkeyServer::start(&[]).await;
     let store = open(ValkeySettings { partitions: 1, ..plain(server.address()) }).await.unwrap();
     append(&store, &[1.0, 2.0]).await.unwrap();
-    let keys: Vec<String> = server.ask(&["KEYS", "*"]).await.unwrap();
+    let keys: Vec<String> = server.query(&["KEYS", "*"]).await.unwrap();
     let stream = keys.iter().find(|key| key.ends_with(":d:a")).expect("a stream");
-    server.tell(&["DEL", stream]).await;
+    server.exec(&["DEL", stream]).await;
     append(&store, &[3.0]).await.unwrap();
     let mut reader = store.read("a", Query::default()).await.unwrap();
     let mut out = Vec::new();

@@ -44,36 +44,36 @@ async fn moved_slot_keeps_its_readings() {
     let mut statistics = Vec::<String>::new();
     let mut from = 0;
     for (at, node) in nodes.iter().enumerate() {
-        let keys: Vec<String> = node.ask(&["KEYS", "*:s"]).await.unwrap();
+        let keys: Vec<String> = node.query(&["KEYS", "*:s"]).await.unwrap();
         if !keys.is_empty() {
             (statistics, from) = (keys, at);
         }
     }
     let (from, to) = (&nodes[from], &nodes[1 - from]);
-    let slot: u16 = from.ask(&["CLUSTER", "KEYSLOT", &statistics[0]]).await.unwrap();
+    let slot: u16 = from.query(&["CLUSTER", "KEYSLOT", &statistics[0]]).await.unwrap();
     let (slot, port) = (&slot.to_string(), &to.port.to_string());
     let [source, target]: [String; 2] =
-        [from.ask(&["CLUSTER", "MYID"]).await.unwrap(), to.ask(&["CLUSTER", "MYID"]).await.unwrap()];
-    to.tell(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &source]).await;
-    from.tell(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &target]).await;
+        [from.query(&["CLUSTER", "MYID"]).await.unwrap(), to.query(&["CLUSTER", "MYID"]).await.unwrap()];
+    to.exec(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &source]).await;
+    from.exec(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &target]).await;
     loop {
-        let keys: Vec<String> = from.ask(&["CLUSTER", "GETKEYSINSLOT", slot, "1"]).await.unwrap();
+        let keys: Vec<String> = from.query(&["CLUSTER", "GETKEYSINSLOT", slot, "1"]).await.unwrap();
         let Some(key) = keys.first() else { break };
-        from.tell(&["MIGRATE", "127.0.0.1", port, key, "0", "5000"]).await;
+        from.exec(&["MIGRATE", "127.0.0.1", port, key, "0", "5000"]).await;
     }
     // All of it is at the new node while the old one is still in charge: both are asked now.
     append(&store, &[3.0]).await.expect("it is stored at the new node");
     assert!(read(&store).await >= 2, "it is read from there");
-    let asked: String = to.ask(&["INFO", "commandstats"]).await.unwrap();
+    let asked: String = to.query(&["INFO", "commandstats"]).await.unwrap();
     assert!(asked.contains("cmdstat_asking"), "{asked}");
     for node in [to, from] {
-        node.tell(&["CLUSTER", "SETSLOT", slot, "NODE", &target]).await;
+        node.exec(&["CLUSTER", "SETSLOT", slot, "NODE", &target]).await;
     }
     append(&store, &[4.0]).await.expect("it is stored at the node in charge");
     stop.store(true, Relaxed);
     let written = 3 + writing.await.unwrap();
     assert_eq!((read(&store).await, count(&store).await), (written, written as u64));
-    assert!(from.ask::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap().is_empty(), "nothing is left behind");
+    assert!(from.query::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap().is_empty(), "nothing is left behind");
 }
 
 /// Behind an address there is another server now, as after a failover, while the connections to the old one are still
@@ -98,16 +98,16 @@ async fn demoted_primary_is_abandoned() {
     assert_eq!((count(&store).await, count(&reader).await), (1, 1));
     eventually("the replica has it", async || old.info("slave0").await.contains("lag=0")).await;
     eventually("the replica has it", async || {
-        new.ask::<u64>(&["DBSIZE"]).await.unwrap() == old.ask::<u64>(&["DBSIZE"]).await.unwrap()
+        new.query::<u64>(&["DBSIZE"]).await.unwrap() == old.query::<u64>(&["DBSIZE"]).await.unwrap()
     })
     .await;
 
-    new.tell(&["REPLICAOF", "NO", "ONE"]).await;
+    new.exec(&["REPLICAOF", "NO", "ONE"]).await;
     target.store(new.port, Relaxed);
-    old.tell(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]).await;
+    old.exec(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]).await;
     append(&store, &[2.0]).await.expect("it is stored at the new primary");
     eventually("nobody is left at the old one, also who only reads", async || {
-        let clients: String = old.ask(&["CLIENT", "LIST", "TYPE", "normal"]).await.unwrap();
+        let clients: String = old.query(&["CLIENT", "LIST", "TYPE", "normal"]).await.unwrap();
         clients.lines().count() == 1
     })
     .await;

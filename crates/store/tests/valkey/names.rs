@@ -55,7 +55,7 @@ async fn follow_the_name() {
     old.kill();
     eventually("it is stored at the new address", async || append(&store, &[3.0]).await.is_ok()).await;
     assert_eq!(count(&store).await, 1);
-    assert_eq!(new.ask::<Vec<String>>(&["KEYS", "*:d:a"]).await.unwrap().len(), 1);
+    assert_eq!(new.query::<Vec<String>>(&["KEYS", "*:d:a"]).await.unwrap().len(), 1);
 }
 
 /// Carries connections to a port until it is aborted.

@@ -30,7 +30,7 @@ fn later_script() -> String {
 
 /// Stores one reading as the release to come does.
 async fn append_later(server: &ValkeyServer, temperature: f64) {
-    let statistics = server.ask::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap().remove(0);
+    let statistics = server.query::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap().remove(0);
     let base = statistics.strip_suffix('s').unwrap();
     let numbers =
         |numbers: &[f64]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
@@ -48,7 +48,7 @@ async fn append_later(server: &ValkeyServer, temperature: f64) {
 }
 
 async fn field(server: &ValkeyServer, name: &[u8]) -> Vec<u8> {
-    let statistics = server.ask::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap().remove(0);
+    let statistics = server.query::<Vec<String>>(&["KEYS", "*:s"]).await.unwrap().remove(0);
     let client = redis::Client::open(("127.0.0.1", server.port)).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     redis::cmd("HGET").arg(statistics).arg(name).query_async(&mut connection).await.unwrap()
@@ -100,7 +100,7 @@ async fn layout_of_first_release_is_readable() {
         redis.call('ZADD', base .. 'n', 0, 'a')
         return redis.call('XADD', base .. 'd:a', '12', 'r',
             struct.pack('<di8di8', -3.5, 1700000000, 7.25, 1700000001))";
-    server.tell(&["EVAL", write, "0"]).await;
+    server.exec(&["EVAL", write, "0"]).await;
     let stats = store.stats("a").await.unwrap().expect("it is known");
     let newest = Reading { temperature: 7.25, timestamp: 1_700_000_001 };
     assert_eq!((stats.count, stats.held, stats.alerts, stats.alerting), (12, 2, 3, false));

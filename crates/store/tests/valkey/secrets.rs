@@ -16,7 +16,7 @@ async fn changed_password_is_used() {
     let server = ValkeyServer::start(&[]).await;
     let set = async |password: &str| {
         let password = format!(">{password}");
-        server.tell(&["ACL", "SETUSER", USER, "on", "resetpass", &password, "~*", "&*", "+@all"]).await;
+        server.exec(&["ACL", "SETUSER", USER, "on", "resetpass", &password, "~*", "&*", "+@all"]).await;
     };
     let password = |password: &str| Credentials { password: Some(password.to_owned()), tls: None };
     set("old").await;
@@ -44,7 +44,7 @@ async fn changed_password_is_used() {
 
 /// The ids of the user's connections.
 async fn connections(server: &ValkeyServer) -> Vec<String> {
-    let clients: String = server.ask(&["CLIENT", "LIST"]).await.expect("it lists them");
+    let clients: String = server.query(&["CLIENT", "LIST"]).await.expect("it lists them");
     let ours = clients.lines().filter(|line| line.contains(&format!("user={USER} ")));
     ours.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }

@@ -64,7 +64,7 @@ impl Display for Size {
 pub(crate) fn rate(variant: &Variant, size: Size, seconds: usize) -> Result<Option<f64>> {
     let Some(program) = find() else { return Ok(None) };
     let digest: String =
-        variant.runtime.block_on(variant.server.ask(&["SCRIPT", "LOAD", APPEND])).map_err(Box::new)?;
+        variant.runtime.block_on(variant.server.query(&["SCRIPT", "LOAD", APPEND])).map_err(Box::new)?;
     let Size { partitions, sensors, readings } = size;
     let batches = partitions * sensors;
     let address = variant.address();

@@ -120,7 +120,7 @@ impl Variant {
     pub(crate) fn empty(&self) -> Result<()> {
         self.runtime.block_on(async {
             for command in [&["FLUSHALL", "SYNC"][..], &["CONFIG", "RESETSTAT"]] {
-                self.server.ask::<()>(command).await?;
+                self.server.query::<()>(command).await?;
             }
             Ok(())
         })
@@ -128,7 +128,7 @@ impl Variant {
 
     /// So many calls of a command since [`empty`](Self::empty).
     pub(crate) fn calls(&self, command: &str) -> Result<usize> {
-        let text: String = self.runtime.block_on(self.server.ask(&["INFO", "commandstats"]))?;
+        let text: String = self.runtime.block_on(self.server.query(&["INFO", "commandstats"]))?;
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
         Ok(line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0))
     }
