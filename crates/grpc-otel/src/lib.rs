@@ -49,6 +49,7 @@ mod clock;
 mod deadline;
 #[cfg(feature = "descriptor")]
 mod descriptor;
+mod error;
 mod frame;
 mod future;
 mod headers;
@@ -77,6 +78,7 @@ pub use client::{
 pub use deadline::{DeadlineBody, DeadlineFuture, DeadlineLayer, DeadlineService};
 #[cfg(feature = "descriptor")]
 pub use descriptor::DescriptorError;
+pub use error::BoxError;
 pub use future::ResponseFuture;
 pub use methods::Methods;
 #[cfg(feature = "metrics")]
@@ -89,9 +91,6 @@ pub use target::canonical as canonical_target;
 pub use trace::GrpcTraceBinPropagator;
 #[cfg(feature = "trace")]
 pub use trace::{MessageEvents, SpanStatus, background};
-
-/// Any error a service may end with.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Compiles the code of the README.
 #[cfg(doctest)]

@@ -6,8 +6,10 @@
 
 mod metrics;
 mod rust;
+mod script;
 mod server;
 mod spans;
+mod telemetry;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,42 +19,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use serde::Deserialize;
-
-use self::{metrics::Series, spans::Span};
+use self::{script::Call, telemetry::Telemetry};
 
 /// So many differences of one reason are printed.
 const SHOWN: usize = 3;
-
-/// One call, and how it is to go.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Call {
-    scenario: String,
-    kind: String,
-    /// Sizes of the messages, in bytes.
-    requests: Vec<usize>,
-    replies: Vec<usize>,
-    status: i32,
-    /// After the replies the server goes silent.
-    wait: bool,
-    gzip: bool,
-    timeout_ms: Option<u64>,
-    /// The caller gives up after so many replies.
-    cancel_after: Option<usize>,
-    /// So many attempts are scripted to come back later.
-    fail_first: u32,
-}
-
-/// What one of the two has measured of all calls, as `go/main.go` prints it.
-#[derive(Debug, Deserialize)]
-struct Telemetry {
-    server: Vec<Series>,
-    client: Vec<Series>,
-    spans: Vec<Span>,
-    /// The peers of calls and attempts, by the names of their spans.
-    peers: BTreeMap<String, String>,
-}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Go, which downloads modules: `make differential` runs it"]

@@ -17,10 +17,11 @@ use tonic::{
 use tower::{Service, ServiceBuilder, ServiceExt as _, retry};
 
 use super::{
-    Call, Telemetry,
     metrics::Series,
+    script::Call,
     server::{Raw, Scripted},
     spans::{self, Span},
+    telemetry::Telemetry,
 };
 use crate::observed::Observed;
 

@@ -20,7 +20,7 @@ use tonic::{
 };
 use tower::Service;
 
-use super::Call;
+use super::script::Call;
 
 /// The messages are bytes already.
 #[derive(Clone, Copy, Default)]
