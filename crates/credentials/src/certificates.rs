@@ -11,9 +11,9 @@ use x509_parser::{certificate::X509Certificate, parse_x509_certificate, x509::X5
 
 use crate::{
     Role, TlsError,
+    crypto::provider,
     file::{self, File, Loaded},
     pem::{self, Section},
-    provider,
     usage::{client_flaw, server_flaw},
 };
 

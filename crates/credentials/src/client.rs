@@ -10,9 +10,9 @@ use rustls::{
 };
 
 use crate::{
-    ALPN_H2, Role, TlsError, certificates,
+    Role, TlsError, certificates,
+    crypto::{ALPN_H2, provider},
     file::{Parse, Purpose, Reload, ReloadableFile},
-    provider,
     reload::{Reloadable, Source},
 };
 

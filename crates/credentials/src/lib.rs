@@ -7,6 +7,7 @@
 pub mod ca;
 mod certificates;
 mod client;
+mod crypto;
 mod error;
 mod file;
 mod handshake;
@@ -29,14 +30,3 @@ pub use secrets::{SecretFiles, Secrets, StoreSecrets};
 pub use server::{ClientAuth, ServerFiles, ServerTls};
 pub use tokens::{Caller, TokenError, Tokens};
 pub use usage::{allows_client_auth, has_client_auth_eku};
-
-use std::sync::Arc;
-
-use rustls::crypto::{CryptoProvider, ring};
-
-/// The protocol of gRPC, for ALPN.
-const ALPN_H2: &[u8] = b"h2";
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
-}

@@ -12,9 +12,9 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::time::sleep;
 
 use crate::{
-    ALPN_H2, Role, TlsError, certificates,
+    Role, TlsError, certificates,
+    crypto::{ALPN_H2, provider},
     file::{Purpose, Reload, ReloadableFile},
-    provider,
     reload::{Reloadable, Source},
     sni::Certificates,
     usage::next_expiry,
