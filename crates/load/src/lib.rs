@@ -7,6 +7,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)] // they panic on closed pipes and full disks
 
 mod call;
+mod error;
 mod options;
 mod payload;
 mod report;
@@ -20,11 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use grpc_otel::status_name;
-use kelvin_proto::CallType;
-use parking_lot::{Mutex, MutexGuard};
-use tonic::Status;
-
+pub use error::LoadError;
 pub use options::Options;
 pub use report::{Failures, Progress, Report, Stats};
 pub use target::{Target, Tls};
@@ -35,44 +32,6 @@ use worker::{Shared, Worker};
 
 /// How often [`run`] reports its progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The reason why there is no [`Report`].
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The TCP connection failed.
-    #[error("cannot reach {address}: {source}")]
-    Unreachable {
-        /// As given in the options.
-        address: String,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// The TLS handshake failed.
-    #[error("TLS handshake with {address} failed: {source}")]
-    Tls {
-        /// As given in the options.
-        address: String,
-        /// The error of rustls.
-        source: std::io::Error,
-    },
-    /// The peer negotiated another protocol than `h2`.
-    #[error("{0} does not speak HTTP/2")]
-    NotHttp2(String),
-    /// A call of the check before the start failed.
-    #[error("the first {} call failed: {} {}", kind.name(), status_name(status.code()), status.message())]
-    FirstCall {
-        /// Its type.
-        kind: CallType,
-        /// The status of the response.
-        status: Box<Status>,
-    },
-    /// The options contradict each other.
-    #[error("{0}")]
-    Options(&'static str),
-    /// A thread or a runtime could not be created.
-    #[error("cannot start a worker thread or its runtime: {0}")]
-    Start(#[source] std::io::Error),
-}
 
 /// Makes calls to the target until the time is over. Blocks; `progress` is called about once a second.
 ///
@@ -122,7 +81,7 @@ fn wait(
     while let Some(left) = duration.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
         thread::sleep(left.min(PROGRESS_INTERVAL));
         let now = Instant::now();
-        let total = workers.iter().fold(Progress::default(), |sum, worker| sum.add(&lock(&worker.tally)));
+        let total = workers.iter().fold(Progress::default(), |sum, worker| sum.add(&worker.tally.lock()));
         progress(&total.since(&last.1, now - last.0, now - start, warm_up));
         last = (now, total);
     }
@@ -133,11 +92,7 @@ fn wait(
 fn collect(workers: &[Arc<Worker>]) -> Tally {
     let mut sum = Tally::default();
     for worker in workers {
-        sum.add(&std::mem::take(&mut *lock(&worker.tally)));
+        sum.add(&std::mem::take(&mut *worker.tally.lock()));
     }
     sum
-}
-
-fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
-    tally.lock()
 }

@@ -27,7 +27,6 @@ use kelvin_proto::CallType;
 use crate::{
     LoadError, Options,
     call::{Call, Transferred},
-    lock,
     payload::{Frame, Payload},
     tally::Tally,
 };
@@ -162,7 +161,7 @@ impl Worker {
                 }
                 Err(error) => {
                     let status = Status::unavailable(error.to_string());
-                    lock(&self.tally).call_type(kinds[connection % kinds.len()]).record_failure(&status);
+                    self.tally.lock().call_type(kinds[connection % kinds.len()]).record_failure(&status);
                 }
             }
             if !self.shared.stopped() {
@@ -185,7 +184,7 @@ impl Worker {
             let ended = self.run_call(Call { response, send: body }, kind, iteration).await;
             self.open.fetch_sub(1, Ordering::Relaxed);
             iteration = iteration.wrapping_add(1);
-            let mut tally = lock(&self.tally);
+            let mut tally = self.tally.lock();
             let tally = tally.call_type(kind);
             match ended {
                 Ok(transferred) => {
@@ -209,7 +208,7 @@ impl Worker {
             }
             CallType::BidiStreaming => {
                 let on_acknowledged =
-                    |sent: Instant| lock(&self.tally).call_type(kind).record_latency(sent.elapsed());
+                    |sent: Instant| self.tally.lock().call_type(kind).record_latency(sent.elapsed());
                 call.bidi_streaming(
                     self.shared.frames(iteration),
                     self.shared.options.in_flight,
