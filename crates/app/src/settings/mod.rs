@@ -5,28 +5,16 @@ mod error;
 mod macros;
 mod parse;
 mod reader;
+mod setting;
 mod table;
 mod warning;
 
 pub use error::SettingsError;
 pub use parse::{Bytes, Parse};
 pub use reader::{Field, Reader, upper};
+pub use setting::{PREFIX, Setting};
 pub use table::{help, markdown};
 pub use warning::Warning;
-
-/// What the name of every variable starts with.
-pub const PREFIX: &str = "KELVIN_";
-
-/// One variable, as it stands in `--help` and in docs/configuration.md.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Setting {
-    /// The whole name, such as `KELVIN_LISTEN`.
-    pub variable: &'static str,
-    /// The text that is read where the variable is not set; empty means "none".
-    pub default: &'static str,
-    /// What it means, in the words of the field's doc comment.
-    pub doc: &'static str,
-}
 
 /// A struct made by [`settings!`](crate::settings!).
 pub trait Settings: Sized {
