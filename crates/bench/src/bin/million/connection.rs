@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, rustls::ClientConfig};
 
 use crate::{
-    Result,
+    error::Result,
     sensors::{id, put},
 };
 

@@ -4,11 +4,11 @@
 //! fast as it goes; then each sensor sends a reading every ten seconds while somebody reads.
 
 mod connection;
+mod error;
 mod sensors;
 mod server;
 
 use std::{
-    error::Error,
     path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
@@ -20,16 +20,13 @@ use kelvin_testing::{ValkeyServer, machine};
 use tokio::task::JoinSet;
 
 use connection::{Connection, Endpoint};
-use sensors::Sensors;
+use error::Result;
+use sensors::{INTERVAL, Sensors};
 use server::Running;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
-
-/// Seconds between two readings of a sensor.
-const INTERVAL: i64 = 10;
 /// Between two turns of a connection.
 const TURN: Duration = Duration::from_millis(100);
 /// Between two reads.

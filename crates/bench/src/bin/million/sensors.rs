@@ -2,7 +2,8 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use kelvin_proto::SensorReading;
 use prost::Message;
 
-use crate::INTERVAL;
+/// Seconds between two readings of a sensor.
+pub(crate) const INTERVAL: i64 = 10;
 
 /// Sensors that send in turn: each walks at most 0.3 ° a reading, in tenths.
 pub(crate) struct Sensors {

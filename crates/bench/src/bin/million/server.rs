@@ -13,7 +13,7 @@ use kelvin_server::{Config, Server};
 use kelvin_telemetry::Telemetry;
 use kelvin_testing::{Process, machine};
 
-use crate::{Result, connection::Endpoint};
+use crate::{connection::Endpoint, error::Result};
 
 /// The server in a process of its own, which ends with this value.
 pub(crate) struct Running {

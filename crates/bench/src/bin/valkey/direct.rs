@@ -6,7 +6,10 @@ use futures_util::future::{join_all, select};
 use kelvin_store::{Batch, Query, Reading, Report, Store};
 use tokio::time::interval;
 
-use crate::{Result, variant::Variant};
+use crate::{
+    error::{Failure, Result},
+    variant::Variant,
+};
 
 /// Writers at a time.
 const WRITERS: usize = 16;
@@ -28,7 +31,7 @@ pub(crate) fn fill(variant: &Variant, sensors: usize, readings: usize, size: usi
                 store.append(&batch, &mut report).await?;
             }
         }
-        Ok::<_, crate::Failure>(())
+        Ok::<_, Failure>(())
     })?;
     Ok((variant.memory()? - before) / (sensors * readings) as f64)
 }
@@ -48,7 +51,7 @@ pub(crate) fn read_back(variant: &Variant, sensors: usize, time: Duration) -> Re
                 }
                 sensor += WRITERS;
             }
-            Ok::<_, crate::Failure>(count)
+            Ok::<_, Failure>(count)
         });
         let counts = join_all(readers).await.into_iter().collect::<Result<Vec<_>>>()?;
         Ok(counts.iter().sum::<usize>() as f64 / start.elapsed().as_secs_f64())
@@ -103,7 +106,7 @@ async fn delays(here: &Store, there: &Store, time: Duration) -> Result<Vec<Durat
         }
         batch.clear();
         batch.push(SENSOR, Reading { temperature: -1.0, timestamp: 0 });
-        Ok::<_, crate::Failure>(here.append(&batch, &mut report).await?)
+        Ok::<_, Failure>(here.append(&batch, &mut report).await?)
     };
     let read = async {
         let (mut delays, mut out) = (Vec::new(), Vec::new());

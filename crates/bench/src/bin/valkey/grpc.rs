@@ -19,9 +19,9 @@ use kelvin_telemetry::Telemetry;
 use kelvin_testing::{Process, machine};
 
 use crate::{
-    HELD, Result,
+    error::Result,
     peer::{Calls, Size},
-    variant::Variant,
+    variant::{HELD, Variant},
 };
 
 /// Connections and streams, and what they carry.

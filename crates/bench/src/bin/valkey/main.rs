@@ -2,12 +2,13 @@
 //! append-only file. What Valkey itself can do is asked of `valkey-benchmark` in the same run.
 
 mod direct;
+mod error;
 mod grpc;
 mod peer;
 mod report;
 mod variant;
 
-use std::{error::Error, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use core_affinity::CoreId;
@@ -16,18 +17,14 @@ use kelvin_proto::CallType;
 use kelvin_server::Acknowledge;
 use kelvin_testing::machine;
 
+use error::Result;
 use grpc::{Measured, Shape};
 use report::{Row, Table};
-use variant::Variant;
+use variant::{HELD, Variant};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-type Failure = Box<dyn Error>;
-type Result<T> = std::result::Result<T, Failure>;
-
-/// Readings kept of a sensor, and read back.
-const HELD: usize = 10_000;
 /// Readings a second of all sensors in turn.
 const STREAMING: Shape = Shape {
     kind: CallType::ClientStreaming,

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{Result, variant::Variant};
+use crate::{error::Result, variant::Variant};
 
 const APPEND: &str = include_str!("../../../../store/src/valkey/scripts/append.lua");
 /// Connections and calls under way on each: a flush is about eight calls, and a few are under way.

@@ -15,7 +15,10 @@ use tokio::{
     sync::watch,
 };
 
-use crate::{HELD, Result};
+use crate::error::Result;
+
+/// Readings kept of a sensor, and read back.
+pub(crate) const HELD: usize = 10_000;
 
 /// Valkey on its core, plain or with TLS and an append-only file.
 pub(crate) struct Variant {
