@@ -1,16 +1,24 @@
-//! Import cycles between the modules of a crate.
+//! Import cycles between the files of a crate, and between its folders.
 //!
-//! The submodules of each module, with all below them, are nodes; there is an edge where one imports from another. A cycle
-//! among them is one between files or between folders, because every cycle passes through at least two submodules of the
-//! lowest module that holds all of it. Re-exports are followed to the file that defines the item. A module's own file
-//! (`mod.rs`) and its submodules are one concept, and may use each other.
+//! Files are nodes; there is an edge where one imports from another. Re-exports are followed to the file that defines the
+//! item. So a module's own file (`lib.rs`, `main.rs`, `mod.rs`) may re-export what its submodules share, but not define it:
+//! that belongs in a file of its own. Inline modules are part of their file.
+//!
+//! The submodules of each module, with all below them, are nodes of a second graph: two folders can import from each other
+//! without a cycle of files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    iter,
+};
 
 use crate::{File, lexer::tokens};
 
 /// A module's path within its crate; the root is empty.
 type Path = Vec<String>;
+
+/// From which module to which, with an import that makes the edge.
+type Edges = BTreeMap<(Path, Path), String>;
 
 /// The modules of one crate, with what each imports.
 struct Tree<'a> {
@@ -73,21 +81,22 @@ impl<'a> Tree<'a> {
         Self { name, modules }
     }
 
-    fn cycles(&self) -> Vec<String> {
-        let mut edges = BTreeMap::<(Path, Path), String>::new();
+    fn cycles(&self) -> BTreeSet<String> {
+        let (mut files, mut folders) = (Edges::new(), Edges::new());
         for (from, module) in &self.modules {
             for path in &module.paths {
-                let Some(to) = self.resolve(from, path, 0) else { continue };
+                let Some(to) = self.resolve(from, path, 0).filter(|to| to != from) else { continue };
+                let import = format!("{} imports {}", show(from), path.join("::"));
                 let shared = from.iter().zip(&to).take_while(|(one, other)| one == other).count();
-                // The submodules of the lowest module that holds both.
-                let node = |path: &Path| path[..=shared].to_vec();
                 if shared < from.len().min(to.len()) {
-                    let import = format!("{} imports {}", show(from), path.join("::"));
-                    edges.entry((node(from), node(&to))).or_insert(import);
+                    // The submodules of the lowest module that holds both.
+                    let edge = (from[..=shared].to_vec(), to[..=shared].to_vec());
+                    folders.entry(edge).or_insert_with(|| import.clone());
                 }
+                files.entry((from.clone(), to)).or_insert(import);
             }
         }
-        find_cycles(&edges).iter().map(|cycle| format!("{}: {cycle}", self.name)).collect()
+        [files, folders].iter().flat_map(find_cycles).map(|cycle| format!("{}: {cycle}", self.name)).collect()
     }
 
     /// The module whose file defines what `path` names, seen from `from`.
@@ -121,6 +130,8 @@ impl Module {
     fn find_paths(&mut self, is_child: impl Fn(&str) -> bool) {
         let tokens = std::mem::take(&mut self.tokens);
         let word = |at: usize| tokens.get(at).map_or("", String::as_str);
+        // Of each open brace, whether it is that of an inline module.
+        let mut braces = Vec::new();
         let mut at = 0;
         while at < tokens.len() {
             let begins = ["crate", "self", "super"].contains(&word(at)) || is_child(word(at));
@@ -129,10 +140,18 @@ impl Module {
                 at += tokens[at..].iter().take_while(|token| *token != ")").count();
             } else if begins && word(at + 1) == "::" && !["::", "$"].contains(&word(at.wrapping_sub(1))) {
                 let in_use = word(at.wrapping_sub(1)) == "use";
+                // The first `super`s lead out of the inline modules, to this file.
+                let inline = braces.iter().filter(|is_module| **is_module).count();
+                at += 2 * (0..inline).take_while(|depth| word(at + 2 * depth) == "super").count();
                 at = self.tree(&tokens, at, Vec::new(), in_use);
             } else if word(at) == "use" && word(at + 1) == "{" {
                 at = self.tree(&tokens, at + 1, Vec::new(), true);
             } else {
+                match word(at) {
+                    "{" => braces.push(word(at.wrapping_sub(2)) == "mod"),
+                    "}" => drop(braces.pop()),
+                    _ => {}
+                }
                 at += 1;
             }
         }
@@ -179,41 +198,34 @@ impl Module {
 }
 
 /// One cycle through each edge that lies on one, without repetitions.
-fn find_cycles(edges: &BTreeMap<(Path, Path), String>) -> Vec<String> {
+fn find_cycles(edges: &Edges) -> Vec<String> {
     let mut cycles = BTreeMap::<BTreeSet<&Path>, String>::new();
     for (from, to) in edges.keys() {
-        // Back from `to` to `from` by breadth-first search, among edges of the same module.
-        let depth = from.len().max(to.len());
-        let mut before = BTreeMap::<&Path, &Path>::new();
-        let mut queue = std::collections::VecDeque::from([to]);
-        while let Some(node) = queue.pop_front() {
-            for (source, target) in edges
-                .keys()
-                .filter(|(source, target)| source == node && source.len().max(target.len()) == depth)
-            {
-                let _ = source;
-                if target != to && !before.contains_key(target) {
-                    before.insert(target, node);
-                    queue.push_back(target);
-                }
-            }
-        }
-        if !before.contains_key(from) {
-            continue;
-        }
-        let mut nodes = vec![from];
-        while nodes[nodes.len() - 1] != to {
-            nodes.push(before[nodes[nodes.len() - 1]]);
-        }
-        let key: BTreeSet<&Path> = nodes.iter().copied().collect();
-        nodes.reverse();
-        let steps = (0..nodes.len()).map(|at| {
-            let edge = (nodes[at].clone(), nodes[(at + 1) % nodes.len()].clone());
-            edges[&edge].clone()
-        });
-        cycles.entry(key).or_insert_with(|| steps.collect::<Vec<_>>().join(", "));
+        let Some(back) = shortest_path(edges, to, from) else { continue };
+        let steps = iter::once(from).chain(back.iter().copied()).zip(&back);
+        let imports: Vec<_> =
+            steps.map(|(from, to)| edges[&(from.clone(), (*to).clone())].as_str()).collect();
+        cycles.entry(back.iter().copied().collect()).or_insert_with(|| imports.join(", "));
     }
     cycles.into_values().collect()
+}
+
+/// The nodes of the shortest way, with both ends.
+fn shortest_path<'a>(edges: &'a Edges, from: &'a Path, to: &Path) -> Option<Vec<&'a Path>> {
+    let mut seen = BTreeSet::from([from]);
+    let mut queue = VecDeque::from([vec![from]]);
+    while let Some(nodes) = queue.pop_front() {
+        let last = nodes[nodes.len() - 1];
+        if last == to {
+            return Some(nodes);
+        }
+        for (_, next) in edges.keys().filter(|(source, _)| source == last) {
+            if seen.insert(next) {
+                queue.push_back([nodes.as_slice(), &[next]].concat());
+            }
+        }
+    }
+    None
 }
 
 fn show(path: &Path) -> String {
@@ -236,7 +248,7 @@ mod tests {
             ("a/src/one.rs", "use super::two::{self, Two}; pub struct One;"),
             ("a/src/two.rs", "use crate::One; pub struct Two;"),
         ];
-        assert_eq!(cycles(&files), ["a/src: two imports crate::One, one imports super::two"]);
+        assert_eq!(cycles(&files), ["a/src: one imports super::two, two imports crate::One"]);
     }
 
     #[test]
@@ -253,10 +265,36 @@ mod tests {
     }
 
     #[test]
-    fn module_and_its_own_file_are_no_cycle() {
-        let files =
-            [("a/src/main.rs", "mod one; struct S; fn f() { one::g() }"), ("a/src/one.rs", "use super::S;")];
+    fn cycle_of_module_and_submodule_is_found() {
+        let files = [
+            ("a/src/lib.rs", "mod one;"),
+            ("a/src/one/mod.rs", "mod x; pub use x::X; pub struct S;"),
+            ("a/src/one/x.rs", "use super::S; pub struct X;"),
+        ];
+        assert_eq!(cycles(&files), ["a/src: one imports x::X, one::x imports super::S"]);
+    }
+
+    #[test]
+    fn items_of_re_exporting_modules_are_no_cycle() {
+        let files = [
+            ("a/src/main.rs", "mod one; use one::{S, X};"),
+            ("a/src/one/mod.rs", "mod s; mod x; pub use s::S; pub use x::X;"),
+            ("a/src/one/s.rs", "pub struct S;"),
+            ("a/src/one/x.rs", "use crate::one::S; pub struct X;"),
+        ];
         assert_eq!(cycles(&files), [""; 0]);
+    }
+
+    #[test]
+    fn inline_modules_are_part_of_their_file() {
+        let files = [
+            ("a/src/main.rs", "mod one; use one::f;"),
+            ("a/src/one.rs", "fn f() {} mod x { use super::f; mod y { fn g() { super::super::f() } } }"),
+        ];
+        assert_eq!(cycles(&files), [""; 0]);
+        let outside =
+            [("a/src/main.rs", "mod one; use one::f;"), ("a/src/one.rs", "mod x { use super::super::S; }")];
+        assert_eq!(cycles(&outside).len(), 1);
     }
 
     #[test]

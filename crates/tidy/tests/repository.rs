@@ -28,7 +28,7 @@ fn pages_name_targets_that_exist() {
 }
 
 #[test]
-fn modules_have_no_import_cycle() {
+fn files_have_no_import_cycle() {
     assert_none(&cycles::check(&files()));
 }
 
