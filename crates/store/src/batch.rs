@@ -46,8 +46,8 @@ impl Batch {
     }
 
     /// The reading at `index`.
-    pub(crate) fn reading(&self, index: usize) -> Reading {
-        self.items[index].reading
+    pub(crate) fn reading(&self, index: usize) -> &Reading {
+        &self.items[index].reading
     }
 
     /// Returns the readings with their sensors, in order of arrival.

@@ -16,6 +16,8 @@
 //! earlier readings get a run of their own. Runs of a shard are walked in the opposite order of their discovery, so that
 //! run comes before the one that has the later readings.
 
+use std::slice;
+
 use hashbrown::DefaultHashBuilder;
 
 use super::{
@@ -111,17 +113,23 @@ impl ShardedBatch {
 
     /// The next run of a shard: its hash, its sensor and its readings.
     pub(super) fn next_run<'a>(
-        &mut self,
+        &'a mut self,
         batch: &'a Batch,
         cursor: &mut Cursor,
-    ) -> Option<(u64, SensorId<'a>, Run<'_>)> {
-        let Link { hash, first, last, next } = *self.links.get(cursor.0 as usize)?;
+    ) -> Option<(u64, SensorId<'a>, Run<'a>)> {
+        let link = self.links.get(cursor.0 as usize)?;
+        let Link { hash, first, last, next } = *link;
         cursor.0 = next;
+        let id = batch.sensor(last as usize);
+        if first == last {
+            let readings = slice::from_ref(batch.reading(first as usize));
+            return Some((hash, id, Run { readings, places: slice::from_ref(&link.first) }));
+        }
         self.readings.clear();
         self.places.clear();
         let mut place = first;
         loop {
-            self.readings.push(batch.reading(place as usize));
+            self.readings.push(*batch.reading(place as usize));
             self.places.push(place);
             if place == last {
                 break;
@@ -129,7 +137,7 @@ impl ShardedBatch {
             place = self.same[place as usize];
         }
         let run = Run { readings: &self.readings, places: &self.places };
-        Some((hash, batch.sensor(last as usize), run))
+        Some((hash, id, run))
     }
 }
 
@@ -168,7 +176,7 @@ mod tests {
             shards.push(shard);
             while let Some((hash, id, run)) = sharded.next_run(batch, &mut cursor) {
                 assert_eq!((hash, shard_of(hash)), (hash_of(hasher, id.as_bytes()), shard));
-                let readings: Vec<_> = run.places.iter().map(|&at| batch.reading(at as usize)).collect();
+                let readings: Vec<_> = run.places.iter().map(|&at| *batch.reading(at as usize)).collect();
                 assert_eq!(run.readings, readings);
                 found.entry(id.as_str().to_owned()).or_default().extend(run.places);
                 count += 1;

@@ -62,7 +62,7 @@ impl Memory {
 
     pub(crate) fn append(&self, batch: &Batch, report: &mut Report) {
         if batch.len() == 1 {
-            self.append_one(batch.sensor(0), batch.reading(0), report);
+            self.append_one(batch.sensor(0), *batch.reading(0), report);
             return;
         }
         report.clear();
