@@ -118,6 +118,7 @@ impl Deframer {
     }
 
     /// Returns whether the message is compressed, and where it ends if `data` begins with its prefix.
+    #[inline]
     fn prefix(&self, data: &[u8]) -> Result<(bool, usize), FrameError> {
         let is_compressed = match data[0] {
             0 => false,

@@ -114,6 +114,13 @@ impl Detector {
         self.until_refresh.into()
     }
 
+    /// Notes that a reading has joined the history, unless a refresh is due after it.
+    pub(crate) fn count_one(&mut self) -> bool {
+        let counts = self.until_refresh > 1;
+        self.until_refresh -= u16::from(counts);
+        counts
+    }
+
     /// Notes that `count` readings (at most [`until_refresh`](Self::until_refresh)) have joined the history, newest
     /// first. Returns whether a refresh was due.
     pub(crate) fn observe(

@@ -40,6 +40,18 @@ impl Summary {
         Self { count: readings.len() as u64, mean, m2, min, max }
     }
 
+    /// Merges one temperature, as [`merge`](Self::merge) would do.
+    pub(crate) fn add(&mut self, temperature: f64) {
+        let count = self.count + 1;
+        let delta = temperature - self.mean;
+        let share = 1.0 / count as f64;
+        self.m2 += delta * delta * share * self.count as f64;
+        self.min = self.min.min(temperature);
+        self.max = self.max.max(temperature);
+        self.mean = between(self.mean + delta * share, self.min, self.max);
+        self.count = count;
+    }
+
     pub(crate) fn merge(&mut self, other: &Self) {
         let count = self.count + other.count;
         if other.count == 0 {
@@ -122,6 +134,16 @@ mod tests {
             prop_assert!((merged.m2 - m2).abs() < 1e-6);
             prop_assert_eq!(merged.min.to_bits(), all.iter().copied().fold(f64::INFINITY, f64::min).to_bits());
             prop_assert_eq!(merged.max.to_bits(), all.iter().copied().fold(f64::NEG_INFINITY, f64::max).to_bits());
+        }
+
+        #[test]
+        fn added_temperature_equals_merged_reading(temperatures in prop::collection::vec(-80.0..80.0_f64, 1..50)) {
+            let (mut added, mut merged) = (Summary::default(), Summary::default());
+            for temperature in temperatures {
+                added.add(temperature);
+                merged.merge(&Summary::of(&[Reading { temperature, timestamp: 0 }]));
+            }
+            prop_assert_eq!(added, merged);
         }
 
         #[test]

@@ -31,19 +31,21 @@ pub(super) struct History {
     resized: bool,
     /// Bytes of the full blocks' streams.
     full_bytes: usize,
-    checkpoint: Checkpoint,
+    /// The last two, the older first.
+    checkpoints: [Checkpoint; 2],
 }
 
 /// Where the encoder stood some time ago, so that the newest readings can be decompressed without those before them in
-/// their block: the detector asks for 64 of them every 64 readings.
-#[derive(Debug, Default)]
+/// their block: the detector asks for 64 of them every 64 readings, and between, when a reading stands out. Then too few
+/// have come since the last checkpoint, and those since the one before it are read.
+#[derive(Debug, Default, Clone, Copy)]
 struct Checkpoint {
     value: f64,
-    mode: u32,
     /// Of the block that grew then.
     bits: u32,
-    /// Compressed since then.
-    frames: u32,
+    mode: u8,
+    /// Compressed since then; no more than 255 count, which is far more than are read.
+    frames: u8,
 }
 
 /// Readings that lie together, from one of them on.
@@ -77,6 +79,14 @@ impl History {
         self.tail.last()
     }
 
+    pub(super) fn push(&mut self, reading: Reading) {
+        self.reserve_tail(1);
+        self.tail.push(reading);
+        if self.tail.len() == TAIL {
+            self.compress();
+        }
+    }
+
     pub(super) fn append(&mut self, mut readings: &[Reading]) {
         while !readings.is_empty() {
             self.reserve_tail(readings.len());
@@ -103,7 +113,7 @@ impl History {
             count -= self.growing.len();
             self.growing = Block::default();
             self.resized = true;
-            self.checkpoint = Checkpoint::default();
+            self.checkpoints = Default::default();
             self.tail.drain(..count);
             count = 0;
         }
@@ -163,20 +173,26 @@ impl History {
     /// Remembers where the encoder stands.
     pub(super) fn set_checkpoint(&mut self) {
         let (value, mode) = self.encoder.temperature();
-        self.checkpoint = Checkpoint { value, mode, bits: self.growing.bits(), frames: 0 };
+        let mode = u8::try_from(mode).expect("there are few modes");
+        let [_, last] = self.checkpoints;
+        self.checkpoints = [last, Checkpoint { value, bits: self.growing.bits(), mode, frames: 0 }];
     }
 
-    /// Decompresses all temperatures since the checkpoint; false if that are fewer than `wanted` or much more.
+    /// Decompresses all temperatures since a checkpoint; false if that are fewer than `wanted` or much more.
     fn since_checkpoint(&self, wanted: usize, out: &mut Vec<f64>) -> bool {
         if wanted == 0 {
             return true;
         }
-        let Checkpoint { value, mode, bits, frames } = self.checkpoint;
-        let (frames, growing) = (frames as usize, self.growing.len() / FRAME);
-        if frames * FRAME < wanted || frames > BLOCK / FRAME {
+        let suffices = |checkpoint: &&Checkpoint| usize::from(checkpoint.frames) * FRAME >= wanted;
+        let Some(&Checkpoint { value, bits, mode, frames }) = self.checkpoints.iter().rev().find(suffices)
+        else {
+            return false;
+        };
+        let (frames, growing) = (usize::from(frames), self.growing.len() / FRAME);
+        if frames > BLOCK / FRAME {
             return false;
         }
-        let state = State::of_temperature((value, mode));
+        let state = State::of_temperature((value, mode.into()));
         if frames <= growing {
             self.growing.temperatures(bits, state, frames, out);
             return true;
@@ -201,7 +217,9 @@ impl History {
         let frame = self.tail.first_chunk::<FRAME>().expect("the tail is full");
         self.growing.push(&mut self.encoder, frame);
         self.resized = true;
-        self.checkpoint.frames = self.checkpoint.frames.saturating_add(1);
+        for checkpoint in &mut self.checkpoints {
+            checkpoint.frames = checkpoint.frames.saturating_add(1);
+        }
         self.tail.drain(..FRAME);
         if self.growing.len() == BLOCK {
             let mut block = std::mem::take(&mut self.growing);
