@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
-use kelvin_proto::{Method, lookups::sensor_service_server::SensorServiceServer};
+use kelvin_proto::Method;
 use pin_project_lite::pin_project;
 use tonic::{Status, body::Body};
 use tower::Service;
@@ -31,12 +31,11 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Rpc {
     core: Arc<Core>,
-    sensors: SensorServiceServer<Sensors>,
 }
 
 impl Rpc {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { sensors: Sensors::service(Arc::clone(&core)), core }
+        Self { core }
     }
 
     /// Makes a call for `caller`.
@@ -87,7 +86,7 @@ impl Rpc {
                 run(async { aggregate_sensor_readings(core, messages?, lifetime?).await })
             }
             Some(Method::GetSensorStats | Method::ListSensors) => {
-                let (lifetime, service) = (short(caller), self.sensors.clone());
+                let (lifetime, service) = (short(caller), Sensors::service(core));
                 run(async { ask(service, request, ACCEPTED, lifetime?).await })
             }
             None => match core.auxiliary_services.iter().find(|auxiliary| path.starts_with(auxiliary.prefix))
