@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{Detector, HISTORY, Rules, median_distance, middle};
+use super::{Detector, HISTORY, MAD_PER_SIGMA, MIN_MAD, Rules};
 use crate::{Alert, AlertKind, AlertSettings};
 
 /// Judges and remembers one after the other, as a store does.
@@ -34,14 +34,22 @@ fn usual(count: usize) -> Vec<f64> {
 
 proptest! {
     #[test]
-    fn median_distance_is_median_of_distances(
-        mut values in prop::collection::vec(-80.0..80.0_f64, 1..70),
+    fn refresh_finds_median_and_its_median_distance(
+        values in prop::collection::vec(prop_oneof![-80.0..80.0_f64, (-9..9_i8).prop_map(f64::from)], 16..HISTORY + 1),
     ) {
-        values.sort_by(f64::total_cmp);
+        let middle = |values: &[f64]| {
+            let mut sorted = values.to_vec();
+            sorted.sort_by(f64::total_cmp);
+            let half = sorted.len() / 2;
+            if sorted.len().is_multiple_of(2) { f64::midpoint(sorted[half - 1], sorted[half]) } else { sorted[half] }
+        };
         let median = middle(&values);
-        let mut distances: Vec<_> = values.iter().map(|value| (value - median).abs()).collect();
-        distances.sort_by(f64::total_cmp);
-        prop_assert!((median_distance(&values, median) - middle(&distances)).abs() < 1e-12);
+        let distances: Vec<_> = values.iter().map(|value| (value - median).abs()).collect();
+        let mut detector = Detector::default();
+        detector.refresh_from(&Rules::from(&outliers()), values.iter().copied());
+        prop_assert_eq!(detector.median.to_bits(), median.to_bits());
+        let threshold = 3.5 * middle(&distances).max(MIN_MAD) / MAD_PER_SIGMA;
+        prop_assert_eq!(detector.threshold.to_bits(), threshold.to_bits());
     }
 }
 
