@@ -79,6 +79,7 @@ impl History {
         self.tail.last()
     }
 
+    #[inline]
     pub(super) fn push(&mut self, reading: Reading) {
         self.reserve_tail(1);
         self.tail.push(reading);
@@ -204,6 +205,7 @@ impl History {
     }
 
     /// Small sensors stay small: many never have more than a few readings.
+    #[inline]
     fn reserve_tail(&mut self, more: usize) {
         let wanted = (self.tail.len() + more).min(TAIL);
         if wanted > self.tail.capacity() {
@@ -213,6 +215,7 @@ impl History {
         }
     }
 
+    #[inline(never)]
     fn compress(&mut self) {
         let frame = self.tail.first_chunk::<FRAME>().expect("the tail is full");
         self.growing.push(&mut self.encoder, frame);

@@ -48,6 +48,7 @@ impl Sensor {
     }
 
     /// Stores the readings and drops as many of the oldest as the limits ask for. Returns how many it dropped.
+    #[inline]
     pub(super) fn append(
         &mut self,
         run: Run<'_>,
@@ -58,15 +59,22 @@ impl Sensor {
     ) -> usize {
         let count = run.readings.len();
         let growth = room.take(count.min(limits.readings_per_sensor.saturating_sub(self.history.len())));
-        if let [reading] = run.readings
-            && self.append_unremarkable(reading, rules)
-        {
-            self.history.evict(count - growth);
-            return count - growth;
+        match run.readings {
+            [reading] if self.append_unremarkable(reading, rules) => {}
+            _ => self.append_run(run, rules, report),
         }
+        let evicted = count - growth;
+        if evicted > 0 {
+            self.history.evict(evicted);
+        }
+        evicted
+    }
+
+    #[inline(never)]
+    fn append_run(&mut self, run: Run<'_>, rules: &Rules, report: &mut Report) {
         let mut done = 0;
-        while done < count {
-            let end = count.min(done + self.detector.until_refresh());
+        while done < run.readings.len() {
+            let end = run.readings.len().min(done + self.detector.until_refresh());
             let part = &run.readings[done..end];
             let summary = Summary::of(part);
             if self.detector.all_within(rules, summary.min, summary.max) {
@@ -80,12 +88,11 @@ impl Sensor {
             }
             done = end;
         }
-        self.history.evict(count - growth);
-        count - growth
     }
 
     /// Stores a reading that neither begins nor ends an alert nor is the last before a refresh of the detector; false if it is
-    /// one of these. Most runs are one such reading, for which this takes 170 instructions and the general way 290.
+    /// one of these. Most runs are one such reading, for which this takes half the instructions of the general way.
+    #[inline]
     fn append_unremarkable(&mut self, reading: &Reading, rules: &Rules) -> bool {
         let Reading { temperature, .. } = *reading;
         if !self.detector.all_within(rules, temperature, temperature) || !self.detector.count_one() {

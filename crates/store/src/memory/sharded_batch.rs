@@ -112,6 +112,7 @@ impl ShardedBatch {
     }
 
     /// The next run of a shard: its hash, its sensor and its readings.
+    #[inline]
     pub(super) fn next_run<'a>(
         &'a mut self,
         batch: &'a Batch,
