@@ -29,7 +29,16 @@ pub(crate) struct AuxiliaryService {
         BoxCloneSyncService<Request<tonic::body::Body>, Response<tonic::body::Body>, Infallible>,
 }
 
+/// Bytes of the longest request without readings that is taken. It stays in memory until the caller ends the stream, and
+/// the memory budget counts what arrived: compressed, that may be less than a hundredth of it.
+const MAX_QUERY_SIZE: usize = 4096;
+
 impl Core {
+    /// Returns the bytes of the longest request without readings.
+    pub(super) fn max_query_size(&self) -> usize {
+        self.max_message_size.min(MAX_QUERY_SIZE)
+    }
+
     /// Stores a batch and counts what came of it.
     pub(super) async fn append(&self, batch: &Batch, report: &mut Report) -> Result<(), StoreError> {
         let result = self.store.append(batch, report).await;

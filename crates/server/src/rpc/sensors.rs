@@ -23,10 +23,10 @@ pub(super) struct Sensors(Arc<Core>);
 
 impl Sensors {
     pub(super) fn service(core: Arc<Core>) -> SensorServiceServer<Self> {
-        let max_message_size = core.max_message_size;
+        let max_size = core.max_query_size();
         SensorServiceServer::new(Self(core))
             .accept_compressed(CompressionEncoding::Gzip)
-            .max_decoding_message_size(max_message_size)
+            .max_decoding_message_size(max_size)
     }
 }
 

@@ -59,10 +59,12 @@ impl Rpc {
         // Short calls are left to end by themselves in a drain, streams are ended.
         let short = |caller| lifetime(caller, false);
         let stream = |caller| lifetime(caller, true);
-        let messages = |request: Request<B>| {
-            let deframer = Deframer::new(self.core.max_message_size, Encoding::of(request.headers())?);
+        let limited_to = |max_size, request: Request<B>| {
+            let deframer = Deframer::new(max_size, Encoding::of(request.headers())?);
             Ok::<_, Status>(Messages { body: request.into_body(), deframer })
         };
+        let messages = |request| limited_to(self.core.max_message_size, request);
+        let query = |request| limited_to(self.core.max_query_size(), request);
         let path = request.uri().path();
         match Method::from_path(path) {
             Some(Method::SendSingleReading) => {
@@ -74,26 +76,26 @@ impl Rpc {
                 run(async { stream_sensor_readings(core, messages?, lifetime?).await })
             }
             Some(Method::GetSensorReadings) => {
-                let (lifetime, messages) = (stream(caller), messages(request));
-                run(async { get_sensor_readings(core, messages?, lifetime?).await })
+                let (lifetime, query) = (stream(caller), query(request));
+                run(async { get_sensor_readings(core, query?, lifetime?).await })
             }
             Some(Method::SensorChat) => {
                 let (lifetime, messages) = (stream(caller), messages(request));
                 run(async { Ok(sensor_chat(core, messages?, lifetime?)) })
             }
             Some(Method::AggregateSensorReadings) => {
-                let (lifetime, messages) = (stream(caller), messages(request));
-                run(async { aggregate_sensor_readings(core, messages?, lifetime?).await })
+                let (lifetime, query) = (stream(caller), query(request));
+                run(async { aggregate_sensor_readings(core, query?, lifetime?).await })
             }
             Some(Method::GetSensorStats | Method::ListSensors) => {
                 let (lifetime, service) = (short(caller), Sensors::service(core));
-                run(async { ask(service, request, ACCEPTED, lifetime?).await })
+                run(async { call_tonic(service, request, ACCEPTED, lifetime?).await })
             }
             None => match core.auxiliary_services.iter().find(|auxiliary| path.starts_with(auxiliary.prefix))
             {
                 Some(auxiliary) => {
                     let (lifetime, service) = (stream(caller), auxiliary.service.clone());
-                    run(async { ask(service, request, ACCEPTED_BY_AUXILIARY, lifetime?).await })
+                    run(async { call_tonic(service, request, ACCEPTED_BY_AUXILIARY, lifetime?).await })
                 }
                 None => run(std::future::ready(Err(Status::unimplemented("this server has no such method")))),
             },
@@ -158,8 +160,8 @@ impl<F: Future<Output = Result<Reply, Status>>> Future for Run<F> {
     }
 }
 
-/// Has tonic make a call. `accepted` are the encodings that the service takes.
-async fn ask<B: RequestBody>(
+/// Passes a call to a service that tonic provides. `accepted` are the encodings that it takes.
+async fn call_tonic<B: RequestBody>(
     mut service: impl Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     request: Request<B>,
     accepted: HeaderValue,

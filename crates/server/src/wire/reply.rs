@@ -9,10 +9,11 @@
 //!     ◀──────── frame ──────────  take  ◀──── slot (one frame) ◀──── flush ────┘
 //! ```
 //!
-//! *Why no channel:* a task and a channel for each call would cost two wake-ups and an allocation for each frame.
+//! *Why no channel:* a task and a channel per call would cost two wake-ups and an allocation per frame. This is a count, not
+//! a measurement; docs/decisions/0001-own-grpc-wire.md has measurements of the wire code as a whole.
 //!
 //! *Why the slot needs no waker:* a handler that waits for a free slot is polled again when the connection asks for the
-//! next frame, and it asks only after it has sent the last one. Nobody else could free the slot. A handler that
+//! next frame, and it asks only after it has sent the last one. Nothing else frees the slot. A handler that
 //! waits for anything else has registered the waker of `poll_frame`'s context there.
 //!
 //! *What is held while pending:* at most one frame in the slot and one that is being filled, together 32 KiB. A peer that
@@ -132,8 +133,8 @@ pub(crate) fn from_tonic(
     let mut reply = reply.map(|body| ReplyBody::Tonic(UntilEnded::new(body, lifetime)));
     let headers = reply.headers_mut();
     headers.insert(ACCEPT_ENCODING, accepted);
-    // tonic's status for a message longer than allowed, which its services return for nothing else. gRPC's own libraries, and
-    // our other calls, return RESOURCE_EXHAUSTED.
+    // Unary methods of tonic's services return OUT_OF_RANGE for a message longer than allowed, and for nothing else. gRPC's
+    // own libraries, and our other calls, return RESOURCE_EXHAUSTED.
     if Status::from_header_map(headers).is_some_and(|status| status.code() == Code::OutOfRange) {
         headers.insert(GRPC_STATUS, HeaderValue::from_static("8"));
     }
