@@ -5,7 +5,8 @@ use std::{error::Error, fmt, time::Duration};
 use http::{HeaderMap, HeaderValue};
 use tonic::Status;
 
-use crate::headers::{GRPC_TIMEOUT, find};
+pub use crate::headers::GRPC_TIMEOUT;
+use crate::headers::find;
 
 /// A `grpc-timeout` header that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,15 +37,15 @@ pub fn from_headers(headers: &HeaderMap) -> Result<Option<Duration>, MalformedTi
     find(headers, &GRPC_TIMEOUT).map(|value| parse(value.as_bytes()).ok_or(MalformedTimeout)).transpose()
 }
 
-/// Writes the value of a `grpc-timeout` header: in milliseconds, or in seconds where that takes more than eight digits;
-/// the rest is cut off, so that the server's deadline is never later than the caller's.
+/// Writes the value of a `grpc-timeout` header, in the smallest unit that takes at most eight digits. What is smaller is cut
+/// off, so that the server's deadline is never later than the caller's.
 #[must_use]
 pub fn to_header_value(timeout: Duration) -> HeaderValue {
-    let milliseconds = timeout.as_millis();
-    let text = if milliseconds <= MAX_VALUE.into() {
-        format!("{milliseconds}m")
-    } else {
-        format!("{}S", timeout.as_secs().min(MAX_VALUE))
+    let units = [(1, 'n'), (1_000, 'u'), (1_000_000, 'm')];
+    let nanos = timeout.as_nanos();
+    let text = match units.into_iter().find(|(length, _)| nanos / length <= MAX_VALUE.into()) {
+        Some((length, unit)) => format!("{}{unit}", nanos / length),
+        None => format!("{}S", timeout.as_secs().min(MAX_VALUE)),
     };
     HeaderValue::try_from(text).expect("digits and a letter")
 }
@@ -80,6 +81,20 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn smallest_unit_of_at_most_eight_digits_is_written() {
+        for (timeout, value) in [
+            (Duration::ZERO, "0n"),
+            (Duration::from_nanos(99_999_999), "99999999n"),
+            (Duration::from_millis(1500), "1500000u"),
+            (Duration::from_secs(10_000), "10000000m"),
+            (Duration::from_secs(100_000), "100000S"),
+            (Duration::MAX, "99999999S"),
+        ] {
+            assert_eq!(to_header_value(timeout), value);
+        }
+    }
+
     proptest! {
         #[test]
         fn valid_timeout_is_parsed(amount in 0_u32..=99_999_999, unit in 0_usize..6) {
@@ -96,16 +111,19 @@ mod tests {
         }
 
         #[test]
-        fn written_timeout_is_parsed_and_never_longer(seconds in 0..1_u64 << 40, nanos in 0..1_000_000_000_u32) {
+        fn written_timeout_is_parsed_and_never_longer(
+            seconds in prop_oneof![Just(0), 0..200_000_u64, 0..1_u64 << 40],
+            nanos in 0..1_000_000_000_u32,
+        ) {
             let timeout = Duration::new(seconds, nanos);
             let parsed = parse(to_header_value(timeout).as_bytes()).unwrap();
-            let lost = timeout.min(Duration::from_secs(MAX_VALUE + 1)).saturating_sub(parsed);
-            let unit = Duration::from_millis(if seconds < 100_000 { 1 } else { 1000 });
-            prop_assert!(parsed <= timeout && lost <= unit, "{parsed:?}");
+            // The value has at least five digits where a larger unit was needed.
+            let lost = timeout.min(Duration::from_secs(MAX_VALUE)).saturating_sub(parsed);
+            prop_assert!(parsed <= timeout && lost <= timeout / 10_000, "{parsed:?}");
         }
 
         #[test]
-        fn anything_else_is_ignored(value in "[0-9]{9,}[HMSmun]|[0-9]{1,8}[^HMSmun0-9]?|[+-][0-9]+S|[HMSmun]?") {
+        fn anything_else_is_malformed(value in "[0-9]{9,}[HMSmun]|[0-9]{1,8}[^HMSmun0-9]?|[+-][0-9]+S|[HMSmun]?") {
             prop_assert_eq!(parse(value.as_bytes()), None);
         }
     }
