@@ -1,4 +1,4 @@
-//! Kubernetes' API: pods, Secrets, logs, events, and HTTP to Services through the API server's proxy.
+//! Access to the cluster through the Kubernetes API: pods, Secrets, logs, events, and HTTP requests to Services.
 
 use std::fmt;
 
@@ -15,35 +15,35 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-/// Port of the server's pods.
+/// The gRPC port of the server's pods.
 pub const GRPC_PORT: u16 = 50051;
 
-/// Where the servers keep their readings.
+/// The store of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Store {
-    /// In the memory of the one server: gone with it.
+    /// The memory of the only server; lost when its process ends.
     Memory,
-    /// In Valkey, for all servers.
+    /// Valkey, shared by all servers.
     Valkey,
 }
 
-/// A cluster with a release of Kelvin in it.
+/// A cluster in which a release of Kelvin is installed.
 #[derive(Clone)]
 pub struct Cluster {
-    /// For API objects that have no method here.
+    /// Client for API objects that have no method here.
     pub client: Client,
-    /// Of kubectl's context.
+    /// Name of the kubectl context.
     pub name: String,
-    /// Of the release.
+    /// Namespace of the release.
     pub namespace: String,
-    /// Prefix of the names of its objects.
+    /// Name of the release, with which the names of its objects begin.
     pub release: String,
-    /// Its `store.kind`.
+    /// The release's `store.kind`.
     pub store: Store,
 }
 
 impl Cluster {
-    /// By kubectl's configuration; an error when the release is not there.
+    /// Connects with kubectl's configuration. Returns an error if the release is not installed.
     pub async fn connect(context: Option<String>, namespace: String, release: String) -> Result<Self> {
         let name = match context {
             Some(name) => name,
@@ -56,55 +56,55 @@ impl Cluster {
         let server = format!("{release}-server");
         let deployment =
             Api::<Deployment>::namespaced(client.clone(), &namespace).get(&server).await.with_context(
-                || format!("Deployment {server} in {namespace} of {name}: is Kelvin up (make up)?"),
+                || format!("cannot get Deployment {server} in {namespace} of {name}; make up installs it"),
             )?;
         let store = store(&deployment);
         Ok(Self { client, name, namespace, release, store })
     }
 
-    /// Pods of a namespace that a label selector picks.
+    /// Returns the pods of a namespace that match a label selector.
     pub async fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<Pod>> {
         Ok(self.pod_api(namespace).list(&ListParams::default().labels(selector)).await?.items)
     }
 
-    /// The server's pods, those that are going included.
+    /// Returns the server's pods, including those that are terminating.
     pub async fn servers(&self) -> Result<Vec<Pod>> {
         self.pods(&self.namespace, &format!("{},app.kubernetes.io/component=server", self.selector())).await
     }
 
-    /// The servers' image.
+    /// Returns the container image of the servers.
     pub async fn server_image(&self) -> Result<String> {
         let pods = self.servers().await?;
         let container = pods.iter().find_map(|pod| pod.spec.as_ref()?.containers.first());
         container.and_then(|container| container.image.clone()).context("no server has an image")
     }
 
-    /// A server that takes calls.
+    /// Returns the name of a server pod that is ready and not terminating.
     pub async fn ready_server(&self) -> Result<String> {
         let servers = self.servers().await?;
         let ready = servers.iter().find(|pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none());
         ready.map(Pod::name_any).ok_or_else(|| anyhow!("no server is ready"))
     }
 
-    /// Label selector of all of the release's pods.
+    /// Returns the label selector of all pods of the release.
     #[must_use]
     pub fn selector(&self) -> String {
         format!("app.kubernetes.io/part-of=kelvin,app.kubernetes.io/instance={}", self.release)
     }
 
-    /// API of the pods of a namespace.
+    /// Returns the API for the pods of a namespace.
     #[must_use]
     pub fn pod_api(&self, namespace: &str) -> Api<Pod> {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    /// API of the Secrets of Kelvin's namespace.
+    /// Returns the API for the Secrets of the release's namespace.
     #[must_use]
     pub fn secret_api(&self) -> Api<Secret> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// A key of a Secret in Kelvin's namespace; `name` without the release's.
+    /// Returns the value of a key in a Secret of the release; `name` lacks the release's prefix.
     pub async fn secret(&self, name: &str, key: &str) -> Result<Vec<u8>> {
         let name = format!("{}-{name}", self.release);
         let secret = self.secret_api().get(&name).await.with_context(|| format!("Secret {name}"))?;
@@ -112,7 +112,7 @@ impl Cluster {
         value.map(|value| value.0).ok_or_else(|| anyhow!("Secret {name} has no {key}"))
     }
 
-    /// The first of the servers' tokens, without `Bearer` and the caller's name.
+    /// Returns the first of the tokens that the servers accept, without `Bearer` and the caller's name.
     pub async fn token(&self) -> Result<String> {
         let lines = String::from_utf8(self.secret("tokens", "tokens").await?)?;
         let line = lines.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
@@ -121,13 +121,13 @@ impl Cluster {
         token.map(str::to_owned).context("no token in the tokens Secret")
     }
 
-    /// Deletes a pod of Kelvin's namespace, with its own grace.
+    /// Deletes a pod of the release's namespace with the pod's own termination grace period.
     pub async fn delete_pod(&self, name: &str) -> Result<()> {
         self.pod_api(&self.namespace).delete(name, &DeleteParams::default()).await?;
         Ok(())
     }
 
-    /// GET from a Service (`name:port`), JSON back.
+    /// Sends a GET request to a Service (`name:port`) and parses the JSON response.
     pub async fn get<T: DeserializeOwned>(&self, namespace: &str, service: &str, path: &str) -> Result<T> {
         let uri = format!("/api/v1/namespaces/{namespace}/services/{service}/proxy{path}");
         let request = Request::get(uri).body(Vec::new())?;
@@ -137,20 +137,20 @@ impl Cluster {
             .with_context(|| format!("GET {path} from {service} in {namespace}"))
     }
 
-    /// A connection to a port of a pod in Kelvin's namespace.
+    /// Opens a connection to a port of a pod in the release's namespace.
     pub async fn dial(&self, pod: &str, port: u16) -> Result<tokio::io::DuplexStream> {
         let mut forward = self.pod_api(&self.namespace).portforward(pod, &[port]).await?;
         let Some(stream) = forward.take_stream(port) else { bail!("no port-forward to {pod}:{port}") };
         Ok(stream)
     }
 
-    /// The last lines that a pod wrote.
+    /// Returns the last log lines of a pod.
     pub async fn logs(&self, namespace: &str, pod: &str, lines: i64) -> Result<String> {
         let params = LogParams { tail_lines: Some(lines), ..LogParams::default() };
         Ok(self.pod_api(namespace).logs(pod, &params).await?)
     }
 
-    /// What Kubernetes warned of in Kelvin's namespace.
+    /// Returns the events of type `Warning` in the release's namespace.
     pub async fn warnings(&self) -> Result<Vec<Event>> {
         let events = Api::<Event>::namespaced(self.client.clone(), &self.namespace);
         Ok(events.list(&ListParams::default().fields("type=Warning")).await?.items)
@@ -166,7 +166,7 @@ impl fmt::Display for Store {
     }
 }
 
-/// Ready, by the pod's own conditions.
+/// Returns whether the pod's `Ready` condition is true.
 #[must_use]
 pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
@@ -175,6 +175,7 @@ pub fn is_ready(pod: &Pod) -> bool {
     })
 }
 
+/// Reads the store from the environment of the server's containers.
 fn store(deployment: &Deployment) -> Store {
     let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     let mut environment =

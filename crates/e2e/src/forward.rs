@@ -1,4 +1,4 @@
-//! A port on this machine that leads to a server's pod, as `kubectl port-forward` makes one.
+//! A local port that is forwarded to a server pod, as by `kubectl port-forward`.
 
 use std::net::SocketAddr;
 
@@ -11,22 +11,22 @@ use tokio::{
 
 use crate::cluster::{Cluster, GRPC_PORT};
 
-/// Ends when dropped.
+/// A forwarded local port. It is closed when this is dropped.
 pub struct Forward {
-    /// Where to connect to.
+    /// Local address to connect to.
     pub address: SocketAddr,
     accepting: JoinHandle<()>,
 }
 
 impl Forward {
-    /// Each connection goes to a server that is ready at that moment.
+    /// Opens a local port. Each connection to it is forwarded to a server pod that is ready at that moment.
     pub async fn open(cluster: &Cluster) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let cluster = cluster.clone();
         let accepting = tokio::spawn(async move {
             while let Ok((local, _)) = listener.accept().await {
-                tokio::spawn(carry(cluster.clone(), local));
+                tokio::spawn(forward(cluster.clone(), local));
             }
         });
         Ok(Self { address, accepting })
@@ -39,8 +39,8 @@ impl Drop for Forward {
     }
 }
 
-/// A failure shows as a connection that ends.
-async fn carry(cluster: Cluster, mut local: TcpStream) -> Result<()> {
+/// Copies data between a local connection and a server pod. If that fails, the local connection is closed.
+async fn forward(cluster: Cluster, mut local: TcpStream) -> Result<()> {
     let pod = cluster.ready_server().await?;
     let mut remote = cluster.dial(&pod, GRPC_PORT).await?;
     copy_bidirectional(&mut local, &mut remote).await?;

@@ -1,4 +1,4 @@
-//! Jaeger's HTTP API.
+//! Client of Jaeger's HTTP API.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,12 @@ const SERVICE: &str = "jaeger:16686";
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Trace {
-    /// In hexadecimal.
+    /// Trace ID in hexadecimal.
     #[serde(rename = "traceID")]
     pub id: String,
-    /// In no order.
+    /// Spans in no particular order.
     pub spans: Vec<Span>,
-    /// By the spans' `process_id`.
+    /// Processes by the `process_id` of their spans.
     pub processes: BTreeMap<String, Process>,
 }
 
@@ -28,10 +28,10 @@ pub struct Trace {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Span {
-    /// In hexadecimal.
+    /// Span ID in hexadecimal.
     #[serde(rename = "spanID")]
     pub id: String,
-    /// Its name.
+    /// Name of the span.
     pub operation_name: String,
     /// Key into [`Trace::processes`].
     #[serde(rename = "processID")]
@@ -47,11 +47,11 @@ struct Reference {
     span_id: String,
 }
 
-/// Who made a span: OpenTelemetry's resource.
+/// The OpenTelemetry resource that a span belongs to.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Process {
-    /// `service.name`.
+    /// Value of `service.name`.
     pub service_name: String,
     tags: Vec<Tag>,
 }
@@ -68,14 +68,14 @@ struct Answer {
 }
 
 impl Cluster {
-    /// Recent traces with a span of a service.
+    /// Returns up to `limit` traces of the last ten minutes with a span of the service.
     pub async fn traces(&self, service: &str, limit: u32) -> Result<Vec<Trace>> {
         let path = format!("/api/traces?service={service}&limit={limit}&lookback=10m");
         let answer: Answer = self.get(NAMESPACE, SERVICE, &path).await?;
         Ok(answer.data.unwrap_or_default())
     }
 
-    /// The trace with an id; an error when there is none.
+    /// Returns the trace with the given ID, or an error if Jaeger has none.
     pub async fn trace(&self, id: &str) -> Result<Trace> {
         let answer: Answer = self.get(NAMESPACE, SERVICE, &format!("/api/traces/{id}")).await?;
         let mut traces = answer.data.unwrap_or_default();
@@ -84,13 +84,13 @@ impl Cluster {
 }
 
 impl Trace {
-    /// The span's `service.name`.
+    /// Returns the `service.name` of a span.
     #[must_use]
     pub fn service(&self, span: &Span) -> &str {
         self.processes.get(&span.process_id).map_or("", |process| &process.service_name)
     }
 
-    /// The span that this one is a child of.
+    /// Returns the parent of a span, or `None` if the trace does not contain it.
     #[must_use]
     pub fn parent(&self, span: &Span) -> Option<&Span> {
         let parent = span.references.iter().find(|reference| reference.ref_type == "CHILD_OF")?;
@@ -99,7 +99,7 @@ impl Trace {
 }
 
 impl Process {
-    /// An attribute of the resource.
+    /// Returns an attribute of the resource.
     #[must_use]
     pub fn tag(&self, key: &str) -> Option<&Value> {
         self.tags.iter().find(|tag| tag.key == key).map(|tag| &tag.value)

@@ -1,4 +1,6 @@
-//! Readings that are sent while something happens to the cluster, and which of them were acknowledged.
+//! Writers that send readings in the background while a check disturbs the cluster.
+//!
+//! The ledger records which readings are acknowledged, and at the end checks which of them can be read back.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,20 +19,21 @@ use crate::{
     server::{Caller, Client},
 };
 
-const PAUSE: Duration = Duration::from_millis(40);
-const DEADLINE: Duration = Duration::from_secs(5);
+/// Pause between two readings of a writer.
+const WRITE_INTERVAL: Duration = Duration::from_millis(40);
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ATTEMPTS: u32 = 3;
-/// A sensor holds more by default.
+/// Stays below the default limit of readings per sensor, so that none is evicted.
 const MAX_PER_SENSOR: u32 = 9000;
 
-/// Writers in the background.
+/// Writers that run in the background.
 pub struct Ledger {
     caller: Caller,
     stop: watch::Sender<bool>,
     writers: Vec<JoinHandle<WriterLog>>,
 }
 
-/// The record that one writer keeps of its own sensor.
+/// What one writer has recorded about its own sensor.
 struct WriterLog {
     sensor_id: String,
     acknowledged: Vec<Entry>,
@@ -38,29 +41,29 @@ struct WriterLog {
     first_failure: Option<String>,
 }
 
-/// An acknowledged reading.
+/// An acknowledged reading, with the time of the acknowledgement.
 #[derive(Clone, Copy)]
 struct Entry {
     number: u32,
     at: SystemTime,
 }
 
-/// The result of a run of the writers.
+/// Totals of all writers.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Acknowledged readings.
+    /// Number of acknowledged readings.
     pub acknowledged: usize,
-    /// Acknowledged readings that cannot be read back, by the time of their acknowledgement.
+    /// Acknowledgement times of the readings that cannot be read back.
     pub lost: Vec<SystemTime>,
-    /// Calls that failed, by their status. Their readings were not sent again.
+    /// Number of failed calls by status code. Their readings were not sent again.
     pub failures: HashMap<Code, u32>,
-    /// The status of the first of them.
+    /// Status of a writer's first failed call.
     pub first_failure: Option<String>,
 }
 
 impl Ledger {
     /// Starts the writers, each with a sensor and a connection of its own.
-    pub async fn begin(caller: &Caller, writers: usize) -> Result<Self> {
+    pub async fn start(caller: &Caller, writers: usize) -> Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let run = unix_time().as_millis();
         let mut tasks = Vec::new();
@@ -71,8 +74,8 @@ impl Ledger {
         Ok(Self { caller: caller.clone(), stop, writers: tasks })
     }
 
-    /// Stops writing, reads everything back and compares.
-    pub async fn close(self) -> Result<Outcome> {
+    /// Stops the writers, reads the stored readings and compares them with the acknowledged ones.
+    pub async fn finish(self) -> Result<Outcome> {
         self.stop.send_replace(true);
         let mut outcome =
             Outcome { acknowledged: 0, lost: Vec::new(), failures: HashMap::new(), first_failure: None };
@@ -97,7 +100,7 @@ impl Ledger {
 }
 
 impl Outcome {
-    /// Returns an error unless every call succeeded and every acknowledged reading was read back.
+    /// Checks that every call succeeded and every acknowledged reading was read back.
     pub fn verify(&self) -> Result<()> {
         if !self.failures.is_empty() {
             bail!("calls failed: {:?}, the first: {:?}", self.failures, self.first_failure);
@@ -109,6 +112,7 @@ impl Outcome {
     }
 }
 
+/// Sends readings until `stopped` is true or [`MAX_PER_SENSOR`] is reached.
 async fn write(mut client: Client, sensor_id: String, mut stopped: watch::Receiver<bool>) -> WriterLog {
     let mut log =
         WriterLog { sensor_id, acknowledged: Vec::new(), failures: HashMap::new(), first_failure: None };
@@ -123,19 +127,21 @@ async fn write(mut client: Client, sensor_id: String, mut stopped: watch::Receiv
         }
         tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => break,
-            () = sleep(PAUSE) => {}
+            () = sleep(WRITE_INTERVAL) => {}
         }
     }
     log
 }
 
-/// Sends a reading; again, a few times, while the server certainly has not processed the call. gRPC calls that a
-/// transparent retry, which tonic's channel does not do.
+/// Sends a reading in at most [`MAX_ATTEMPTS`] attempts.
+///
+/// It retries only if the server certainly has not processed the call. gRPC calls that a transparent retry, which tonic's
+/// channel does not implement.
 async fn send(client: &mut Client, reading: SensorReading) -> Result<Response<Ack>, Status> {
     let mut attempt = 1;
     loop {
         let mut request = Request::new(reading.clone());
-        request.set_timeout(DEADLINE);
+        request.set_timeout(CALL_TIMEOUT);
         match client.send_single_reading(request).await {
             Err(status) if attempt < MAX_ATTEMPTS && was_never_processed(&status) => attempt += 1,
             result => return result,
@@ -143,19 +149,23 @@ async fn send(client: &mut Client, reading: SensorReading) -> Result<Response<Ac
     }
 }
 
-/// The temperature carries the number, exactly: both are multiples of 1/256.
+/// Returns a reading whose temperature encodes `number` as a multiple of 1/256, which floating point represents exactly.
 fn reading(sensor_id: &str, number: u32) -> SensorReading {
     let temperature = f64::from(number) / 256.0;
     SensorReading { sensor_id: sensor_id.to_owned(), temperature, timestamp: unix_now() }
 }
 
+/// Reads the numbers of all stored readings of a sensor.
 async fn read(caller: &Caller, sensor_id: &str) -> Result<HashSet<u32>> {
     let request = SensorRequest { sensor_id: sensor_id.to_owned(), ..SensorRequest::default() };
     let mut readings = caller.client().await?.get_sensor_readings(request).await?.into_inner();
     let mut numbers = HashSet::new();
     while let Some(reading) = readings.message().await? {
-        // Numbers are small and not negative.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "what reading() made")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "reading() encodes a u32"
+        )]
         numbers.insert((reading.temperature * 256.0) as u32);
     }
     Ok(numbers)

@@ -1,8 +1,8 @@
-//! What is checked against a running cluster: `make smoke`.
+//! End-to-end checks against a running cluster: `make smoke`.
 //!
-//! [`cluster`] is the way in (Kubernetes' API and port-forwards); [`server`], [`prometheus`] and [`jaeger`] ask those
-//! through it; [`ui`] runs `make ui` and asks what it prints; [`checks`] has a file for each subject; [`report`] makes the
-//! table.
+//! [`cluster`] gives access through the Kubernetes API and port-forwards. [`server`], [`prometheus`] and [`jaeger`] use it
+//! to call those services. [`ui`] runs `make ui` and sends requests to the addresses that it prints. [`checks`] has one
+//! file per subject, and [`report`] prints the table of results.
 
 pub mod checks;
 pub mod cluster;

@@ -1,14 +1,14 @@
-//! `kelvin-e2e`: checks a running cluster and prints a table. Exits with 1 when a check failed.
+//! `kelvin-e2e`: checks a running cluster and prints a table of results. Exits with 1 if a check fails.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use kelvin_e2e::{checks, cluster::Cluster, report::Report};
 
-/// Checks a running Kelvin from end to end.
+/// Checks a Kelvin release in a running cluster from end to end.
 #[derive(Parser)]
 struct Args {
-    /// kubectl context; the current one by default
+    /// kubectl context; by default the current one
     #[arg(long)]
     context: Option<String>,
     /// Namespace of the release
@@ -17,13 +17,13 @@ struct Args {
     /// Name of the release
     #[arg(long, default_value = "kelvin")]
     release: String,
-    /// Only the checks whose name contains this
+    /// Run only the checks whose name contains this
     #[arg(long)]
     only: Option<String>,
     /// Run the high-availability checks, which need several servers on Valkey, instead of the usual checks
     #[arg(long)]
     scale: bool,
-    /// Instead of the usual checks, run this shell command and check that no call fails and no acknowledged reading is lost
+    /// Run this shell command instead of the usual checks; check that no call fails and no acknowledged reading is lost
     #[arg(long, value_name = "COMMAND")]
     during: Option<String>,
 }
@@ -40,7 +40,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     };
     let mut report = Report::new(name, args.only);
     if let Some(command) = &args.during {
-        report.check(command, checks::restart::during(&cluster, command)).await;
+        report.check(command, checks::restart::no_call_fails_during(&cluster, command)).await;
     } else if args.scale {
         checks::scale(&cluster, &mut report).await;
     } else {
@@ -49,5 +49,5 @@ async fn main() -> anyhow::Result<ExitCode> {
     if report.failed() {
         report.diagnose(&cluster).await;
     }
-    Ok(report.end())
+    Ok(report.finish())
 }

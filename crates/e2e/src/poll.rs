@@ -1,13 +1,16 @@
-//! Waiting for what is not true yet.
+//! Polling: repeats an attempt until it succeeds or times out.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep, timeout_at};
 
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Tries until it works, for at most `limit`; then the last error tells why not.
+/// Repeats `attempt` until it succeeds, for at most `limit`.
+///
+/// At the limit it returns the error of the last attempt that ended.
 pub async fn until<T>(limit: Duration, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let end = Instant::now() + limit;
     let mut last = None;
@@ -15,7 +18,7 @@ pub async fn until<T>(limit: Duration, mut attempt: impl AsyncFnMut() -> Result<
         match timeout_at(end, attempt()).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => last = Some(error),
-            Err(_) => last = last.or_else(|| Some(anyhow::anyhow!("no answer"))),
+            Err(_) => last = last.or_else(|| Some(anyhow::anyhow!("no response"))),
         }
         if Instant::now() + PAUSE >= end {
             let error = last.expect("there was an attempt");

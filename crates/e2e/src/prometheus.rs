@@ -1,4 +1,4 @@
-//! Prometheus' HTTP API.
+//! Client of Prometheus' HTTP API.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use crate::cluster::Cluster;
 const NAMESPACE: &str = "monitoring";
 const SERVICE: &str = "prometheus-kube-prometheus-prometheus:9090";
 
-/// One series of an instant query.
+/// One series in the result of an instant query.
 #[derive(Debug, Deserialize)]
 pub struct Sample {
-    /// Its labels.
+    /// Labels of the series.
     pub metric: BTreeMap<String, String>,
     value: (f64, String),
 }
 
-/// Counters at some moment, each by its labels.
+/// A snapshot of counters by their labels.
 #[derive(Debug)]
 pub struct Counters {
     promql: String,
@@ -30,22 +30,22 @@ pub struct Counters {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
-    /// Of the alert or the recorded series.
+    /// Name of the alert or of the recorded series.
     pub name: String,
-    /// `PromQL`.
+    /// Expression in `PromQL`.
     pub query: String,
-    /// `ok`, `err` or `unknown`.
+    /// Health: `ok`, `err` or `unknown`.
     pub health: String,
-    /// Why it is not `ok`.
+    /// Error of the last evaluation, if the health is not `ok`.
     #[serde(default)]
     pub last_error: String,
-    /// `inactive`, `pending` or `firing`; of alerts.
+    /// State of an alert: `inactive`, `pending` or `firing`.
     #[serde(default)]
     pub state: String,
 }
 
 impl Cluster {
-    /// An instant query of a vector.
+    /// Runs an instant query whose result is a vector.
     pub async fn query(&self, promql: &str) -> Result<Vec<Sample>> {
         #[derive(Deserialize)]
         struct Vector {
@@ -55,19 +55,19 @@ impl Cluster {
         Ok(vector.result)
     }
 
-    /// The counters of `promql` as they stand.
+    /// Takes a snapshot of the counters that `promql` selects.
     pub async fn counters(&self, promql: String) -> Result<Counters> {
         let samples = self.query(&promql).await?;
         let values = samples.iter().map(|sample| (sample.metric.clone(), sample.value())).collect();
         Ok(Counters { promql, values })
     }
 
-    /// Trace ids of the exemplars of the last ten minutes, the newest first.
+    /// Returns the trace IDs of the exemplars of the last ten minutes, newest first.
     pub async fn exemplars(&self, promql: &str) -> Result<Vec<String>> {
         exemplar_ids(self.api(&exemplar_query(promql)).await?)
     }
 
-    /// The rules that came from Kelvin's namespace.
+    /// Returns the rules of the release.
     pub async fn rules(&self) -> Result<Vec<Rule>> {
         #[derive(Deserialize)]
         struct Groups {
@@ -84,6 +84,7 @@ impl Cluster {
         Ok(groups.flat_map(|group| group.rules).collect())
     }
 
+    /// Calls an endpoint below `/api/v1` and parses the `data` of the response.
     async fn prometheus<T: DeserializeOwned>(&self, call: &str, query: &[(&str, &str)]) -> Result<T> {
         self.api(&path(call, query)).await
     }
@@ -98,11 +99,11 @@ impl Cluster {
         if let Some(error) = answer.error {
             bail!("Prometheus: {error}");
         }
-        answer.data.context("Prometheus answered without data")
+        answer.data.context("the response of Prometheus has no data")
     }
 }
 
-/// Path of a query for the exemplars of the last ten minutes.
+/// Returns the path of a query for the exemplars of the last ten minutes.
 #[must_use]
 pub fn exemplar_query(promql: &str) -> String {
     let now = unix_now();
@@ -110,7 +111,7 @@ pub fn exemplar_query(promql: &str) -> String {
     path("query_exemplars", &[("query", promql), ("start", &start), ("end", &end)])
 }
 
-/// Trace ids in the data of the answer to that, the newest first.
+/// Returns the trace IDs in the `data` of the response to an [`exemplar_query`], newest first.
 pub fn exemplar_ids(data: serde_json::Value) -> Result<Vec<String>> {
     #[derive(Deserialize)]
     struct Series {
@@ -133,26 +134,28 @@ fn path(call: &str, query: &[(&str, &str)]) -> String {
 }
 
 impl Counters {
-    /// How much they have grown since, summed for each value of `label`. A sum would shrink when the counters of a pod
-    /// that went some minutes ago leave Prometheus.
-    pub async fn grown(&self, cluster: &Cluster, label: &str) -> Result<BTreeMap<String, f64>> {
-        let mut grown = BTreeMap::new();
+    /// Returns the growth of the counters since the snapshot, summed by the value of `label`.
+    ///
+    /// The growth is computed per series: a `sum` in `PromQL` would shrink when Prometheus drops the series of a pod that
+    /// was deleted some minutes ago.
+    pub async fn growth_by(&self, cluster: &Cluster, label: &str) -> Result<BTreeMap<String, f64>> {
+        let mut growth = BTreeMap::new();
         for sample in cluster.query(&self.promql).await? {
             let before = self.values.get(&sample.metric).copied().unwrap_or_default();
             let of = sample.metric.get(label).cloned().unwrap_or_default();
-            *grown.entry(of).or_default() += sample.value() - before;
+            *growth.entry(of).or_default() += sample.value() - before;
         }
-        Ok(grown)
+        Ok(growth)
     }
 
-    /// How much they have grown since, all together.
+    /// Returns the total growth of the counters since the snapshot.
     pub async fn total_growth(&self, cluster: &Cluster) -> Result<f64> {
-        Ok(self.grown(cluster, "").await?.into_values().sum())
+        Ok(self.growth_by(cluster, "").await?.into_values().sum())
     }
 }
 
 impl Sample {
-    /// NaN when Prometheus has none.
+    /// Returns the value, or NaN if it is not a number.
     #[must_use]
     pub fn value(&self) -> f64 {
         self.value.1.parse().unwrap_or(f64::NAN)

@@ -1,4 +1,4 @@
-//! The table of results, and what to look at when one is bad.
+//! The table of results, and diagnostics if a check fails.
 
 use std::{process::ExitCode, time::Instant};
 
@@ -11,43 +11,44 @@ use crate::cluster::{Cluster, is_ready};
 
 const LOG_LINES: i64 = 25;
 
-/// What a check ends with that cannot always be run.
+/// The result of a check of an optional component.
 pub enum Outcome {
-    /// What was found.
-    Found(String),
-    /// The component that is not installed, as `NOT_HERE` names it.
-    NotHere(&'static str),
+    /// The check passed; the text says what it found.
+    Passed(String),
+    /// The check did not run because this component is not installed; the name is one for `NOT_HERE`.
+    Unavailable(&'static str),
 }
 
-/// Collects results and prints each when it is there.
+/// Runs checks, prints each result as soon as it is known, and counts them.
 pub struct Report {
     name: &'static str,
     only: Option<String>,
     passed: usize,
     failed: usize,
-    not_run: Vec<String>,
+    skipped: Vec<String>,
     started: Instant,
 }
 
 impl Report {
-    /// `only` names the checks to run by a part of their names.
+    /// Creates a report. With `only`, it runs only checks whose name contains that text.
     #[must_use]
     pub fn new(name: &'static str, only: Option<String>) -> Self {
-        Self { name, only, passed: 0, failed: 0, not_run: Vec::new(), started: Instant::now() }
+        Self { name, only, passed: 0, failed: 0, skipped: Vec::new(), started: Instant::now() }
     }
 
-    /// Runs a check, unless it is left out. Its result says what was found.
+    /// Runs a check, unless `only` excludes it. The text that the check returns says what it found.
     pub async fn check(&mut self, name: &str, check: impl Future<Output = Result<String>>) {
         if self.includes(name) {
             let started = Instant::now();
-            let result = check.await.map(Outcome::Found);
+            let result = check.await.map(Outcome::Passed);
             self.add(name, started, result);
         }
     }
 
-    /// The same for a check of a component that need not be installed. Where `CI` is set it must be, unless `NOT_HERE`
-    /// names it.
-    pub async fn check_if_here(&mut self, name: &str, check: impl Future<Output = Result<Outcome>>) {
+    /// Runs a check of an optional component, unless `only` excludes it.
+    ///
+    /// If `CI` is set, a missing component fails the check unless `NOT_HERE` names it.
+    pub async fn check_optional(&mut self, name: &str, check: impl Future<Output = Result<Outcome>>) {
         if self.includes(name) {
             let started = Instant::now();
             let result = check.await;
@@ -55,25 +56,27 @@ impl Report {
         }
     }
 
+    /// Returns whether `only` includes a check.
     fn includes(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
     }
 
+    /// Counts and prints a result.
     fn add(&mut self, name: &str, started: Instant, mut result: Result<Outcome>) {
-        if let Ok(Outcome::NotHere(component)) = &result
+        if let Ok(Outcome::Unavailable(component)) = &result
             && !may_be_missing(component)
         {
             result = Err(anyhow!("{component} is not available here; set NOT_HERE={component} to skip"));
         }
         let seconds = started.elapsed().as_secs_f64();
         match result {
-            Ok(Outcome::Found(found)) => {
+            Ok(Outcome::Passed(found)) => {
                 self.passed += 1;
                 println!("ok      {seconds:6.1} s  {name:<44} {found}");
             }
-            Ok(Outcome::NotHere(component)) => {
+            Ok(Outcome::Unavailable(component)) => {
                 println!("NOT RUN {seconds:6.1} s  {name:<44} {component} is not available here");
-                self.not_run.push(format!("{name} ({component} is not available here)"));
+                self.skipped.push(format!("{name} ({component} is not available here)"));
             }
             Err(error) => {
                 self.failed += 1;
@@ -82,28 +85,28 @@ impl Report {
         }
     }
 
-    /// Whether a check failed.
+    /// Returns whether a check failed.
     #[must_use]
     pub fn failed(&self) -> bool {
         self.failed > 0
     }
 
-    /// Prints the pods, what Kubernetes warned of, and the last lines of the logs.
+    /// Prints warning events, the state of the pods and the last lines of their logs.
     pub async fn diagnose(&self, cluster: &Cluster) {
         if let Err(error) = diagnose(cluster).await {
             println!("cannot collect diagnostics from the cluster: {error:#}");
         }
     }
 
-    /// Prints the sum, and gives the process's exit code.
+    /// Prints the totals and returns the exit code of the process.
     #[must_use]
-    pub fn end(self) -> ExitCode {
+    pub fn finish(self) -> ExitCode {
         let seconds = self.started.elapsed().as_secs();
-        if !self.not_run.is_empty() {
-            println!("NOT RUN: {}", self.not_run.join(", "));
+        if !self.skipped.is_empty() {
+            println!("NOT RUN: {}", self.skipped.join(", "));
         }
-        if self.passed + self.failed + self.not_run.len() == 0 {
-            println!("no check has a name with the text of --only in it");
+        if self.passed + self.failed + self.skipped.len() == 0 {
+            println!("no check matches --only");
         }
         println!(
             "{}: {} of {} checks passed in {seconds} s",
@@ -145,7 +148,7 @@ fn state(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("unknown")
 }
 
-/// How often the pod's containers were started again.
+/// Returns how often the pod's containers have restarted.
 #[must_use]
 pub fn restarts(pod: &Pod) -> i32 {
     let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());

@@ -1,5 +1,4 @@
-//! Calls to the server: gRPC over TLS through a port-forward or to an address outside the cluster, with whatever credentials
-//! a check wants.
+//! gRPC clients of the server, through a port-forward or an address outside the cluster, with the credentials of a check.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -22,12 +21,12 @@ use tower::service_fn;
 
 use crate::cluster::{Cluster, GRPC_PORT};
 
-/// A client of the server that sends what a [`Caller`] has.
+/// A gRPC client that sends the token of its [`Caller`].
 pub type Client = SensorServiceClient<InterceptedService<Channel, Token>>;
 
-const LIMIT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How to call the server.
+/// The route, TLS configuration and token with which to call the server.
 #[derive(Clone)]
 pub struct Caller {
     cluster: Cluster,
@@ -39,23 +38,23 @@ pub struct Caller {
 /// How a connection reaches a server, and the name that its certificate must have.
 #[derive(Debug, Clone, Copy)]
 pub enum Route {
-    /// Through the API server, to a pod that is ready.
+    /// Through the Kubernetes API server, to a pod that is ready.
     PortForward,
-    /// From outside the cluster.
+    /// Directly, from outside the cluster.
     Address {
-        /// Where to connect to.
+        /// Address to connect to.
         address: SocketAddr,
-        /// What is asked for (SNI) and verified.
+        /// Name that the client sends as SNI and verifies in the certificate.
         name: &'static str,
     },
 }
 
-/// Puts the token, if there is one, into each call.
+/// An interceptor that adds the token, if there is one, to each call.
 #[derive(Clone)]
 pub struct Token(Option<MetadataValue<Ascii>>);
 
 impl Caller {
-    /// As the cluster's Secrets have it: its CA, and the first of its tokens.
+    /// Reads the CA and the first token from the cluster's Secrets.
     pub async fn new(cluster: &Cluster) -> Result<Self> {
         let ca = cluster.secret("check-tls", "ca.crt").await?;
         let token = cluster.token().await?;
@@ -64,18 +63,18 @@ impl Caller {
         caller.with_token(Some(&token))?.with_ca(&ca)
     }
 
-    /// The same with another token, or none.
+    /// Replaces the token, or removes it.
     pub fn with_token(self, token: Option<&str>) -> Result<Self> {
         Ok(Self { token: Token(token.map(str::parse).transpose()?), ..self })
     }
 
-    /// The same with trust in another CA (PEM).
+    /// Replaces the trusted CA (PEM).
     pub fn with_ca(self, ca: &[u8]) -> Result<Self> {
         let config = ClientConfig::builder().with_root_certificates(roots(ca)?).with_no_client_auth();
         Ok(self.with_tls(config))
     }
 
-    /// The same with the client certificate of the release's checks.
+    /// Adds the client certificate of the release's checks.
     pub async fn with_certificate(self) -> Result<Self> {
         let [ca, certificate, key] =
             ["ca.crt", "tls.crt", "tls.key"].map(|key| self.cluster.secret("check-tls", key));
@@ -88,15 +87,15 @@ impl Caller {
         Ok(self.with_tls(config))
     }
 
-    /// The same without TLS.
+    /// Removes TLS.
     #[must_use]
-    pub fn in_plain_text(self) -> Self {
+    pub fn without_tls(self) -> Self {
         Self { tls: None, ..self }
     }
 
-    /// The same by another route.
+    /// Replaces the route.
     #[must_use]
-    pub fn by(self, route: Route) -> Self {
+    pub fn via(self, route: Route) -> Self {
         Self { route, ..self }
     }
 
@@ -105,37 +104,37 @@ impl Caller {
         Self { tls: Some(Arc::new(config)), ..self }
     }
 
-    /// A connection to a server that is ready; made again when it breaks.
+    /// Connects to a server that is ready. The channel reconnects when the connection breaks.
     pub async fn channel(&self) -> Result<Channel, tonic::transport::Error> {
         let (cluster, route, tls) = (self.cluster.clone(), self.route, self.tls.clone());
         let connector = service_fn(move |_| connect(cluster.clone(), route, tls.clone()));
         let origin = if self.tls.is_some() { "https://localhost" } else { "http://localhost" };
         Endpoint::from_static("http://localhost")
             .origin(http::Uri::from_static(origin))
-            .timeout(LIMIT)
-            .connect_timeout(LIMIT)
+            .timeout(TIMEOUT)
+            .connect_timeout(TIMEOUT)
             .connect_with_connector(connector)
             .await
     }
 
-    /// A client on a connection of its own.
+    /// Returns a client on a new connection.
     pub async fn client(&self) -> Result<Client, tonic::transport::Error> {
         Ok(self.client_on(self.channel().await?))
     }
 
-    /// A client on a connection that is there.
+    /// Returns a client on an existing connection.
     #[must_use]
     pub fn client_on(&self, channel: Channel) -> Client {
         SensorServiceClient::with_interceptor(channel, self.token.clone())
     }
 
-    /// The server's certificate (DER), as a new connection sees it.
+    /// Returns the certificate (DER) that the server presents to a new connection.
     pub async fn server_certificate(&self) -> Result<CertificateDer<'static>> {
         let tls = self.tls.clone().context("the caller has no TLS configuration")?;
         let stream = dial(&self.cluster, self.route).await?;
         let stream = handshake(stream, self.route, tls).await?;
         let chain = stream.get_ref().1.peer_certificates();
-        Ok(chain.and_then(<[_]>::first).context("no certificate")?.clone().into_owned())
+        Ok(chain.and_then(<[_]>::first).context("the server sent no certificate")?.clone().into_owned())
     }
 }
 
@@ -162,7 +161,7 @@ fn roots(ca: &[u8]) -> Result<RootCertStore> {
     Ok(roots)
 }
 
-/// Either kind of stream, as tonic wants it.
+/// A TLS or plain-text stream for tonic's connector.
 type Io = TokioIo<BoxedStream>;
 type BoxedStream = Box<dyn Stream>;
 

@@ -1,4 +1,4 @@
-//! Pods that do one thing for a check and end.
+//! Pods that run one command for a check.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 
 use crate::{cluster::Cluster, poll};
 
-/// A pod, as `restricted` as Kelvin's namespace wants it.
+/// A pod that complies with the `restricted` Pod Security Standard of the release's namespace.
 pub struct Task {
     pods: Api<Pod>,
     name: String,
 }
 
 impl Task {
-    /// Starts it: with the labels of a client, which network policies go by, or without.
+    /// Creates the pod. If `client` is true, it has the labels with which the network policies admit clients.
     pub async fn start(
         cluster: &Cluster,
         client: bool,
@@ -56,8 +56,8 @@ impl Task {
         Ok(Self { pods, name })
     }
 
-    /// Waits for its end and removes it: whether it succeeded, and what it wrote.
-    pub async fn end(self, limit: Duration) -> Result<(bool, String)> {
+    /// Waits until the pod has ended, deletes it, and returns whether it succeeded and its log.
+    pub async fn wait(self, limit: Duration) -> Result<(bool, String)> {
         let Self { pods, name } = &self;
         let ended = poll::until(limit, async || {
             let status = pods.get(name).await?.status.context("the check's pod has no status")?;

@@ -1,4 +1,4 @@
-//! The user interfaces at the addresses that `make ui` prints.
+//! Requests to the user interfaces at the addresses that `make ui` prints.
 
 use std::{collections::BTreeMap, process::Stdio, time::Duration};
 
@@ -17,20 +17,20 @@ use tokio::{
 
 use crate::cluster::Cluster;
 
-/// From the root of the repository, where `make smoke` runs.
+/// Path relative to the root of the repository, where `make smoke` runs.
 const SCRIPT: &str = "mk/ui";
-/// How long kubectl may take to answer for each Service.
-const START: Duration = Duration::from_mins(1);
-const ANSWER: Duration = Duration::from_secs(20);
+/// Time within which the script has to print all addresses; it runs kubectl for each Service.
+const STARTUP_LIMIT: Duration = Duration::from_mins(1);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// `mk/ui` while it runs.
+/// A running `mk/ui` script, with the addresses that it has printed.
 pub struct Ui {
     script: Child,
     links: BTreeMap<String, Uri>,
 }
 
 impl Ui {
-    /// Starts it and reads what it prints.
+    /// Starts the script and reads the addresses that it prints.
     pub async fn start(cluster: &Cluster) -> Result<Self> {
         let mut script = Command::new(SCRIPT)
             .arg(format!("kubectl --context {}", cluster.name))
@@ -40,29 +40,29 @@ impl Ui {
             .spawn()
             .with_context(|| format!("{SCRIPT} (run this from the root of the repository)"))?;
         let stdout = script.stdout.take().context("the output of make ui is not piped")?;
-        let links = timeout(START, links(BufReader::new(stdout).lines()));
+        let links = timeout(STARTUP_LIMIT, links(BufReader::new(stdout).lines()));
         match links.await.context("timed out waiting for make ui to print its addresses").flatten() {
             Ok(links) => Ok(Self { script, links }),
             Err(error) => {
-                Self { script, links: BTreeMap::new() }.end().await?;
+                Self { script, links: BTreeMap::new() }.stop().await?;
                 Err(error)
             }
         }
     }
 
-    /// The address that it printed for a user interface; `None` if that is not installed.
+    /// Returns the address of a user interface, or `None` if that is not installed.
     #[must_use]
     pub fn link(&self, name: &str) -> Option<&Uri> {
         self.links.get(name)
     }
 
-    /// GETs a path where that user interface is.
+    /// Sends a GET request to a user interface and parses the JSON response.
     pub async fn get<T: DeserializeOwned>(&self, name: &str, path: &str, login: Option<&Login>) -> Result<T> {
-        let link = self.link(name).with_context(|| format!("make ui prints no address of {name}"))?;
+        let link = self.link(name).with_context(|| format!("make ui prints no address for {name}"))?;
         request(link, path, login, None).await
     }
 
-    /// POSTs JSON there.
+    /// Sends a POST request with a JSON body to a user interface and parses the JSON response.
     pub async fn post<T: DeserializeOwned>(
         &self,
         name: &str,
@@ -70,32 +70,34 @@ impl Ui {
         login: Option<&Login>,
         body: &serde_json::Value,
     ) -> Result<T> {
-        let link = self.link(name).with_context(|| format!("make ui prints no address of {name}"))?;
+        let link = self.link(name).with_context(|| format!("make ui prints no address for {name}"))?;
         request(link, path, login, Some(body.to_string())).await
     }
 
-    /// Ends it and its port-forwards, as Ctrl-C does.
-    pub async fn end(mut self) -> Result<()> {
+    /// Stops the script and its port-forwards, as Ctrl-C does.
+    pub async fn stop(mut self) -> Result<()> {
         if let Some(id) = self.script.id() {
             Command::new("kill").arg(id.to_string()).status().await?;
         }
-        timeout(ANSWER, self.script.wait()).await.context("make ui does not end")??;
+        timeout(REQUEST_TIMEOUT, self.script.wait())
+            .await
+            .context("make ui did not exit after SIGTERM")??;
         Ok(())
     }
 }
 
-/// A user's name and password.
+/// A username and password, as the value of an `Authorization` header.
 pub struct Login(String);
 
 impl Login {
-    /// For HTTP's basic authentication.
+    /// Encodes a username and password for HTTP basic authentication.
     #[must_use]
     pub fn new(user: &str, password: &str) -> Self {
         Self(format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}"))))
     }
 }
 
-/// The first address in each line that begins with a name, up to the last line.
+/// Returns the first address in each line by the line's first word, up to the line that mentions Ctrl-C.
 async fn links<R>(mut output: tokio::io::Lines<R>) -> Result<BTreeMap<String, Uri>>
 where
     R: tokio::io::AsyncBufRead + Unpin,
@@ -111,16 +113,17 @@ where
             links.entry(name.to_owned()).or_insert(link.parse()?);
         }
     }
-    bail!("make ui ended early; it printed addresses of {:?}", links.keys())
+    bail!("make ui exited before it had printed all addresses; it printed those of {:?}", links.keys())
 }
 
+/// Sends a request to the origin of `link` and parses the JSON response.
 async fn request<T: DeserializeOwned>(
     link: &Uri,
     path: &str,
     login: Option<&Login>,
     body: Option<String>,
 ) -> Result<T> {
-    let authority = link.authority().with_context(|| format!("{link} names no host"))?;
+    let authority = link.authority().with_context(|| format!("{link} has no host"))?;
     let mut request = Request::builder().uri(path).header(header::HOST, authority.as_str());
     if let Some(Login(login)) = login {
         request = request.header(header::AUTHORIZATION, login);
@@ -129,9 +132,9 @@ async fn request<T: DeserializeOwned>(
         request = request.method("POST").header(header::CONTENT_TYPE, "application/json");
     }
     let request = request.body(body.unwrap_or_default())?;
-    let answer = timeout(ANSWER, send(authority.as_str(), request)).await;
+    let answer = timeout(REQUEST_TIMEOUT, send(authority.as_str(), request)).await;
     let (status, body) = answer
-        .with_context(|| format!("{authority} does not answer {path}"))?
+        .with_context(|| format!("no response from {authority} to {path}"))?
         .with_context(|| format!("{path} at {authority}"))?;
     let text = || String::from_utf8_lossy(&body).chars().take(200).collect::<String>();
     ensure!(status.is_success(), "{path} at {authority}: {status}: {}", text());
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn early_end_is_an_error() {
+    async fn missing_last_line_is_an_error() {
         let printed = "Jaeger      http://localhost:16686/\n";
         let error = links(BufReader::new(printed.as_bytes()).lines()).await.unwrap_err().to_string();
         assert!(error.contains("Jaeger"), "{error}");

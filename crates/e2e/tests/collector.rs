@@ -1,4 +1,4 @@
-//! The Collector's configuration as its chart renders it from `k8s/opentelemetry-collector.yaml`.
+//! The OpenTelemetry Collector's configuration, as its chart renders it from `k8s/opentelemetry-collector.yaml`.
 
 use std::{
     env, fs,
@@ -12,7 +12,7 @@ use serde_json::Value;
 const COLLECTOR: &str = "otelcol-k8s";
 
 #[test]
-fn pipelines_name_what_is_defined_and_define_what_they_name() {
+fn pipelines_use_exactly_the_defined_components() {
     let Some(manifests) = manifests() else { return };
     let config = config(&manifests);
     let pipelines = config["service"]["pipelines"].as_object().expect("pipelines");
@@ -30,7 +30,7 @@ fn pipelines_name_what_is_defined_and_define_what_they_name() {
 }
 
 #[test]
-fn each_signal_passes_its_processors_and_exporters() {
+fn pipeline_of_each_signal_has_its_processors_and_exporters() {
     let Some(manifests) = manifests() else { return };
     let config = config(&manifests);
     let pipelines = &config["service"]["pipelines"];
@@ -50,19 +50,20 @@ fn each_signal_passes_its_processors_and_exporters() {
     }
 }
 
-/// A dimension that no span has would be an empty label on every series.
+/// Checks names only: a dimension that no span has would add an empty label to every series.
 #[test]
-fn dimensions_of_span_metrics_are_attributes_of_spans() {
-    let names = fs::read_to_string(root().join("crates/grpc-otel/src/names.rs")).expect("a source");
+fn span_metric_dimensions_are_span_attributes() {
+    let names =
+        fs::read_to_string(root().join("crates/grpc-otel/src/names.rs")).expect("the source is readable");
     for dimension in kelvin_e2e::collector::dimensions().expect("the values have dimensions") {
-        // Also in that file, and no attribute of Kelvin's spans: `Semconv::Next` alone has it.
+        // The file contains this name too, but Kelvin's spans lack it: it exists only in `Semconv::Next`.
         assert_ne!(dimension, "rpc.status_code");
-        assert!(names.contains(&format!("\"{dimension}\"")), "grpc-otel gives spans no {dimension}");
+        assert!(names.contains(&format!("\"{dimension}\"")), "grpc-otel does not set {dimension} on spans");
     }
 }
 
 #[test]
-fn pods_reach_the_collector_of_their_own_node_by_its_service() {
+fn collector_service_routes_to_own_node() {
     let Some(manifests) = manifests() else { return };
     let service = kind(&manifests, "Service");
     assert_eq!(service["metadata"]["name"], "collector-opentelemetry-collector");
@@ -70,10 +71,7 @@ fn pods_reach_the_collector_of_their_own_node_by_its_service() {
     let container = &kind(&manifests, "DaemonSet")["spec"]["template"]["spec"]["containers"][0];
     let ports = container["ports"].as_array().expect("ports");
     assert!(ports.iter().all(|port| port["hostPort"].is_null()), "{ports:?}");
-    assert!(
-        !container["resources"]["limits"]["memory"].is_null(),
-        "the memory limiter reckons from the limit"
-    );
+    assert!(!container["resources"]["limits"]["memory"].is_null(), "the memory limiter needs a memory limit");
 }
 
 #[test]
@@ -82,7 +80,7 @@ fn collector_accepts_generated_config() {
     if !installed(COLLECTOR) {
         return not_run(
             COLLECTOR,
-            "otelcol-k8s is not installed; the Collector's pods would say it at their start",
+            "otelcol-k8s is not installed; the Collector's pods report an invalid configuration only at startup",
         );
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -96,11 +94,13 @@ fn collector_accepts_generated_config() {
     for variable in ["K8S_NODE_NAME", "OTEL_K8S_NODE_NAME", "OTEL_K8S_NAMESPACE", "OTEL_K8S_POD_NAME"] {
         command.env(variable, "test");
     }
-    let output = command.output().expect("it is installed");
+    let output = command.output().expect("otelcol-k8s is installed");
     assert!(output.status.success(), "{}", text(&output));
 }
 
-/// Needs helm, and the chart from `CHARTS` or its repository.
+/// Renders the Collector's chart, or returns `None` if helm or the chart is unavailable.
+///
+/// The chart comes from `CHARTS` or its repository.
 fn manifests() -> Option<Vec<Value>> {
     if !installed("helm") {
         not_run("helm", "helm is not installed: https://helm.sh/docs/intro/install");
@@ -113,11 +113,11 @@ fn manifests() -> Option<Vec<Value>> {
         .output()
         .expect("make is installed");
     if !output.status.success() {
-        not_run("collector-chart", &format!("the Collector's chart cannot be had: {}", text(&output)));
+        not_run("collector-chart", &format!("cannot render the Collector's chart: {}", text(&output)));
         return None;
     }
     let yaml = String::from_utf8(output.stdout).expect("YAML is text");
-    Some(serde_saphyr::from_multiple(&yaml).expect("what helm renders is YAML"))
+    Some(serde_saphyr::from_multiple(&yaml).expect("helm renders YAML"))
 }
 
 fn root() -> PathBuf {

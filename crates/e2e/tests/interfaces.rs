@@ -1,4 +1,4 @@
-//! Files that must name the same address.
+//! Addresses that must be the same in several files.
 
 use std::{fs, path::Path};
 
@@ -10,12 +10,12 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn exemplar_link_leads_to_the_address_that_make_ui_prints() {
+fn exemplar_link_matches_address_printed_by_make_ui() {
     let values: Value = serde_saphyr::from_str(&read("k8s/kube-prometheus-stack.yaml")).expect("YAML");
     let sources = values["grafana"]["additionalDataSources"].as_array().expect("data sources");
     let prometheus = sources.iter().find(|source| source["uid"] == "prometheus").expect("Prometheus");
     let link = prometheus["jsonData"]["exemplarTraceIdDestinations"][0]["url"].as_str().expect("a link");
-    // `$$` is Grafana's escape for a `$` that is not a variable of its provisioning.
+    // `$$` escapes a `$` in Grafana's provisioning files.
     let origin = link.strip_suffix("/trace/$${__value.raw}").expect("Jaeger's page of a trace");
     let script = read("mk/ui");
     let offered =

@@ -1,4 +1,4 @@
-//! Whether calls of the four clients failed while something happened.
+//! Failed attempts of the four clients while a check disturbs the cluster.
 
 use std::time::Duration;
 
@@ -8,43 +8,48 @@ use kelvin_proto::CallType;
 
 use crate::{cluster::Cluster, poll, prometheus::Counters};
 
-/// Metrics go out every 15 s.
-const EXPORT: Duration = Duration::from_mins(1);
+/// Maximum time until clients have exported their metrics, which they do every 15 s.
+const EXPORT_LIMIT: Duration = Duration::from_mins(1);
 
-/// Attempts that failed, whatever became of the call after a retry. CANCELLED does not count: it is a call that the client
-/// itself dropped, as it does when its pod is replaced; a broken connection is UNAVAILABLE.
+/// Counts failed attempts, whether or not a retry of the call succeeded.
+///
+/// CANCELLED does not count: the client itself dropped the call, for example because its pod is being replaced. A broken
+/// connection is UNAVAILABLE.
 pub struct Attempts {
     failed: Counters,
 }
 
 impl Attempts {
-    /// Those from now on. Clients that have just been installed may have failures to report from before there was a
-    /// server, so each has to export first.
-    pub async fn watch(cluster: &Cluster) -> Result<Self> {
-        exported(cluster, unix_now()).await?;
+    /// Starts counting.
+    ///
+    /// It first waits until each client has exported its metrics: clients that have just been installed may not have
+    /// reported failures yet from the time before the server was ready.
+    pub async fn start(cluster: &Cluster) -> Result<Self> {
+        wait_until_exported(cluster, unix_now()).await?;
         Ok(Self { failed: cluster.counters(series(cluster, "grpc_status!~\"OK|CANCELLED\"")).await? })
     }
 
-    /// An error if one has failed until now.
+    /// Checks that no attempt has failed since the start.
     pub async fn all_succeeded(self, cluster: &Cluster) -> Result<()> {
-        exported(cluster, unix_now()).await?;
+        wait_until_exported(cluster, unix_now()).await?;
         let failed = self.failed.total_growth(cluster).await?;
-        ensure!(failed < 0.5, "{failed} calls of the clients failed");
+        ensure!(failed < 0.5, "{failed} attempts of the clients failed");
         Ok(())
     }
 }
 
-/// Waits until every client has sent its metrics of that time, in Unix seconds.
-async fn exported(cluster: &Cluster, time: i64) -> Result<()> {
+/// Waits until every client has exported metrics later than `time` (Unix seconds).
+async fn wait_until_exported(cluster: &Cluster, time: i64) -> Result<()> {
     let reported = format!("max by (service_name) (timestamp({})) > {time}", series(cluster, ""));
-    poll::until(EXPORT, async || {
+    poll::until(EXPORT_LIMIT, async || {
         let (clients, all) = (cluster.query(&reported).await?.len(), CallType::ALL.len());
-        ensure!(clients >= all, "only {clients} of {all} clients have sent their metrics");
+        ensure!(clients >= all, "only {clients} of {all} clients have exported their metrics");
         Ok(())
     })
     .await
 }
 
+/// Returns a selector for the clients' attempts.
 fn series(cluster: &Cluster, labels: &str) -> String {
     let (namespace, release) = (&cluster.namespace, &cluster.release);
     format!(

@@ -1,4 +1,4 @@
-//! Calls that must work, from outside the cluster through a port-forward and from inside by `helm test`.
+//! Calls that must succeed, from outside the cluster through a port-forward and from inside with `helm test`.
 
 use anyhow::{Context, Result, bail, ensure};
 use kelvin_app::{unix_now, unix_time};
@@ -10,7 +10,7 @@ use tonic_health::pb::{
 
 use crate::{cluster::Cluster, forward::Forward, server::Caller};
 
-/// As README has it: knowing nothing but the address, the CA and a token.
+/// Checks that grpcurl can write and read with only the address, the CA and a token, as in the README.
 pub async fn grpcurl(cluster: &Cluster) -> Result<String> {
     let forward = Forward::open(cluster).await?;
     let address = format!("localhost:{}", forward.address.port());
@@ -43,21 +43,21 @@ pub async fn grpcurl(cluster: &Cluster) -> Result<String> {
     Ok(format!("{id}: 20.5"))
 }
 
-/// Unary, client-streaming and chat write; server-streaming gives back all of it in order.
-pub async fn all_four(cluster: &Cluster) -> Result<String> {
+/// Checks that readings written by all three types of writing call are returned in order by a server-streaming call.
+pub async fn all_call_types(cluster: &Cluster) -> Result<String> {
     let mut client = Caller::new(cluster).await?.client().await?;
     let template = reading("ours", 0.0);
     let readings: Vec<_> =
         (1..=6).map(|n| SensorReading { temperature: f64::from(n), ..template.clone() }).collect();
     client.send_single_reading(readings[0].clone()).await?;
     let ack = client.stream_sensor_readings(tokio_stream::iter(readings[1..4].to_vec())).await?.into_inner();
-    ensure!(ack.accepted == Some(3), "a stream of 3 was answered with {ack:?}");
+    ensure!(ack.accepted == Some(3), "a stream of 3 readings returned {ack:?}");
     let mut chat = client.sensor_chat(tokio_stream::iter(readings[4..].to_vec())).await?.into_inner();
     let mut answers = 0;
     while chat.message().await?.is_some() {
         answers += 1;
     }
-    ensure!(answers >= 2, "{answers} answers in a chat of 2 readings");
+    ensure!(answers >= 2, "a chat of 2 readings returned {answers} responses");
 
     let request = SensorRequest { sensor_id: template.sensor_id, ..SensorRequest::default() };
     let mut stored = client.get_sensor_readings(request).await?.into_inner();
@@ -69,7 +69,7 @@ pub async fn all_four(cluster: &Cluster) -> Result<String> {
     Ok(format!("{} readings in order", back.len()))
 }
 
-/// Without a token.
+/// Checks that the health service answers without a token.
 pub async fn health(cluster: &Cluster) -> Result<String> {
     let channel = Caller::new(cluster).await?.channel().await?;
     let mut client = HealthClient::new(channel);
@@ -81,21 +81,21 @@ pub async fn health(cluster: &Cluster) -> Result<String> {
     Ok("serving".to_owned())
 }
 
-/// The chart's own test, in a pod.
+/// Runs the chart's own test, which makes calls from a pod.
 pub async fn helm_test(cluster: &Cluster) -> Result<String> {
     let text = helm(cluster, &["test", &cluster.release, "--timeout", "2m", "--logs"]).await?;
     let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
     Ok(last.chars().take(80).collect())
 }
 
-/// What helm says.
+/// Runs helm in the release's context and namespace, and returns its output.
 pub(super) async fn helm(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new("helm");
     command.args(["--kube-context", &cluster.name, "--namespace", &cluster.namespace]).args(arguments);
     output(command).await
 }
 
-/// What a program writes; an error with its words when it fails.
+/// Runs a program and returns its standard output, or an error with its whole output if it fails.
 pub(super) async fn output(mut command: Command) -> Result<String> {
     let program = command.as_std().get_program().to_string_lossy().into_owned();
     let output = command.kill_on_drop(true).output().await.with_context(|| format!("running {program}"))?;
@@ -106,7 +106,7 @@ pub(super) async fn output(mut command: Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// A reading of now, of a sensor that is nobody else's.
+/// Returns a reading with the current time and a unique sensor ID.
 pub(super) fn reading(name: &str, temperature: f64) -> SensorReading {
     let sensor_id = format!("e2e-{name}-{}", unix_time().as_millis());
     SensorReading { sensor_id, temperature, timestamp: unix_now() }

@@ -1,4 +1,4 @@
-//! Sensors outside the cluster, by a node port that `helm upgrade` opens and `helm rollback` closes.
+//! Callers outside the cluster, through a node port that `helm upgrade` opens and `helm rollback` closes.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,7 +11,7 @@ use tonic::Code;
 use super::{
     attempts::Attempts,
     calls::{helm, reading},
-    restart::gone,
+    restart::wait_until_replaced,
     telemetry,
 };
 use crate::{
@@ -21,69 +21,76 @@ use crate::{
     server::{Caller, Route},
 };
 
-/// A name that only the external certificate has.
-const NAME: &str = "sensors.example.org";
+/// A DNS name that only the external certificate contains.
+const DNS_NAME: &str = "sensors.example.org";
 
-/// The time in which kube-proxy has to forward the port.
-const OPEN: Duration = Duration::from_mins(1);
+/// Maximum time until kube-proxy forwards the port.
+const CONNECT_LIMIT: Duration = Duration::from_mins(1);
 
-/// Every server is replaced twice, and no call of the clients fails. Between the two a caller outside is served at a
-/// node's address by a certificate for its name, and is refused without its token.
+/// Checks that a caller outside the cluster can use a node port, and that no call of the clients fails meanwhile.
+///
+/// The upgrade and the rollback each replace every server. In between, the caller connects to a node's address, verifies
+/// the external certificate, and is rejected without a token.
 pub async fn upgrade_and_rollback(cluster: &Cluster) -> Result<Outcome> {
-    let attempts = Attempts::watch(cluster).await?;
-    open(cluster).await?;
+    let attempts = Attempts::start(cluster).await?;
+    add_service(cluster).await?;
     let answer = call_from_outside(cluster).await;
-    close(cluster).await?;
+    roll_back(cluster).await?;
     telemetry::clients_progress(cluster).await?;
     attempts.all_succeeded(cluster).await?;
     answer
 }
 
-async fn open(cluster: &Cluster) -> Result<()> {
+/// Upgrades the release with a `NodePort` Service and an external certificate.
+async fn add_service(cluster: &Cluster) -> Result<()> {
     let old = cluster.ready_server().await?;
     let values = format!(
-        "server.externalService.enabled=true,server.externalService.type=NodePort,tls.external.dnsNames={{{NAME}}}"
+        "server.externalService.enabled=true,server.externalService.type=NodePort,tls.external.dnsNames={{{DNS_NAME}}}"
     );
     let arguments = ["--reuse-values", "--wait", "--timeout", "3m", "--set", &values];
     helm(cluster, &[["upgrade", &cluster.release, "charts/kelvin"].as_slice(), &arguments].concat()).await?;
-    gone(cluster, &old).await?;
+    wait_until_replaced(cluster, &old).await?;
     Ok(())
 }
 
-async fn close(cluster: &Cluster) -> Result<()> {
+/// Rolls the release back and checks that the Service is deleted.
+async fn roll_back(cluster: &Cluster) -> Result<()> {
     let old = cluster.ready_server().await?;
     helm(cluster, &["rollback", &cluster.release, "--wait", "--timeout", "3m"]).await?;
-    gone(cluster, &old).await?;
+    wait_until_replaced(cluster, &old).await?;
     let service = services(cluster).get_opt(&service_name(cluster)).await?;
     ensure!(service.is_none(), "the Service for external callers is still there");
     Ok(())
 }
 
+/// Makes a call with a token and one without through the node port.
 async fn call_from_outside(cluster: &Cluster) -> Result<Outcome> {
-    let Some(node) = reachable_node(cluster).await? else { return Ok(Outcome::NotHere("node-network")) };
+    let Some(node) = reachable_node(cluster).await? else { return Ok(Outcome::Unavailable("node-network")) };
     let address = SocketAddr::new(node, node_port(cluster).await?);
-    let route = Route::Address { address, name: NAME };
+    let route = Route::Address { address, name: DNS_NAME };
     let ca = cluster.secret("server-external-tls", "ca.crt").await?;
-    let caller = Caller::new(cluster).await?.with_ca(&ca)?.by(route);
+    let caller = Caller::new(cluster).await?.with_ca(&ca)?.via(route);
 
-    // Both calls by one connection: while kube-proxy of a busy node lags behind, the next one may reach no server, or one
-    // that drains.
-    let channel = poll::until(OPEN, async || Ok(caller.channel().await?))
+    // Both calls use one connection: while kube-proxy on a busy node lags behind, a second connection may reach no server
+    // or a draining one.
+    let channel = poll::until(CONNECT_LIMIT, async || Ok(caller.channel().await?))
         .await
-        .with_context(|| format!("a connection to {address}"))?;
+        .with_context(|| format!("cannot connect to {address}"))?;
     let reading = reading("outside", 21.5);
     caller.client_on(channel.clone()).send_single_reading(reading.clone()).await?;
     let refused = caller.with_token(None)?.client_on(channel).send_single_reading(reading).await;
     let code = refused.map_or_else(|status| status.code(), |_| Code::Ok);
     ensure!(code == Code::Unauthenticated, "a call without a token ended with {code:?}");
-    Ok(Outcome::Found(format!("{NAME} at {address}, UNAUTHENTICATED without a token")))
+    Ok(Outcome::Passed(format!("{DNS_NAME} at {address}, UNAUTHENTICATED without a token")))
 }
 
-/// A node's address, where this machine can connect to the kubelet on it; Docker Desktop hides the nodes of kind.
+/// Returns a node's address, or `None` if this machine cannot connect to its kubelet.
+///
+/// Docker Desktop, for example, does not expose the nodes of kind.
 async fn reachable_node(cluster: &Cluster) -> Result<Option<std::net::IpAddr>> {
     const KUBELET: u16 = 10250;
     let nodes = Api::<Node>::all(cluster.client.clone()).list(&ListParams::default()).await?;
-    let node = nodes.items.first().context("no node")?;
+    let node = nodes.items.first().context("the cluster has no nodes")?;
     let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
     let internal = addresses.clone().find(|address| address.type_ == "InternalIP");
     let internal = internal.with_context(|| format!("{} has no InternalIP", node.name_any()))?;

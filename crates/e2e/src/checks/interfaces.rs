@@ -1,4 +1,4 @@
-//! Grafana and Jaeger at the addresses that `make ui` prints.
+//! Checks of Grafana and Jaeger at the addresses that `make ui` prints.
 
 use std::time::Duration;
 
@@ -16,29 +16,31 @@ use crate::{
     ui::{Login, Ui},
 };
 
-/// Port-forwards start, and the newest spans are still on their way.
-const WAIT: Duration = Duration::from_secs(90);
+/// Maximum time until port-forwards work and the newest spans have been exported.
+const READY_LIMIT: Duration = Duration::from_secs(90);
 
-/// From an exemplar in Prometheus to its trace in Jaeger, both where a person finds them.
-pub async fn exemplar(cluster: &Cluster) -> Result<String> {
+/// Checks that the trace ID of an exemplar in Prometheus leads to a trace in Jaeger, at the addresses that users open.
+pub async fn exemplar_leads_to_trace(cluster: &Cluster) -> Result<String> {
     let ui = Ui::start(cluster).await?;
-    let found = poll::until(WAIT, async || {
+    let found = poll::until(READY_LIMIT, async || {
         let id = newest_exemplar(cluster, &ui).await?;
         Ok(format!("{id}: {} spans at {}", spans(&ui, &id).await?, origin(jaeger(&ui)?)))
     })
     .await;
-    ui.end().await?;
+    ui.stop().await?;
     found
 }
 
-/// Grafana has the dashboards, reaches its data sources, answers a panel's query and links exemplars to Jaeger.
+/// Checks that Grafana has the dashboards, reaches its data sources, runs queries and links exemplars to Jaeger.
 pub async fn grafana(cluster: &Cluster) -> Result<Outcome> {
     let ui = Ui::start(cluster).await?;
     let found = match ui.link("Grafana") {
-        Some(_) => poll::until(WAIT, async || grafana_works(cluster, &ui).await).await.map(Outcome::Found),
-        None => Ok(Outcome::NotHere("grafana")),
+        Some(_) => {
+            poll::until(READY_LIMIT, async || grafana_works(cluster, &ui).await).await.map(Outcome::Passed)
+        }
+        None => Ok(Outcome::Unavailable("grafana")),
     };
-    ui.end().await?;
+    ui.stop().await?;
     found
 }
 
@@ -85,6 +87,7 @@ async fn grafana_works(cluster: &Cluster, ui: &Ui) -> Result<String> {
     Ok(format!("{known} dashboards, {sensors} sensors, {link}"))
 }
 
+/// Returns the trace ID of the newest exemplar of the server's span metrics.
 async fn newest_exemplar(cluster: &Cluster, ui: &Ui) -> Result<String> {
     let histogram = format!(
         "traces_span_metrics_duration_milliseconds_bucket{{service_name=\"{}-server\",k8s_namespace_name=\"{}\"}}",
@@ -95,7 +98,7 @@ async fn newest_exemplar(cluster: &Cluster, ui: &Ui) -> Result<String> {
     exemplar_ids(answer["data"].clone())?.into_iter().next().context("no exemplars")
 }
 
-/// How many spans Jaeger's API gives for a trace id.
+/// Returns the number of spans of a trace in Jaeger, or an error if there are none.
 async fn spans(ui: &Ui, id: &str) -> Result<usize> {
     let trace: Value = ui.get("Jaeger", &format!("/api/traces/{id}"), None).await?;
     let spans = trace["data"][0]["spans"].as_array().map_or(0, Vec::len);
@@ -104,14 +107,14 @@ async fn spans(ui: &Ui, id: &str) -> Result<usize> {
 }
 
 fn jaeger(ui: &Ui) -> Result<&Uri> {
-    ui.link("Jaeger").context("make ui prints no address of Jaeger")
+    ui.link("Jaeger").context("make ui prints no address for Jaeger")
 }
 
 fn origin(uri: &Uri) -> String {
     format!("{}://{}", uri.scheme_str().unwrap_or_default(), uri.authority().map_or("", |host| host.as_str()))
 }
 
-/// Of the administrator: viewers may not look at data sources.
+/// Returns the administrator's login: viewers have no access to data sources.
 async fn login(cluster: &Cluster) -> Result<Login> {
     let secrets = Api::<Secret>::namespaced(cluster.client.clone(), "monitoring");
     let secret = secrets.get("prometheus-grafana").await?.data.unwrap_or_default();
@@ -122,7 +125,7 @@ async fn login(cluster: &Cluster) -> Result<Login> {
     Ok(Login::new(&text("admin-user")?, &text("admin-password")?))
 }
 
-/// How many dashboards the release has.
+/// Returns the number of dashboards of the release.
 async fn dashboards(cluster: &Cluster) -> Result<usize> {
     let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), &cluster.namespace);
     Ok(maps.list(&ListParams::default().labels("grafana_dashboard=1")).await?.items.len())

@@ -1,4 +1,4 @@
-//! Pods: ready, restricted, and nothing that Kubernetes warned of.
+//! Checks of pods: readiness, Pod Security and warning events.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     report::restarts,
 };
 
-/// Kelvin's pods and those of what it stands on.
+/// Checks that the pods of the release and of the components that it depends on are ready.
 pub async fn ready(cluster: &Cluster) -> Result<String> {
     let mut namespaces = vec![cluster.namespace.as_str(), "cert-manager", "monitoring", "observability"];
     if cluster.store == Store::Valkey {
@@ -22,7 +22,7 @@ pub async fn ready(cluster: &Cluster) -> Result<String> {
     poll::until(Duration::from_mins(1), async || {
         let (mut count, mut restarted) = (0, 0);
         for namespace in &namespaces {
-            // The pod of an earlier `helm test` stays, whatever became of it.
+            // Without the pod of an earlier `helm test`, which remains even if the test failed.
             for pod in cluster.pods(namespace, "app.kubernetes.io/component!=check").await? {
                 let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
                 ensure!(
@@ -39,8 +39,8 @@ pub async fn ready(cluster: &Cluster) -> Result<String> {
     .await
 }
 
-/// The namespace's label is believed only when the API server acts on it.
-pub async fn restricted(cluster: &Cluster) -> Result<String> {
+/// Checks that the API server rejects a privileged pod, instead of trusting the namespace's label.
+pub async fn privileged_pod_is_rejected(cluster: &Cluster) -> Result<String> {
     let privileged: Pod = serde_json::from_value(json!({
         "metadata": {"name": "e2e-privileged"},
         "spec": {"containers": [{"name": "c", "image": "busybox:1.35", "securityContext": {"privileged": true}}]},
@@ -55,28 +55,31 @@ pub async fn restricted(cluster: &Cluster) -> Result<String> {
     }
 }
 
-/// Warnings of Kelvin's namespace, without those that are not ours to avoid.
+/// Checks that the release's namespace has no warning events, except those that cannot be avoided.
 pub async fn no_warnings(cluster: &Cluster) -> Result<String> {
-    let mut passing = 0;
+    let mut expected = 0;
     for event in cluster.warnings().await? {
         let (reason, message) = (event.reason.unwrap_or_default(), event.message.unwrap_or_default());
         match reason.as_str() {
-            // cert-manager's cache lags behind the request it has just made; it looks again.
-            "RequestFailed" if message.contains("already exists") => passing += 1,
-            // The kubelet of a busy node has not read the Secret yet.
-            "FailedMount" if message.contains("failed to sync secret cache") => passing += 1,
-            // A certificate is ordered by the same command that starts its pods, and renewed when a check deletes it.
-            "FailedMount" if is_certificate_missing(&message, &cluster.release) => passing += 1,
-            // A draining server fails its readiness probe, one on a slow node its first startup probes.
-            "Unhealthy" if message.starts_with("Readiness") || message.starts_with("Startup") => passing += 1,
+            // cert-manager's cache lags behind a request that it has just made; it retries.
+            "RequestFailed" if message.contains("already exists") => expected += 1,
+            // The kubelet of a busy node has not received the Secret yet.
+            "FailedMount" if message.contains("failed to sync secret cache") => expected += 1,
+            // A pod starts at the same time as its certificate is requested; a check also deletes certificates to renew them.
+            "FailedMount" if is_certificate_missing(&message, &cluster.release) => expected += 1,
+            // A draining server fails its readiness probe; a server on a slow node fails its first startup probes.
+            "Unhealthy" if message.starts_with("Readiness") || message.starts_with("Startup") => {
+                expected += 1;
+            }
             _ => bail!("{}: {reason}: {message}", event.involved_object.name.unwrap_or_default()),
         }
     }
-    Ok(format!("{passing} expected events about certificates, mounts and probes"))
+    Ok(format!("{expected} expected events about certificates, mounts and probes"))
 }
 
-/// Whether what a kubelet did not find is a Secret that cert-manager fills for the release. It looks again; a pod whose
-/// Secret never comes is found by [`ready`].
+/// Returns whether a kubelet did not find a Secret that cert-manager creates for the release.
+///
+/// The kubelet retries; [`ready`] fails if the Secret is never created.
 fn is_certificate_missing(message: &str, release: &str) -> bool {
     let name = message.strip_suffix("-tls\" not found").and_then(|rest| rest.rsplit_once("secret \""));
     name.is_some_and(|(_, name)| name.starts_with(&format!("{release}-")))

@@ -1,23 +1,23 @@
-//! The queries in Grafana's dashboards and in alerts, made into such as have data when all is well.
+//! Extracts queries from dashboards and alerts, in a form that returns data in a healthy cluster.
 //!
-//! The crate `promql-parser` would bring 26 packages for this, among them `bincode`, which is no longer maintained.
+//! The crate `promql-parser` would add 26 packages, among them `bincode`, which is no longer maintained.
 
 use serde_json::Value;
 
-/// Grafana's own variables. Prometheus is scraped every 30 s, and Grafana takes four times that.
+/// Grafana's built-in variables. Prometheus scrapes every 30 s, and Grafana's `$__rate_interval` is four times that.
 const BUILT_IN: [(&str, &str); 4] =
     [("__rate_interval", "2m"), ("__interval", "30s"), ("__range", "15m"), ("__range_s", "900")];
 const COMPARISONS: [&str; 6] = ["==", "!=", ">=", "<=", ">", "<"];
 const SET_OPERATORS: [&str; 3] = ["and", "or", "unless"];
 
-/// The queries of a dashboard's panels and variables, with every variable set to what matches all.
+/// Returns the queries of a dashboard's panels and variables, with each variable replaced by a pattern that matches all.
 #[must_use]
-pub fn of_dashboard(dashboard: &Value, namespace: &str) -> Vec<String> {
+pub fn dashboard_queries(dashboard: &Value, namespace: &str) -> Vec<String> {
     let variables: Vec<_> = dashboard["templating"]["list"].as_array().into_iter().flatten().collect();
     let names = variables.iter().filter_map(|variable| variable["name"].as_str());
     let mut values: Vec<_> = BUILT_IN.to_vec();
     values.extend(names.map(|name| (name, if name == "namespace" { namespace } else { ".+" })));
-    // `$__range` must not eat the beginning of `$__range_s`.
+    // Longest first: `$__range` must not replace the beginning of `$__range_s`.
     values.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
 
     let mut queries = Vec::new();
@@ -29,37 +29,40 @@ pub fn of_dashboard(dashboard: &Value, namespace: &str) -> Vec<String> {
     queries.into_iter().map(|query| substitute(query, &values)).collect()
 }
 
-/// The parts of an alert's expression that it compares, and what it says must not be absent.
+/// Returns the operands of an alert expression's comparisons, except numbers, and the arguments of `absent`.
 #[must_use]
 pub fn operands(expression: &str) -> Vec<&str> {
     let expression = expression.trim();
-    if let Some(inner) = call(expression, "absent").or_else(|| call(expression, "")) {
+    if let Some(inner) = call_argument(expression, "absent").or_else(|| call_argument(expression, "")) {
         return operands(inner);
     }
-    match top_level(expression, &SET_OPERATORS).or_else(|| top_level(expression, &COMPARISONS)) {
-        Some((left, right)) => [operands(left), operands(without_matching(right))].concat(),
+    match split_top_level(expression, &SET_OPERATORS).or_else(|| split_top_level(expression, &COMPARISONS)) {
+        Some((left, right)) => [operands(left), operands(strip_vector_matching(right))].concat(),
         None if is_number(expression) => Vec::new(),
-        None => match aggregated(expression).filter(|inner| top_level(inner, &COMPARISONS).is_some()) {
+        None => match aggregation_argument(expression)
+            .filter(|inner| split_top_level(inner, &COMPARISONS).is_some())
+        {
             Some(inner) => operands(inner),
             None => vec![expression],
         },
     }
 }
 
-/// What `count by (…) (…)` and the like count.
-fn aggregated(expression: &str) -> Option<&str> {
+/// Returns the operand of an aggregation such as `count by (…) (…)`.
+fn aggregation_argument(expression: &str) -> Option<&str> {
     let (last, _) =
         depths(expression).filter(|(at, depth)| *depth == 1 && expression[*at..].starts_with('(')).last()?;
     expression[last + 1..].strip_suffix(')')
 }
 
-/// Numbers and what is reckoned from them: no word begins in it.
+/// Returns whether an expression consists of numbers and operators only: no word begins with a letter.
 fn is_number(expression: &str) -> bool {
     expression
         .split(|c: char| !c.is_ascii_alphanumeric())
         .all(|word| !word.starts_with(|c: char| c.is_alphabetic()))
 }
 
+/// Collects the queries of panels and of the panels inside rows.
 fn collect(panels: &Value, queries: &mut Vec<String>) {
     for panel in panels.as_array().into_iter().flatten() {
         let targets = panel["targets"].as_array().into_iter().flatten();
@@ -68,13 +71,14 @@ fn collect(panels: &Value, queries: &mut Vec<String>) {
     }
 }
 
-/// `label_values(metric, label)` is Grafana's, not Prometheus'.
+/// Translates Grafana's `label_values(metric, label)` into `PromQL`.
 fn label_values(query: &str) -> Option<String> {
     let arguments = query.strip_prefix("label_values(")?.strip_suffix(')')?;
     let (series, label) = arguments.rsplit_once(',')?;
     Some(format!("count by ({}) ({})", label.trim(), series.trim()))
 }
 
+/// Replaces variables in all notations.
 fn substitute(mut query: String, values: &[(&str, &str)]) -> String {
     for (name, value) in values {
         for form in [format!("${{{name}}}"), format!("${{{name}:regex}}"), format!("${name}")] {
@@ -84,15 +88,15 @@ fn substitute(mut query: String, values: &[(&str, &str)]) -> String {
     query
 }
 
-/// What is within the parentheses of `name(…)`, if that is all there is.
-fn call<'a>(expression: &'a str, name: &str) -> Option<&'a str> {
+/// Returns what `name(…)` encloses, or `None` if the expression is anything else.
+fn call_argument<'a>(expression: &'a str, name: &str) -> Option<&'a str> {
     let inner = expression.strip_prefix(name)?.trim_start().strip_prefix('(')?.strip_suffix(')')?;
-    // `(a) + (b)` begins and ends with parentheses, too.
+    // `(a) + (b)` also begins and ends with parentheses.
     depths(inner).all(|(_, depth)| depth >= 0).then_some(inner)
 }
 
-/// Splits at the first of some operators that stands outside of all parentheses, braces and strings.
-fn top_level<'a>(expression: &'a str, operators: &[&str]) -> Option<(&'a str, &'a str)> {
+/// Splits an expression at the first of `operators` outside all brackets and strings.
+fn split_top_level<'a>(expression: &'a str, operators: &[&str]) -> Option<(&'a str, &'a str)> {
     depths(expression).filter(|(_, depth)| *depth == 0).find_map(|(at, _)| {
         let rest = &expression[at..];
         let operator = operators.iter().find(|operator| rest.starts_with(**operator))?;
@@ -104,22 +108,22 @@ fn top_level<'a>(expression: &'a str, operators: &[&str]) -> Option<(&'a str, &'
     })
 }
 
-/// Without `on (…)`, `ignoring (…)`, `bool` and the like after an operator.
-fn without_matching(operand: &str) -> &str {
+/// Strips `bool` and vector matching such as `on (…)` or `group_left (…)` from the beginning of an operand.
+fn strip_vector_matching(operand: &str) -> &str {
     let operand = operand.trim_start();
     if let Some(rest) = operand.strip_prefix("bool ") {
-        return without_matching(rest);
+        return strip_vector_matching(rest);
     }
     for word in ["on", "ignoring", "group_left", "group_right"] {
         let list = operand.strip_prefix(word).map(str::trim_start).filter(|rest| rest.starts_with('('));
         if let Some((_, rest)) = list.and_then(|list| list.split_once(')')) {
-            return without_matching(rest);
+            return strip_vector_matching(rest);
         }
     }
     operand
 }
 
-/// Where each character stands, and how deep, leaving out strings.
+/// Returns the byte offset of each character outside strings, with the nesting depth after it.
 fn depths(expression: &str) -> impl Iterator<Item = (usize, i32)> {
     let (mut depth, mut quote, mut escaped) = (0, None, false);
     expression.char_indices().filter_map(move |(at, c)| {
@@ -150,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thresholds_are_cut_off() {
+    fn thresholds_are_removed() {
         for (expression, expected) in [
             ("up == 0", vec!["up"]),
             ("sum(rate(a{b=\"x > y\"}[5m])) by (c) > 0.1", vec!["sum(rate(a{b=\"x > y\"}[5m])) by (c)"]),
@@ -168,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn dashboards_give_all_their_queries_without_variables() {
+    fn dashboard_variables_are_replaced_in_all_queries() {
         let dashboard = json!({
             "templating": {"list": [
                 {"name": "namespace", "type": "query", "query": "label_values(up, namespace)"},
@@ -180,7 +184,7 @@ mod tests {
             ],
         });
         assert_eq!(
-            of_dashboard(&dashboard, "k"),
+            dashboard_queries(&dashboard, "k"),
             [
                 "rate(a{n=\"k\",p=~\".+\"}[2m])",
                 "b * 900",

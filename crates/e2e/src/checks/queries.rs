@@ -1,4 +1,4 @@
-//! Dashboards and alerts: a query without data is most often one with a typing mistake.
+//! Queries of dashboards and alerts: one without data is most likely misspelled.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -13,15 +13,15 @@ use crate::{
     poll,
 };
 
-/// Rates need several samples, and what was just begun is exported within 15 s.
-const WAIT: Duration = Duration::from_mins(2);
-/// Parts of queries that have data only once a client's call failed. What is Kelvin's own is counted from 0 on.
-const NEED_A_FAULT: &[&str] = &["grpc_status!=\"OK\""];
-/// Parts of queries that have data only with readings in Valkey.
+/// Maximum time until queries have data: rates need several samples, and metrics are exported every 15 s.
+const DATA_LIMIT: Duration = Duration::from_mins(2);
+/// Parts of queries that have data only after a client's call has failed. Kelvin's own counters start at 0.
+const NEED_FAILED_CALL: &[&str] = &["grpc_status!=\"OK\""];
+/// Parts of queries that have data only with the Valkey store.
 const NEED_VALKEY: &[&str] = &["db_client_operation_duration", "kelvin_store_up"];
 
-/// Every query of every panel and every variable.
-pub async fn dashboards(cluster: &Cluster) -> Result<String> {
+/// Checks that the queries of all panels and variables return data.
+pub async fn dashboards_have_data(cluster: &Cluster) -> Result<String> {
     let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), &cluster.namespace);
     let maps = maps.list(&ListParams::default().labels("grafana_dashboard=1")).await?.items;
     let files: Vec<_> = maps.into_iter().flat_map(|map| map.data.unwrap_or_default()).collect();
@@ -29,19 +29,19 @@ pub async fn dashboards(cluster: &Cluster) -> Result<String> {
     let mut queries = BTreeSet::new();
     for (name, json) in &files {
         let dashboard: Value = serde_json::from_str(json)?;
-        let found = promql::of_dashboard(&dashboard, &cluster.namespace);
+        let found = promql::dashboard_queries(&dashboard, &cluster.namespace);
         ensure!(!found.is_empty(), "{name} has no queries");
         queries.extend(found);
     }
-    let found = have_data(cluster, queries).await?;
+    let found = check_data(cluster, queries).await?;
     Ok(format!("{} dashboards, {found}", files.len()))
 }
 
-/// Every alert's expression without its threshold; every rule as Prometheus sees it.
-pub async fn alerts(cluster: &Cluster) -> Result<String> {
-    let rules = poll::until(WAIT, async || {
+/// Checks that Prometheus evaluates every rule, and that the expressions without their thresholds return data.
+pub async fn alerts_have_data(cluster: &Cluster) -> Result<String> {
+    let rules = poll::until(DATA_LIMIT, async || {
         let rules = cluster.rules().await?;
-        ensure!(!rules.is_empty(), "Prometheus has no rules of Kelvin's");
+        ensure!(!rules.is_empty(), "Prometheus has no rules of the release");
         for rule in &rules {
             ensure!(rule.health == "ok", "{} is {}: {}", rule.name, rule.health, rule.last_error);
         }
@@ -49,22 +49,23 @@ pub async fn alerts(cluster: &Cluster) -> Result<String> {
     })
     .await?;
     let queries = rules.iter().flat_map(|rule| promql::operands(&rule.query)).map(str::to_owned).collect();
-    // Not an error: an earlier check may have broken something on purpose.
+    // Not an error: earlier checks disturb the cluster on purpose.
     let firing = rules.iter().filter(|rule| rule.state == "firing").count();
-    Ok(format!("{} rules, {firing} firing, {}", rules.len(), have_data(cluster, queries).await?))
+    Ok(format!("{} rules, {firing} firing, {}", rules.len(), check_data(cluster, queries).await?))
 }
 
-async fn have_data(cluster: &Cluster, queries: BTreeSet<String>) -> Result<String> {
+/// Checks that queries return data; of those that need a fault or Valkey, only that they are valid.
+async fn check_data(cluster: &Cluster, queries: BTreeSet<String>) -> Result<String> {
     let excused = |query: &String| {
         let has = |parts: &[&str]| parts.iter().any(|part| query.contains(part));
-        has(NEED_A_FAULT) || (cluster.store == Store::Memory && has(NEED_VALKEY))
+        has(NEED_FAILED_CALL) || (cluster.store == Store::Memory && has(NEED_VALKEY))
     };
     let (excused, mut waiting): (Vec<_>, Vec<_>) = queries.into_iter().partition(excused);
     for query in &excused {
-        cluster.query(query).await?; // valid, at least
+        cluster.query(query).await?;
     }
     let all = waiting.len();
-    poll::until(WAIT, async || {
+    poll::until(DATA_LIMIT, async || {
         let mut empty = Vec::new();
         for query in &waiting {
             if cluster.query(query).await?.is_empty() {
@@ -81,5 +82,5 @@ async fn have_data(cluster: &Cluster, queries: BTreeSet<String>) -> Result<Strin
         Ok(())
     })
     .await?;
-    Ok(format!("{all} queries have data; {} more need a fault or Valkey to have any", excused.len()))
+    Ok(format!("{all} queries have data; {} more need a fault or Valkey", excused.len()))
 }

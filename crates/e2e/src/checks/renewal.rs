@@ -1,4 +1,4 @@
-//! The CA and all certificates renewed under running calls.
+//! Renewal of the CA and all certificates while calls run.
 
 use std::time::Duration;
 
@@ -19,26 +19,27 @@ use crate::{
     server::Caller,
 };
 
-/// The kubelet brings a new Secret to its pods within about a minute and a half.
-const DELIVERY: Duration = Duration::from_mins(4);
+/// Exceeds the time that the kubelet takes to update a Secret in its pods, about a minute and a half.
+const DELIVERY_LIMIT: Duration = Duration::from_mins(4);
 
-/// Server and clients take up new certificates, and no call fails: neither of the four clients nor of the ledger. The CA is
-/// renewed before, so that for a while some trust the old one alone.
-pub async fn unnoticed(cluster: &Cluster) -> Result<String> {
+/// Checks that the server and the clients reload new certificates, and that no call of the clients or the ledger fails.
+///
+/// The CA is renewed first, so that for a while some of them trust only the old CA certificate.
+pub async fn no_call_fails(cluster: &Cluster) -> Result<String> {
     let caller = Caller::new(cluster).await?;
     let certificate = caller.server_certificate().await?;
     let reloads = format!("kelvin_reloads_total{{k8s_namespace_name=\"{}\"}}", cluster.namespace);
     let reloads = cluster.counters(reloads).await?;
-    let attempts = Attempts::watch(cluster).await?;
-    let ledger = Ledger::begin(&caller, 1).await?;
+    let attempts = Attempts::start(cluster).await?;
+    let ledger = Ledger::start(&caller, 1).await?;
 
     renew_ca(cluster).await?;
-    // A certificate whose Secret is deleted is issued again immediately.
+    // cert-manager reissues a certificate immediately after its Secret is deleted.
     let secrets = CallType::ALL.map(|kind| format!("{}-client-{kind}-tls", cluster.release));
     for secret in [format!("{}-server-tls", cluster.release)].iter().chain(&secrets) {
         cluster.secret_api().delete(secret, &DeleteParams::default()).await?;
     }
-    poll::until(DELIVERY, async || {
+    poll::until(DELIVERY_LIMIT, async || {
         ensure!(
             caller.server_certificate().await? != certificate,
             "the server still presents its old certificate"
@@ -46,30 +47,32 @@ pub async fn unnoticed(cluster: &Cluster) -> Result<String> {
         Ok(())
     })
     .await?;
-    poll::until(DELIVERY, async || {
-        let grown = reloads.grown(cluster, "service_name").await?;
+    poll::until(DELIVERY_LIMIT, async || {
+        let growth = reloads.growth_by(cluster, "service_name").await?;
         for component in
             CallType::ALL.map(|kind| format!("client-{kind}")).into_iter().chain(["server".to_owned()])
         {
             let service = format!("{}-{component}", cluster.release);
-            ensure!(grown.get(&service) > Some(&0.0), "{service} has not reloaded its certificate");
+            ensure!(growth.get(&service) > Some(&0.0), "{service} has not reloaded its certificate");
         }
         Ok(())
     })
     .await?;
 
-    let outcome = ledger.close().await?;
+    let outcome = ledger.finish().await?;
     outcome.verify()?;
     attempts.all_succeeded(cluster).await?;
     Ok(format!("{} test calls and all client calls succeeded", outcome.acknowledged))
 }
 
-/// By the condition that `cmctl renew` sets. The key stays: deleting the Secret would make another, and part those who
-/// trust the old one.
+/// Renews the CA certificate with the condition that `cmctl renew` sets, and waits for the new one.
+///
+/// This keeps the private key. Deleting the Secret would generate another key, and peers that still trust the old CA would
+/// reject the new certificates.
 async fn renew_ca(cluster: &Cluster) -> Result<()> {
     let (namespace, name) = match cluster.store {
         Store::Memory => (cluster.namespace.as_str(), format!("{}-ca", cluster.release)),
-        // Shared with Valkey: k8s/ca.yaml.
+        // Valkey has the same CA: k8s/ca.yaml.
         Store::Valkey => ("cert-manager", "kelvin-ca".to_owned()),
     };
     let secrets = Api::<Secret>::namespaced(cluster.client.clone(), namespace);
@@ -86,7 +89,7 @@ async fn renew_ca(cluster: &Cluster) -> Result<()> {
     conditions.push(json!({"type": "Issuing", "status": "True", "reason": "Test", "message": "renewal"}));
     let patch = json!({"status": {"conditions": conditions}});
     certificates.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-    poll::until(DELIVERY, async || {
+    poll::until(DELIVERY_LIMIT, async || {
         let [new, kept] = pair().await?;
         ensure!(new != old, "{name} has not been renewed");
         ensure!(kept == key, "the private key of {name} has changed");

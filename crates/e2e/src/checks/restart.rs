@@ -1,4 +1,4 @@
-//! A server goes while clients run.
+//! Replacement of servers while clients run.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,17 +14,17 @@ use crate::{
     server::Caller,
 };
 
-/// A drain, and the start of another pod.
-const REPLACED: Duration = Duration::from_mins(2);
+/// Maximum time for the drain of a pod and the start of its replacement.
+const REPLACEMENT_LIMIT: Duration = Duration::from_mins(2);
 
-/// While a command of the caller's runs, every call succeeds and, on Valkey, nothing acknowledged is lost.
-pub async fn during(cluster: &Cluster, command: &str) -> Result<String> {
-    let attempts = Attempts::watch(cluster).await?;
-    let ledger = Ledger::begin(&Caller::new(cluster).await?, 4).await?;
+/// Checks that no call fails while a shell command runs, and with Valkey that no acknowledged reading is lost.
+pub async fn no_call_fails_during(cluster: &Cluster, command: &str) -> Result<String> {
+    let attempts = Attempts::start(cluster).await?;
+    let ledger = Ledger::start(&Caller::new(cluster).await?, 4).await?;
     let mut shell = Command::new("bash");
     shell.args(["-c", command]);
     let done = output(shell).await;
-    let outcome = ledger.close().await;
+    let outcome = ledger.finish().await;
     done?;
     let mut outcome = outcome?;
     let lost = outcome.lost.len();
@@ -37,17 +37,18 @@ pub async fn during(cluster: &Cluster, command: &str) -> Result<String> {
     Ok(format!("{} acknowledged, {lost} lost, no call failed", outcome.acknowledged))
 }
 
-/// Its pod is deleted: the clients go on with the next one. Of what was acknowledged, memory may lose what the old pod
-/// held, Valkey nothing.
-pub async fn server(cluster: &Cluster) -> Result<String> {
-    let ledger = Ledger::begin(&Caller::new(cluster).await?, 2).await?;
+/// Deletes a server pod and checks that the clients continue with its replacement.
+///
+/// With the memory store, readings that the old pod acknowledged may be lost; with Valkey none may.
+pub async fn clients_recover_from_pod_deletion(cluster: &Cluster) -> Result<String> {
+    let ledger = Ledger::start(&Caller::new(cluster).await?, 2).await?;
     telemetry::clients_progress(cluster).await?;
-    let victim = cluster.ready_server().await?;
-    cluster.delete_pod(&victim).await?;
-    gone(cluster, &victim).await?;
+    let deleted = cluster.ready_server().await?;
+    cluster.delete_pod(&deleted).await?;
+    wait_until_replaced(cluster, &deleted).await?;
     let replaced = SystemTime::now();
     telemetry::clients_progress(cluster).await?;
-    let outcome = ledger.close().await?;
+    let outcome = ledger.finish().await?;
     let lost_since = outcome.lost.iter().filter(|at| **at > replaced).count();
     match cluster.store {
         Store::Valkey => {
@@ -60,12 +61,12 @@ pub async fn server(cluster: &Cluster) -> Result<String> {
     }
     let failed: u32 = outcome.failures.values().sum();
     let (acknowledged, lost) = (outcome.acknowledged, outcome.lost.len());
-    Ok(format!("{acknowledged} acknowledged, {lost} gone with the old pod, {failed} calls failed meanwhile"))
+    Ok(format!("{acknowledged} acknowledged, {lost} lost with the old pod, {failed} calls failed meanwhile"))
 }
 
-/// Waits until a server's pod is no more and another one is ready.
-pub(super) async fn gone(cluster: &Cluster, pod: &str) -> Result<String> {
-    poll::until(REPLACED, async || {
+/// Waits until a server pod is deleted and another one is ready; returns the name of that one.
+pub(super) async fn wait_until_replaced(cluster: &Cluster, pod: &str) -> Result<String> {
+    poll::until(REPLACEMENT_LIMIT, async || {
         let servers = cluster.servers().await?;
         ensure!(servers.iter().all(|server| server.name_any() != pod), "{pod} is still there");
         cluster.ready_server().await

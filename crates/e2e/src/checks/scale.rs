@@ -1,4 +1,4 @@
-//! Several servers on Valkey: whatever happens to a pod or a node, nothing acknowledged is lost.
+//! Several servers on Valkey: no acknowledged reading is lost, whatever happens to a pod or a node.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,12 +21,15 @@ use crate::{
     task::Task,
 };
 
+/// Number of background writers.
 const WRITERS: usize = 4;
-const MOVED: Duration = Duration::from_mins(3);
+/// Maximum time for each change to take effect.
+const SETTLE_LIMIT: Duration = Duration::from_mins(3);
+/// Namespace of Valkey.
 const VALKEY: &str = "valkey";
 
-/// An error where there is only one server.
-pub async fn several(cluster: &Cluster) -> Result<String> {
+/// Checks that the servers use Valkey and run on more than one node.
+pub async fn servers_are_spread(cluster: &Cluster) -> Result<String> {
     ensure!(cluster.store == Store::Valkey, "readings are in {}: make up STORE=valkey first", cluster.store);
     let mut nodes: BTreeMap<String, u32> = BTreeMap::new();
     for pod in cluster.servers().await? {
@@ -36,41 +39,41 @@ pub async fn several(cluster: &Cluster) -> Result<String> {
     Ok(format!("{nodes:?}"))
 }
 
-/// New pods for old, without a call that fails.
+/// Replaces all server pods and checks that no call fails.
 pub async fn rolling_update(cluster: &Cluster) -> Result<String> {
-    let ledger = Ledger::begin(&Caller::new(cluster).await?, WRITERS).await?;
+    let ledger = Ledger::start(&Caller::new(cluster).await?, WRITERS).await?;
     let before = names(cluster.servers().await?);
-    // Names of pods are never used again.
+    // Pod names are not reused, so this annotation always changes the pod template.
     let restarted = json!({"kelvin-e2e/restarted": before.join("-")});
     patch(cluster, json!({"spec": {"template": {"metadata": {"annotations": restarted}}}})).await?;
-    poll::until(MOVED, async || {
+    poll::until(SETTLE_LIMIT, async || {
         let now = names(cluster.servers().await?);
-        ensure!(now.iter().all(|name| !before.contains(name)), "old pods are left: {now:?}");
-        settled(cluster, before.len()).await
+        ensure!(now.iter().all(|name| !before.contains(name)), "old pods remain: {now:?}");
+        check_settled(cluster, before.len()).await
     })
     .await?;
-    no_failed_calls(&ledger.close().await?)
+    no_failed_calls(&ledger.finish().await?)
 }
 
-/// To one server and back, without a call that fails.
-pub async fn down_and_up(cluster: &Cluster) -> Result<String> {
-    let ledger = Ledger::begin(&Caller::new(cluster).await?, WRITERS).await?;
+/// Scales to one server and back, and checks that no call fails.
+pub async fn scale_down_and_up(cluster: &Cluster) -> Result<String> {
+    let ledger = Ledger::start(&Caller::new(cluster).await?, WRITERS).await?;
     let before = cluster.servers().await?.len();
     for replicas in [1, before] {
         patch(cluster, json!({"spec": {"replicas": replicas}})).await?;
-        poll::until(MOVED, async || settled(cluster, replicas).await).await?;
+        poll::until(SETTLE_LIMIT, async || check_settled(cluster, replicas).await).await?;
     }
-    no_failed_calls(&ledger.close().await?)
+    no_failed_calls(&ledger.finish().await?)
 }
 
-/// The node of a server, but not Valkey's.
-pub async fn drain(cluster: &Cluster) -> Result<String> {
+/// Drains a node that runs a server but not Valkey, and checks that no call fails.
+pub async fn drain_node(cluster: &Cluster) -> Result<String> {
     let store: Vec<_> = cluster.pods(VALKEY, "").await?.iter().map(node).collect();
     let servers = cluster.servers().await?;
     let Some(node) = servers.iter().map(node).find(|node| !store.contains(node)) else {
         bail!("every server is on Valkey's node");
     };
-    let ledger = Ledger::begin(&Caller::new(cluster).await?, WRITERS).await?;
+    let ledger = Ledger::start(&Caller::new(cluster).await?, WRITERS).await?;
     let kubectl = |arguments: &[&str]| {
         let mut command = Command::new("kubectl");
         command.args(["--context", &cluster.name]).args(arguments).arg(&node);
@@ -79,20 +82,22 @@ pub async fn drain(cluster: &Cluster) -> Result<String> {
     let component = "--pod-selector=app.kubernetes.io/component=server";
     let drained =
         kubectl(&["drain", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=2m", component]).await;
-    let moved = poll::until(MOVED, async || settled(cluster, servers.len()).await).await;
+    let moved = poll::until(SETTLE_LIMIT, async || check_settled(cluster, servers.len()).await).await;
     kubectl(&["uncordon"]).await?;
     drained.and(moved.map(|()| String::new()))?;
-    Ok(format!("{node}: {}", no_failed_calls(&ledger.close().await?)?))
+    Ok(format!("{node}: {}", no_failed_calls(&ledger.finish().await?)?))
 }
 
-/// It comes back with its file. Calls fail meanwhile, and say so.
-pub async fn store_deleted(cluster: &Cluster) -> Result<String> {
-    let ledger = Ledger::begin(&Caller::new(cluster).await?, WRITERS).await?;
+/// Deletes Valkey's pods and checks that no acknowledged reading is lost.
+///
+/// Valkey restarts with its persistent data. Until then calls may fail, but none may be acknowledged without being stored.
+pub async fn delete_store(cluster: &Cluster) -> Result<String> {
+    let ledger = Ledger::start(&Caller::new(cluster).await?, WRITERS).await?;
     let before = names(cluster.pods(VALKEY, "").await?);
     for name in &before {
         cluster.pod_api(VALKEY).delete(name, &DeleteParams::default()).await?;
     }
-    poll::until(MOVED, async || {
+    poll::until(SETTLE_LIMIT, async || {
         let now = cluster.pods(VALKEY, "").await?;
         ensure!(!now.is_empty() && now.iter().all(is_ready), "Valkey is not ready");
         ensure!(names(now).iter().all(|name| !before.contains(name)), "Valkey's old pod is still there");
@@ -100,7 +105,7 @@ pub async fn store_deleted(cluster: &Cluster) -> Result<String> {
         Ok(())
     })
     .await?;
-    let outcome = ledger.close().await?;
+    let outcome = ledger.finish().await?;
     ensure!(
         outcome.lost.is_empty(),
         "{} of {} acknowledged readings are lost",
@@ -111,7 +116,7 @@ pub async fn store_deleted(cluster: &Cluster) -> Result<String> {
     Ok(format!("{} acknowledged, none lost, {failed} calls failed meanwhile", outcome.acknowledged))
 }
 
-/// More servers under load, and fewer after it, by the chart's own autoscaler, without a call that fails.
+/// Checks that the chart's autoscaler adds servers under load and removes them afterwards, and that no call fails.
 pub async fn autoscaling(cluster: &Cluster) -> Result<String> {
     const SETTINGS: &str = r#"server.autoscaling={"enabled":true,"minReplicas":2,"maxReplicas":4,"averageCpu":"30m","scaleDownSeconds":15}"#;
     let before = cluster.servers().await?.len();
@@ -120,24 +125,26 @@ pub async fn autoscaling(cluster: &Cluster) -> Result<String> {
         &["upgrade", &cluster.release, "charts/kelvin", "--reuse-values", "--wait", "--set-json", SETTINGS],
     )
     .await?;
-    poll::until(MOVED, async || wanted(cluster, |replicas| replicas == 2).await).await?;
-    let ledger = Ledger::begin(&Caller::new(cluster).await?, WRITERS).await?;
-    let load = load(cluster).await?;
-    let up = poll::until(MOVED, async || wanted(cluster, |replicas| replicas > 2).await).await;
+    poll::until(SETTLE_LIMIT, async || desired_replicas(cluster, |replicas| replicas == 2).await).await?;
+    let ledger = Ledger::start(&Caller::new(cluster).await?, WRITERS).await?;
+    let load = start_load(cluster).await?;
+    let up =
+        poll::until(SETTLE_LIMIT, async || desired_replicas(cluster, |replicas| replicas > 2).await).await;
     let rate = calls_per_second(load).await;
-    let down = poll::until(MOVED, async || wanted(cluster, |replicas| replicas == 2).await).await;
-    let gone = poll::until(MOVED, async || settled(cluster, 2).await).await;
-    let kept = ledger.close().await;
-    // Not by helm, which would quarrel with the autoscaler over the number.
+    let down =
+        poll::until(SETTLE_LIMIT, async || desired_replicas(cluster, |replicas| replicas == 2).await).await;
+    let settled_again = poll::until(SETTLE_LIMIT, async || check_settled(cluster, 2).await).await;
+    let outcome = ledger.finish().await;
+    // Not with helm: the autoscaler would revert the number of replicas that helm sets.
     autoscalers(cluster).delete(&format!("{}-server", cluster.release), &DeleteParams::default()).await?;
     patch(cluster, json!({"spec": {"replicas": before}})).await?;
     let (up, rate, down) = (up?, rate?, down?);
-    gone?;
-    Ok(format!("2 servers, {up} under {rate:.0} calls/s, {down} after it; {}", no_failed_calls(&kept?)?))
+    settled_again?;
+    Ok(format!("2 servers, {up} under {rate:.0} calls/s, {down} after it; {}", no_failed_calls(&outcome?)?))
 }
 
-/// `kelvin load` in the cluster, as one of its clients. With a fifth of a core it leaves the rest to the servers.
-async fn load(cluster: &Cluster) -> Result<Task> {
+/// Starts `kelvin load` in the cluster as a client. It is limited to a fifth of a core, to leave CPU time to the servers.
+async fn start_load(cluster: &Cluster) -> Result<Task> {
     let Cluster { release, .. } = cluster;
     let image = cluster.server_image().await?.replace("kelvin-server", "kelvin-cli");
     let address = format!("{release}-server:{GRPC_PORT}");
@@ -151,21 +158,21 @@ async fn load(cluster: &Cluster) -> Result<Task> {
         "resources": {"limits": {"cpu": "200m", "memory": "256Mi"}},
         "volumeMounts": [{"name": "tls", "mountPath": "/tls", "readOnly": true}],
     });
-    // Readable by the group alone: octal 440.
+    // Readable by owner and group only.
     let secret = json!({"secretName": format!("{release}-check-tls"), "defaultMode": 0o440});
     Task::start(cluster, true, container, json!([{"name": "tls", "secret": secret}])).await
 }
 
-/// What the load says at its end, behind a line for each second.
+/// Returns the rate that `kelvin load` reports at its end, after one line per second.
 async fn calls_per_second(load: Task) -> Result<f64> {
-    let (succeeded, text) = load.end(MOVED).await?;
+    let (succeeded, text) = load.wait(SETTLE_LIMIT).await?;
     ensure!(succeeded, "kelvin load: {text}");
     let report: Value = serde_json::from_str(text.find('{').map_or("", |start| &text[start..]))?;
     report["rpc"]["unary"]["calls_per_second"].as_f64().with_context(|| format!("kelvin load: {report}"))
 }
 
-/// How many servers the autoscaler wants, once it has measured.
-async fn wanted(cluster: &Cluster, enough: impl Fn(i32) -> bool) -> Result<i32> {
+/// Returns the autoscaler's desired replicas, or an error if it has no metrics yet or `enough` rejects the number.
+async fn desired_replicas(cluster: &Cluster, enough: impl Fn(i32) -> bool) -> Result<i32> {
     let autoscaler = autoscalers(cluster).get_status(&format!("{}-server", cluster.release)).await?;
     let status = autoscaler.status.context("the autoscaler has no status")?;
     ensure!(
@@ -181,13 +188,14 @@ fn autoscalers(cluster: &Cluster) -> Api<HorizontalPodAutoscaler> {
     Api::namespaced(cluster.client.clone(), &cluster.namespace)
 }
 
+/// Checks that no call failed and no acknowledged reading was lost, and describes the outcome.
 fn no_failed_calls(outcome: &Outcome) -> Result<String> {
     outcome.verify()?;
     Ok(format!("{} acknowledged, none lost, no call failed", outcome.acknowledged))
 }
 
-/// As many servers as wanted, all ready, and none that goes.
-async fn settled(cluster: &Cluster, replicas: usize) -> Result<()> {
+/// Checks that there are exactly `replicas` servers, all ready and none terminating.
+async fn check_settled(cluster: &Cluster, replicas: usize) -> Result<()> {
     let servers = cluster.servers().await?;
     let ready =
         servers.iter().filter(|pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none()).count();

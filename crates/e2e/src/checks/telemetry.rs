@@ -1,4 +1,4 @@
-//! One call in three signals: trace, metrics and log, and the ways between them.
+//! Telemetry: traces, metrics and logs of the same calls, and the links between them.
 
 use std::time::{Duration, Instant};
 
@@ -17,23 +17,24 @@ use crate::{
     server::Caller,
 };
 
-/// Metrics go out every 15 s and through the Collector's queue; spans sooner.
-const DELIVERY: Duration = Duration::from_secs(90);
+/// Maximum time until metrics are in Prometheus: they are exported every 15 s and pass through the Collector's queue.
+const DELIVERY_LIMIT: Duration = Duration::from_secs(90);
+/// Attributes that the Collector adds to every resource.
 const KUBERNETES: [&str; 4] = ["k8s.namespace.name", "k8s.pod.name", "k8s.node.name", "k8s.deployment.name"];
 
-/// Each kind of client gets readings acknowledged, or back.
+/// Checks that each kind of client gets readings acknowledged or receives readings.
 pub async fn clients_progress(cluster: &Cluster) -> Result<String> {
-    // Not `or`: acknowledged readings are there at 0 for clients that only receive some.
+    // A pattern instead of `or`: clients that only receive readings have a counter of acknowledged ones, at 0.
     let readings = "kelvin_client_readings_(acknowledged|received)_total";
     let namespace = &cluster.namespace;
     let before =
         cluster.counters(format!("{{__name__=~\"{readings}\",k8s_namespace_name=\"{namespace}\"}}")).await?;
-    poll::until(DELIVERY, async || {
-        let grown = before.grown(cluster, "kelvin_rpc").await?;
+    poll::until(DELIVERY_LIMIT, async || {
+        let growth = before.growth_by(cluster, "kelvin_rpc").await?;
         let mut readings = Vec::new();
         for kind in CallType::ALL.map(CallType::name) {
-            let more = grown.get(kind).copied().unwrap_or_default();
-            ensure!(more > 0.0, "{kind} makes no progress; increases in Prometheus: {grown:?}");
+            let more = growth.get(kind).copied().unwrap_or_default();
+            ensure!(more > 0.0, "{kind} makes no progress; increases in Prometheus: {growth:?}");
             readings.push(format!("{kind} {more}"));
         }
         Ok(format!("new readings: {}", readings.join(", ")))
@@ -41,12 +42,14 @@ pub async fn clients_progress(cluster: &Cluster) -> Result<String> {
     .await
 }
 
-/// At the default load. With Valkey there are more servers, and their CPU is only reported.
+/// Checks memory and CPU use at the default load.
+///
+/// With Valkey there are more servers, so their CPU use is only reported.
 pub async fn within_budget(cluster: &Cluster) -> Result<String> {
     const MEBIBYTES: f64 = 40.0;
     const MILLICORES: f64 = 100.0;
     let ours = format!("k8s_namespace_name=\"{}\"", cluster.namespace);
-    poll::until(DELIVERY, async || {
+    poll::until(DELIVERY_LIMIT, async || {
         let memory = format!("max(process_memory_usage_bytes{{{ours},k8s_container_name=\"server\"}})");
         let cpu = format!("sum(rate(process_cpu_time_seconds_total{{{ours}}}[2m]))");
         let (memory, cpu) = (cluster.query(&memory).await?, cluster.query(&cpu).await?);
@@ -63,14 +66,15 @@ pub async fn within_budget(cluster: &Cluster) -> Result<String> {
     .await
 }
 
-/// A span of the server is the child of one of a client's, and both say where they ran.
-pub async fn joined_trace(cluster: &Cluster) -> Result<String> {
+/// Checks that a server span is the child of a client span, and that both have Kubernetes attributes.
+pub async fn trace_joins_client_and_server(cluster: &Cluster) -> Result<String> {
     let service = format!("{}-client-unary", cluster.release);
-    poll::until(DELIVERY, async || {
+    poll::until(DELIVERY_LIMIT, async || {
         let traces = cluster.traces(&service, 20).await?;
         ensure!(!traces.is_empty(), "Jaeger has no trace of {service}");
-        let joined = traces.iter().find_map(|trace| Some((trace, joint(cluster, trace)?)));
-        let (trace, (client, server)) = joined.context("no trace has spans of client and server joined")?;
+        let joined = traces.iter().find_map(|trace| Some((trace, client_and_server_spans(cluster, trace)?)));
+        let (trace, (client, server)) =
+            joined.context("no trace has a server span whose parent is a client span")?;
         for span in [client, server] {
             for attribute in KUBERNETES {
                 let missing = || format!("{} has no {attribute}", trace.service(span));
@@ -82,7 +86,8 @@ pub async fn joined_trace(cluster: &Cluster) -> Result<String> {
     .await
 }
 
-fn joint<'a>(cluster: &Cluster, trace: &'a Trace) -> Option<(&'a Span, &'a Span)> {
+/// Returns the first client span with a child span of the server, and that child.
+fn client_and_server_spans<'a>(cluster: &Cluster, trace: &'a Trace) -> Option<(&'a Span, &'a Span)> {
     let (client, server) = (format!("{}-client", cluster.release), format!("{}-server", cluster.release));
     let spans = trace.spans.iter().filter(|span| trace.service(span) == server);
     spans
@@ -90,7 +95,7 @@ fn joint<'a>(cluster: &Cluster, trace: &'a Trace) -> Option<(&'a Span, &'a Span)
         .find(|(parent, _)| trace.service(parent).starts_with(&client))
 }
 
-/// Makes calls of a kind that nobody else makes; Prometheus counts every one of them.
+/// Makes calls of a method that no other client uses, and checks that Prometheus counts each of them.
 pub async fn calls_are_counted(cluster: &Cluster) -> Result<String> {
     const CALLS: u8 = 7;
     let count = format!(
@@ -101,10 +106,10 @@ pub async fn calls_are_counted(cluster: &Cluster) -> Result<String> {
     let before = cluster.counters(count).await?;
     let mut client = Caller::new(cluster).await?.client().await?;
     for _ in 0..CALLS {
-        // Of a sensor that is not known: an error is counted as well.
+        // The sensor is unknown: failed calls are counted as well.
         let _ = client.get_sensor_stats(SensorStatsRequest { sensor_id: "e2e-nobody".to_owned() }).await;
     }
-    poll::until(DELIVERY, async || {
+    poll::until(DELIVERY_LIMIT, async || {
         let counted = before.total_growth(cluster).await?;
         ensure!((counted - f64::from(CALLS)).abs() < 0.5, "{CALLS} calls made, {counted} counted");
         Ok(format!("{CALLS} calls made, {counted} counted"))
@@ -112,8 +117,10 @@ pub async fn calls_are_counted(cluster: &Cluster) -> Result<String> {
     .await
 }
 
-/// As somebody with a sensor looks for it: by its id. Needs `KELVIN_SENSOR_METRICS`, as in `k8s/kelvin.yaml`.
-pub async fn temperature(cluster: &Cluster) -> Result<String> {
+/// Checks that Prometheus has the temperature of a sensor under its ID.
+///
+/// This needs `KELVIN_SENSOR_METRICS`, as in `k8s/kelvin.yaml`.
+pub async fn sensor_temperature(cluster: &Cluster) -> Result<String> {
     const LIMIT: Duration = Duration::from_secs(30);
     const TEMPERATURE: f64 = 19.375;
     let reading = calls::reading("temperature", TEMPERATURE);
@@ -128,17 +135,17 @@ pub async fn temperature(cluster: &Cluster) -> Result<String> {
         let samples = cluster.query(&query).await?;
         let sample = samples.first().with_context(|| format!("Prometheus has no {}", reading.sensor_id))?;
         let value = sample.value();
-        ensure!((value - TEMPERATURE).abs() < 1e-9, "{TEMPERATURE} was sent, Prometheus has {value}");
+        ensure!((value - TEMPERATURE).abs() < 1e-9, "sent {TEMPERATURE}, but Prometheus has {value}");
         ensure!(samples.len() == 1, "{} servers report the sensor", samples.len());
         Ok(format!("{value} after {:.0} s", sent.elapsed().as_secs_f64()))
     })
     .await
 }
 
-/// Each attribute that the Collector makes a label of span metrics is one that our spans have.
-pub async fn dimensions(cluster: &Cluster) -> Result<String> {
+/// Checks that Kelvin's spans have each attribute that the Collector turns into a label of span metrics.
+pub async fn span_metric_dimensions(cluster: &Cluster) -> Result<String> {
     let dimensions = collector::dimensions()?;
-    poll::until(DELIVERY, async || {
+    poll::until(DELIVERY_LIMIT, async || {
         let mut found = Vec::new();
         for dimension in &dimensions {
             let label = dimension.replace('.', "_");
@@ -155,9 +162,11 @@ pub async fn dimensions(cluster: &Cluster) -> Result<String> {
     .await
 }
 
-/// The tab asks this API of Jaeger, which queries Prometheus for the names that `k8s/jaeger.yaml` configures.
+/// Checks that the API behind Jaeger's Monitor tab returns metrics of the server.
+///
+/// Jaeger queries Prometheus for the metric names in `k8s/jaeger.yaml`.
 pub async fn monitor_tab(cluster: &Cluster) -> Result<String> {
-    poll::until(DELIVERY, async || {
+    poll::until(DELIVERY_LIMIT, async || {
         let mut found = Vec::new();
         for metric in ["calls", "errors", "latencies"] {
             let path = format!(
@@ -168,7 +177,7 @@ pub async fn monitor_tab(cluster: &Cluster) -> Result<String> {
             let family: Value = cluster.get("observability", "jaeger:16686", &path).await?;
             let series = family["metrics"].as_array().into_iter().flatten();
             let points = series.filter_map(|series| series["metricPoints"].as_array()).flatten();
-            // NaN is a text.
+            // NaN is encoded as a string, which `as_f64` skips.
             let mut values = points.filter_map(|point| point["gaugeValue"]["doubleValue"].as_f64());
             let newest =
                 values.next_back().with_context(|| format!("Jaeger has no {metric} of the server"))?;
@@ -179,36 +188,39 @@ pub async fn monitor_tab(cluster: &Cluster) -> Result<String> {
     .await
 }
 
-/// What no dashboard of ours shows.
-pub async fn scraped(cluster: &Cluster) -> Result<String> {
+/// Checks that Prometheus scrapes the components that Kelvin's dashboards do not show.
+pub async fn targets_are_scraped(cluster: &Cluster) -> Result<String> {
     const TARGETS: [&str; 2] =
         ["up{namespace=\"cert-manager\"}", "up{namespace=\"observability\",pod=~\"jaeger.+\"}"];
-    poll::until(DELIVERY, async || {
+    poll::until(DELIVERY_LIMIT, async || {
         let mut found = Vec::new();
         for targets in TARGETS {
-            found.push(format!("{targets} is 1 for {} pods", all_one(cluster, targets).await?));
+            found.push(format!(
+                "{targets} is 1 for {} pods",
+                check_all_series_are_one(cluster, targets).await?
+            ));
         }
         Ok(found.join(", "))
     })
     .await
 }
 
-/// An exporter that cannot log in is scraped all the same.
+/// Checks that Valkey's exporter can log in to Valkey: Prometheus scrapes it even if it cannot.
 pub async fn valkey_exporter(cluster: &Cluster) -> Result<Outcome> {
     let pods = cluster.pods("valkey", "").await?;
     let mut containers = pods.iter().filter_map(|pod| pod.spec.as_ref()).flat_map(|spec| &spec.containers);
     if !containers.any(|container| container.name == "metrics") {
-        return Ok(Outcome::NotHere("valkey-exporter"));
+        return Ok(Outcome::Unavailable("valkey-exporter"));
     }
-    poll::until(DELIVERY, async || {
-        let pods = all_one(cluster, "redis_up{namespace=\"valkey\"}").await?;
-        Ok(Outcome::Found(format!("redis_up is 1 for {pods} pods")))
+    poll::until(DELIVERY_LIMIT, async || {
+        let pods = check_all_series_are_one(cluster, "redis_up{namespace=\"valkey\"}").await?;
+        Ok(Outcome::Passed(format!("redis_up is 1 for {pods} pods")))
     })
     .await
 }
 
-/// How many series a query gives, each of which must be 1.
-async fn all_one(cluster: &Cluster, query: &str) -> Result<usize> {
+/// Checks that all series of a query have the value 1, and returns their number.
+async fn check_all_series_are_one(cluster: &Cluster, query: &str) -> Result<usize> {
     let samples = cluster.query(query).await?;
     ensure!(!samples.is_empty(), "Prometheus has no {query}");
     let other = samples.iter().find(|sample| (sample.value() - 1.0).abs() > f64::EPSILON);
@@ -216,8 +228,9 @@ async fn all_one(cluster: &Cluster, query: &str) -> Result<usize> {
     Ok(samples.len())
 }
 
-/// Breaks off a stream, which the server logs within the trace of the call. The connection ends with its runtime; a
-/// dropped call alone would stay open as long as its request stream.
+/// Aborts a stream, which the server logs with the trace ID of the call.
+///
+/// Dropping the runtime closes the connection. Dropping only the call would keep it open as long as its request stream.
 async fn abort_stream(cluster: &Cluster) -> Result<()> {
     let caller = Caller::new(cluster).await?;
     tokio::task::spawn_blocking(move || {
@@ -230,14 +243,16 @@ async fn abort_stream(cluster: &Cluster) -> Result<()> {
     .await?
 }
 
-/// The Collector writes the logs that it gets to its own output, one record a line.
-pub async fn log_line(cluster: &Cluster) -> Result<String> {
+/// Checks that a log line of the server has the ID of a trace that is in Jaeger.
+///
+/// The Collector writes the logs that it receives to its own output, one record per line.
+pub async fn log_line_leads_to_trace(cluster: &Cluster) -> Result<String> {
     const NAMESPACE: &str = "observability";
-    poll::until(DELIVERY, async || {
+    poll::until(DELIVERY_LIMIT, async || {
         Box::pin(abort_stream(cluster)).await?;
         for pod in cluster.pods(NAMESPACE, "app.kubernetes.io/instance=collector").await? {
             let logs = cluster.logs(NAMESPACE, &pod.name_any(), 5000).await?;
-            // A resource's line goes before its records'.
+            // The line of a resource precedes those of its records.
             let mut ours = false;
             for line in logs.lines() {
                 if line.contains("ResourceLog #") {

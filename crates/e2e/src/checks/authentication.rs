@@ -1,4 +1,4 @@
-//! Calls that must not work.
+//! Authentication of callers and of the server: wrong or missing credentials must be rejected.
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Secret;
@@ -11,33 +11,33 @@ use crate::{
     server::{Caller, Client},
 };
 
-/// No metadata and no client certificate.
+/// Checks that a call with neither a token nor a client certificate is rejected.
 pub async fn no_token(cluster: &Cluster) -> Result<String> {
     unauthenticated(Caller::new(cluster).await?.with_token(None)?).await
 }
 
-/// One that is in no file.
+/// Checks that a call with an unknown token is rejected.
 pub async fn wrong_token(cluster: &Cluster) -> Result<String> {
     unauthenticated(Caller::new(cluster).await?.with_token(Some("Bearer not-a-token"))?).await
 }
 
-/// The way in without a token.
-pub async fn certificate(cluster: &Cluster) -> Result<String> {
+/// Checks that a client certificate authenticates a call without a token.
+pub async fn client_certificate(cluster: &Cluster) -> Result<String> {
     match call(&Caller::new(cluster).await?.with_token(None)?.with_certificate().await?).await {
         Ok(()) => Ok("accepted".to_owned()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The port speaks TLS only.
+/// Checks that the server closes a plain-text connection.
 pub async fn plain_text(cluster: &Cluster) -> Result<String> {
-    // HTTP/2 begins without an answer of the server: this says that the port is reached.
-    let client = Caller::new(cluster).await?.in_plain_text().client().await.context("connecting")?;
+    // An HTTP/2 client does not wait for the server's preface, so this only shows that the port is reachable.
+    let client = Caller::new(cluster).await?.without_tls().client().await.context("connecting")?;
     match read(client).await {
         Ok(()) => bail!("the call succeeded, but should have been refused"),
         Err(status) => {
-            // Which code tonic gives a connection's end depends on when its call learned of it. hyper's error is among
-            // its causes in any case, and not among those of a server's status, a timeout or a failed connect.
+            // The status code that tonic returns for a closed connection depends on when the call notices it. In each case
+            // hyper's error is among the causes, but not for a status from the server, a timeout or a failed connect.
             let ended = causes(&status)
                 .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
                 .any(|error| !error.is_timeout());
@@ -47,9 +47,9 @@ pub async fn plain_text(cluster: &Cluster) -> Result<String> {
     }
 }
 
-/// Who trusts another CA than the cluster's does not talk to this server.
+/// Checks that a client that does not trust the cluster's CA rejects the server's certificate.
 pub async fn other_ca(cluster: &Cluster) -> Result<String> {
-    // The one of the Prometheus operator's webhook.
+    // The other CA is that of the Prometheus operator's webhook.
     let operators = Api::<Secret>::namespaced(cluster.client.clone(), "monitoring");
     let secret = operators.get("prometheus-kube-prometheus-root-cert").await?;
     let other = secret
@@ -58,7 +58,7 @@ pub async fn other_ca(cluster: &Cluster) -> Result<String> {
         .context("Secret prometheus-kube-prometheus-root-cert has no ca.crt")?
         .0;
     match Caller::new(cluster).await?.with_ca(&other)?.channel().await {
-        Ok(_) => bail!("a certificate of another CA was trusted"),
+        Ok(_) => bail!("the server's certificate was accepted, but its CA is not trusted"),
         Err(error) => {
             let cause = chain(&error);
             ensure!(
@@ -70,6 +70,7 @@ pub async fn other_ca(cluster: &Cluster) -> Result<String> {
     }
 }
 
+/// Makes a call and checks that it fails with `UNAUTHENTICATED`.
 async fn unauthenticated(caller: Caller) -> Result<String> {
     match call(&caller).await {
         Ok(()) => bail!("the call succeeded, but should have been refused"),
@@ -87,6 +88,7 @@ async fn read(mut client: Client) -> Result<(), Status> {
     client.get_sensor_readings(request).await.map(drop)
 }
 
+/// Formats an error and its causes.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
