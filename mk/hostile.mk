@@ -1,4 +1,4 @@
-# Attacks on the release binary, and honest callers beside its limits. The bounds of docs/security.md are those of
+# Attacks on the release binary, and well-behaved callers close to its limits. The bounds of docs/security.md are those of
 # HOSTILE_SECONDS=10 and more; shorter runs allow for a busy machine.
 HOSTILE_ROUNDS ?= 1
 HOSTILE_SECONDS ?= 2

@@ -1,4 +1,4 @@
-//! Connections that send frames as fast as they can.
+//! Connections that send frames as fast as the server reads them.
 
 use std::{
     fmt,
@@ -13,24 +13,25 @@ use tokio::{
 
 use crate::{
     frames::{Frames, INITIAL_WINDOW_SIZE},
-    world::{Failure, World},
+    test_server::{Failure, TestServer},
 };
 
-/// Bytes that are written at once.
+/// Minimum number of bytes per write, once the opening frames are sent.
 const CHUNK: usize = 64 * 1024;
 
-/// Before a connection that was closed is replaced.
+/// Delay before a closed connection is replaced.
 const RECONNECT: Duration = Duration::from_millis(5);
 
-/// How connections attack.
+/// Parameters of an attack.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attack {
+    /// Number of concurrent connections.
     pub(crate) connections: usize,
-    /// Of the streams of the server's answers.
+    /// Initial flow-control window of each stream, for the server's responses.
     pub(crate) window: u32,
-    /// For the answers of the whole connection, beyond HTTP/2's default.
+    /// Increment of the connection's flow-control window above HTTP/2's default, for the server's responses.
     pub(crate) connection_window: u32,
-    /// Takes what the server sends.
+    /// Whether the attacker reads from its sockets.
     pub(crate) reads: bool,
 }
 
@@ -40,7 +41,7 @@ impl Default for Attack {
     }
 }
 
-/// What an attack came to.
+/// Totals of an attack.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Sent {
     pub(crate) bytes: u64,
@@ -54,28 +55,30 @@ impl fmt::Display for Sent {
 }
 
 impl Attack {
-    /// Each connection sends what `open` makes, then what `repeat` makes again and again. One that makes nothing
-    /// holds its connection.
+    /// Runs the attack until the server's deadline, and returns a summary.
+    ///
+    /// Each connection sends the frames of `open` once, then those of `repeat` in a loop. If `repeat` adds no frame, the
+    /// connection stays open and sends nothing more.
     pub(crate) async fn run(
         self,
-        world: &World,
+        server: &TestServer,
         open: impl Fn(&mut Frames),
         repeat: impl Fn(&mut Frames),
     ) -> Result<String, Failure> {
-        Ok(self.send(world, open, repeat).await.to_string())
+        Ok(self.send(server, open, repeat).await.to_string())
     }
 
-    /// The same, but returns the counts.
+    /// Runs the attack like [`Attack::run`], and returns its totals.
     pub(crate) async fn send(
         self,
-        world: &World,
+        server: &TestServer,
         open: impl Fn(&mut Frames),
         repeat: impl Fn(&mut Frames),
     ) -> Sent {
         let one = || async {
             let mut sent = Sent::default();
-            while !world.left().is_zero() {
-                self.connect(world, &open, &repeat, &mut sent).await;
+            while !server.remaining().is_zero() {
+                self.connect(server, &open, &repeat, &mut sent).await;
                 sleep(RECONNECT).await;
             }
             sent
@@ -87,15 +90,15 @@ impl Attack {
         })
     }
 
-    /// Errors mean that the server has closed the connection, as it may.
+    /// Attacks on one connection until it closes or the deadline passes. The server may close it, so errors are ignored.
     async fn connect(
         self,
-        world: &World,
+        server: &TestServer,
         open: &impl Fn(&mut Frames),
         repeat: &impl Fn(&mut Frames),
         sent: &mut Sent,
     ) {
-        let Ok(Ok(io)) = timeout(world.left(), world.connect()).await else { return };
+        let Ok(Ok(io)) = timeout(server.remaining(), server.connect()).await else { return };
         sent.connections += 1;
         let (mut read, mut write) = split(io);
         let mut frames = Frames::default();
@@ -111,7 +114,7 @@ impl Attack {
                     Ok(()) => write.flush().await,
                     error => error,
                 };
-                if written.is_err() || Instant::now() >= world.until {
+                if written.is_err() || Instant::now() >= server.deadline {
                     return;
                 }
                 sent.bytes += frames.bytes.len() as u64;
@@ -126,7 +129,7 @@ impl Attack {
                 if frames.bytes.is_empty() {
                     return std::future::pending().await;
                 }
-                // Others on this thread have a turn.
+                // Lets the other connections on this thread run.
                 tokio::task::yield_now().await;
             }
         };
@@ -143,6 +146,6 @@ impl Attack {
                 () = read_all => {}
             }
         };
-        let _ = timeout(world.left(), both).await;
+        let _ = timeout(server.remaining(), both).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A well-behaved caller: gRPC over one HTTP/2 connection.
+//! A well-behaved gRPC client on one HTTP/2 connection.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use tokio_rustls::client::TlsStream;
 
 use crate::{
     frames::prefixed,
-    world::{Failure, TOKEN, World, text},
+    test_server::{Failure, TOKEN, TestServer, text},
 };
 
-/// Longer than any call takes that goes well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Exceeds the duration of every successful call.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) const UNARY: &str = Method::SendSingleReading.path();
 pub(crate) const CLIENT_STREAM: &str = Method::StreamSensorReadings.path();
@@ -30,27 +30,30 @@ pub(crate) const LIST: &str = Method::ListSensors.path();
 pub(crate) const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 pub(crate) const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 
-/// One connection.
+/// A connection to the server.
 #[derive(Clone)]
 pub(crate) struct Client {
     send: SendRequest<Bytes>,
-    /// The `authorization` headers of its calls.
+    /// Values of the `authorization` headers that each call sends.
     pub(crate) tokens: Vec<&'static str>,
 }
 
-/// What has come of a call so far.
+/// The response of a call.
 pub(crate) struct Reply {
     headers: HeaderMap,
     body: RecvStream,
+    /// Received bytes that are not a whole message yet.
     buffer: Vec<u8>,
 }
 
 impl Client {
-    pub(crate) async fn connect(world: &World) -> Result<Self, Failure> {
-        Self::over(world.connect().await?).await
+    /// Opens a connection.
+    pub(crate) async fn connect(server: &TestServer) -> Result<Self, Failure> {
+        Self::handshake(server.connect().await?).await
     }
 
-    pub(crate) async fn over(io: TlsStream<TcpStream>) -> Result<Self, Failure> {
+    /// Starts HTTP/2 on a TLS stream.
+    pub(crate) async fn handshake(io: TlsStream<TcpStream>) -> Result<Self, Failure> {
         let (send, connection) = h2::client::Builder::new()
             .initial_window_size(65_535)
             .initial_connection_window_size(1 << 20)
@@ -60,13 +63,13 @@ impl Client {
             .await
             .map_err(text)?;
         tokio::spawn(async move {
-            // Every call sees the error itself.
+            // Every call on the connection returns the error.
             let _ = connection.await;
         });
         Ok(Self { send, tokens: vec![TOKEN] })
     }
 
-    /// Begins a call, as soon as the connection has room for one.
+    /// Opens a call, as soon as the limit of concurrent streams allows one more.
     pub(crate) async fn open(&self, path: &str) -> Result<(Sender, ResponseFuture), Failure> {
         let mut request = Request::post(format!("https://localhost{path}"))
             .header("content-type", "application/grpc")
@@ -79,23 +82,28 @@ impl Client {
         Ok((Sender(send), response))
     }
 
-    /// A call of one message. Returns the status and how many messages the answer has.
+    /// Sends one message and returns the status and the number of response messages.
     pub(crate) async fn call(&self, path: &str, message: &impl Message) -> Result<(String, usize), Failure> {
         let (status, messages) = self.exchange(path, message).await?;
         Ok((status, messages.len()))
     }
 
-    /// The only message of the answer to a call of one message.
-    pub(crate) async fn answer(&self, path: &str, message: &impl Message) -> Result<Vec<u8>, Failure> {
+    /// Sends one message and returns the last response message.
+    pub(crate) async fn call_for_message(
+        &self,
+        path: &str,
+        message: &impl Message,
+    ) -> Result<Vec<u8>, Failure> {
         let (status, mut messages) = self.exchange(path, message).await?;
-        messages.pop().ok_or_else(|| format!("{path}: status {status} and no message"))
+        messages.pop().ok_or_else(|| format!("{path}: no response message, status {status}"))
     }
 
+    /// Sends one message and returns the status and the response messages.
     async fn exchange(&self, path: &str, message: &impl Message) -> Result<(String, Vec<Vec<u8>>), Failure> {
-        timeout(PATIENCE, async {
+        timeout(CALL_TIMEOUT, async {
             let (mut sender, response) = self.open(path).await?;
             sender.0.send_data(prefixed(&message.encode_to_vec()).into(), true).map_err(text)?;
-            let mut reply = Reply::of(response).await?;
+            let mut reply = Reply::receive(response).await?;
             let mut messages = Vec::new();
             while let Some(message) = reply.next().await? {
                 messages.push(message);
@@ -103,7 +111,7 @@ impl Client {
             Ok((reply.status().await?, messages))
         })
         .await
-        .map_err(|_| format!("{path}: no answer within {PATIENCE:?}"))?
+        .map_err(|_| format!("{path}: no response within {CALL_TIMEOUT:?}"))?
     }
 
     /// Stores one reading.
@@ -119,12 +127,12 @@ impl Client {
 pub(crate) struct Sender(SendStream<Bytes>);
 
 impl Sender {
-    /// Sends one message in a frame of its own, when the peer's windows have room.
+    /// Sends a message in one DATA frame, as soon as flow control allows it.
     pub(crate) async fn send_message(&mut self, message: &[u8]) -> Result<(), Failure> {
         self.send_frame(prefixed(message).into()).await
     }
 
-    /// Sends a message many times in one frame.
+    /// Sends a message `times` times in one DATA frame, as soon as flow control allows it.
     pub(crate) async fn send_messages(&mut self, message: &[u8], times: usize) -> Result<(), Failure> {
         self.send_frame(prefixed(message).repeat(times).into()).await
     }
@@ -140,18 +148,20 @@ impl Sender {
         self.0.send_data(frame, false).map_err(text)
     }
 
+    /// Ends the request.
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         self.0.send_data(Bytes::new(), true).map_err(text)
     }
 }
 
 impl Reply {
-    pub(crate) async fn of(response: ResponseFuture) -> Result<Self, Failure> {
+    /// Waits for the response headers.
+    pub(crate) async fn receive(response: ResponseFuture) -> Result<Self, Failure> {
         let (head, body) = response.await.map_err(text)?.into_parts();
         Ok(Self { headers: head.headers, body, buffer: Vec::new() })
     }
 
-    /// The next message, without its prefix.
+    /// Returns the next message without its prefix, or `None` at the end of the response.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         loop {
             if let Some(length) = self.buffer.get(1..5) {
@@ -169,7 +179,7 @@ impl Reply {
         }
     }
 
-    /// The code in the trailers, or in the headers of a reply without any.
+    /// Returns `grpc-status` from the trailers, or from the headers of a trailers-only response.
     pub(crate) async fn status(&mut self) -> Result<String, Failure> {
         let trailers = self.body.trailers().await.map_err(text)?;
         let status = trailers.as_ref().unwrap_or(&self.headers).get("grpc-status");
@@ -177,6 +187,7 @@ impl Reply {
     }
 }
 
+/// Returns a reading with the current time.
 pub(crate) fn reading(sensor_id: &str) -> SensorReading {
     SensorReading { sensor_id: sensor_id.to_owned(), temperature: 20.5, timestamp: kelvin_app::unix_now() }
 }

@@ -1,13 +1,13 @@
-//! Attacks the server's release binary over loopback, and asserts what it costs: resident memory, log volume, spans
-//! exported, and what well-behaved callers see meanwhile. Honest callers beside the limits are cases too.
+//! Attacks the server's release binary over loopback and checks the effects: resident memory, log lines, exported spans,
+//! and latency and failures of well-behaved callers. Other cases are well-behaved callers close to the limits.
 
 mod attack;
 mod attacks;
 mod client;
 mod frames;
-mod honest;
-mod witness;
-mod world;
+mod probes;
+mod test_server;
+mod well_behaved;
 
 use std::{
     path::PathBuf,
@@ -22,8 +22,8 @@ use tokio::{runtime, time::timeout};
 
 use crate::{
     attacks::Case,
-    witness::{Seen, Witness},
-    world::{EXPORT_INTERVAL, Failure, World, text},
+    probes::{Observed, Probes},
+    test_server::{EXPORT_INTERVAL, Failure, TestServer, text},
 };
 
 /// Attacks the server's release binary over loopback.
@@ -33,10 +33,10 @@ struct Options {
     /// Run only the cases whose name contains this; can be repeated.
     #[arg(long)]
     case: Vec<String>,
-    /// Duration of each attack in seconds. From 10 on, limits are strict; shorter runs use lenient limits that hold on a busy machine.
+    /// Duration of each attack in seconds; below 10, limits are lenient, for busy machines.
     #[arg(long, default_value_t = 2)]
     seconds: u64,
-    /// Runs of each case; the median of their latencies counts.
+    /// Number of runs of each case; the latency limit applies to the median run.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
     /// Path of the kelvin-server binary to attack.
@@ -47,31 +47,36 @@ struct Options {
     list: bool,
 }
 
-/// Attacks of at least this length are judged strictly.
+/// Minimum duration of an attack, in seconds, for which the strict limits apply.
 const STRICT_SECONDS: u64 = 10;
-/// Before the attack.
-const QUIET_PHASE: Duration = Duration::from_secs(3);
-const QUIET_PHASE_LENIENT: Duration = Duration::from_millis(500);
-/// A quiet p99 below this counts as this.
-const QUIET: Duration = Duration::from_micros(2_500);
-const QUIET_LENIENT: Duration = Duration::from_millis(100);
-/// A new connection and its first call.
-const NEWCOMER: Duration = Duration::from_secs(1);
-const NEWCOMER_LENIENT: Duration = Duration::from_secs(5);
-/// What a case may take beyond the length of an attack.
+/// Time for which the server is measured before the attack.
+const BASELINE_DURATION: Duration = Duration::from_secs(3);
+const BASELINE_DURATION_LENIENT: Duration = Duration::from_millis(500);
+/// Lower bound of the baseline p99 latency that the limit is computed from.
+const MIN_BASELINE: Duration = Duration::from_micros(2_500);
+const MIN_BASELINE_LENIENT: Duration = Duration::from_millis(100);
+/// Maximum time for a new connection and its first call.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+const CONNECT_LIMIT_LENIENT: Duration = Duration::from_secs(5);
+/// Time that a case may take in addition to the duration of the attack.
 const OVERTIME: Duration = Duration::from_secs(15);
-/// How long what the server logs and exports may go on after an attack.
+/// Maximum time to wait after an attack until the server stops logging and exporting.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
-/// Lines logged per second of an attack, and in all besides.
-const LINES_PER_SECOND: u64 = 5;
-const LINES: u64 = 20;
+/// Log lines allowed per second of an attack.
+const MAX_LINES_PER_SECOND: u64 = 5;
+/// Log lines allowed in addition, independent of the duration.
+const MAX_LINES: u64 = 20;
 const MIB: usize = 1 << 20;
 
-/// One run of a case.
+/// Measurements of one run of a case.
 struct Round {
-    quiet: Duration,
-    attacked: Duration,
-    newcomer: Duration,
+    /// The p99 latency of well-behaved callers before the attack.
+    baseline: Duration,
+    /// The p99 latency of well-behaved callers during the attack.
+    p99: Duration,
+    /// Longest time that a new connection and its first call took.
+    new_connection: Duration,
+    /// Growth of resident memory in bytes.
     growth: usize,
     lines: u64,
     spans: usize,
@@ -81,7 +86,7 @@ struct Round {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let all: Vec<_> = attacks::all().into_iter().chain(honest::all()).collect();
+    let all: Vec<_> = attacks::all().into_iter().chain(well_behaved::all()).collect();
     let wanted = |case: &Case| {
         options.case.is_empty() || options.case.iter().any(|part| case.name.contains(part.as_str()))
     };
@@ -96,10 +101,10 @@ fn main() -> ExitCode {
         eprintln!("no case matches --case; --list shows all cases");
         return ExitCode::from(64);
     }
-    world::stay_off_first_core();
+    test_server::stay_off_first_core();
     println!(
         "{:28} {:>9} {:>9} {:>9} {:>8} {:>6} {:>6}  result",
-        "case", "quiet p99", "p99", "new conn", "memory", "lines", "spans"
+        "case", "baseline", "p99", "new conn", "memory", "lines", "spans"
     );
     let mut failed = 0;
     for case in &cases {
@@ -111,28 +116,28 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs a case and prints its line; false when it failed.
+/// Runs a case and prints its results. Returns whether it passed.
 fn run(case: &Case, options: &Options) -> bool {
     let mut rounds = Vec::new();
     let mut failures = Vec::new();
     for _ in 0..options.rounds {
-        match round(case, options) {
+        match run_round(case, options) {
             Ok(round) => rounds.push(round),
             Err(failure) => failures.push(failure),
         }
     }
-    rounds.sort_by_key(|round| round.attacked);
+    rounds.sort_by_key(|round| round.p99);
     if let Some(median) = rounds.get(rounds.len() / 2) {
-        failures.extend(judge(case, median, options.seconds));
-        failures.extend(rounds.iter().flat_map(|round| judge_all(case, round, options.seconds)));
+        failures.extend(check_median(case, median, options.seconds));
+        failures.extend(rounds.iter().flat_map(|round| check_round(case, round, options.seconds)));
         let milliseconds = |duration: Duration| duration.as_secs_f64() * 1e3;
         let growth = rounds.iter().map(|round| round.growth).max().unwrap_or_default();
         println!(
             "{:28} {:7.1}ms {:7.1}ms {:7.0}ms {:5} MB {:6} {:6}  {}",
             case.name,
-            milliseconds(median.quiet),
-            milliseconds(median.attacked),
-            milliseconds(median.newcomer),
+            milliseconds(median.baseline),
+            milliseconds(median.p99),
+            milliseconds(median.new_connection),
             growth / MIB,
             median.lines,
             median.spans,
@@ -149,66 +154,73 @@ fn run(case: &Case, options: &Options) -> bool {
     failures.is_empty()
 }
 
-/// What the median has to be.
-fn judge(case: &Case, round: &Round, seconds: u64) -> Option<Failure> {
-    let quiet = round.quiet.max(if seconds >= STRICT_SECONDS { QUIET } else { QUIET_LENIENT });
+/// Checks the round with the median latency.
+fn check_median(case: &Case, round: &Round, seconds: u64) -> Option<Failure> {
+    let baseline =
+        round.baseline.max(if seconds >= STRICT_SECONDS { MIN_BASELINE } else { MIN_BASELINE_LENIENT });
     let slowdown = case.slowdown;
-    (round.attacked > quiet * slowdown).then(|| {
+    (round.p99 > baseline * slowdown).then(|| {
         format!(
-            "p99 of well-behaved callers is {:?}, more than {slowdown} times the quiet p99 of {quiet:?}",
-            round.attacked
+            "p99 of well-behaved callers is {:?}, more than {slowdown} times the baseline of {baseline:?}",
+            round.p99
         )
     })
 }
 
-/// What every round has to be.
-fn judge_all(case: &Case, round: &Round, seconds: u64) -> Vec<Failure> {
+/// Checks what every round has to meet.
+fn check_round(case: &Case, round: &Round, seconds: u64) -> Vec<Failure> {
     let mut failures = round.failures.clone();
-    let newcomer = if seconds >= STRICT_SECONDS { NEWCOMER } else { NEWCOMER_LENIENT };
-    if round.newcomer > newcomer {
-        failures.push(format!("a new caller was served after {:?}, more than {newcomer:?}", round.newcomer));
+    let limit = if seconds >= STRICT_SECONDS { CONNECT_LIMIT } else { CONNECT_LIMIT_LENIENT };
+    if round.new_connection > limit {
+        failures.push(format!(
+            "a new connection and its first call took {:?}, more than {limit:?}",
+            round.new_connection
+        ));
     }
     if round.growth > case.memory * MIB {
-        failures.push(format!("memory grew by {} MiB, more than {}", round.growth / MIB, case.memory));
+        failures.push(format!("memory grew by {} MiB, more than {} MiB", round.growth / MIB, case.memory));
     }
-    let lines = LINES + LINES_PER_SECOND * seconds;
+    let lines = MAX_LINES + MAX_LINES_PER_SECOND * seconds;
     if round.lines > lines {
         failures.push(format!("{} lines logged, more than {lines}", round.lines));
     }
     if round.spans > 0 {
-        failures.push(format!("{} spans exported, although the sampler drops all", round.spans));
+        failures.push(format!("{} spans exported, although the sampler samples none", round.spans));
     }
     failures
 }
 
-/// Starts a server, looks at it when it is quiet and when it is attacked.
-fn round(case: &Case, options: &Options) -> Result<Round, Failure> {
+/// Starts a server and measures it before and during the attack.
+fn run_round(case: &Case, options: &Options) -> Result<Round, Failure> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(text)?;
     runtime.block_on(async {
-        let mut world = World::start(&options.server, case.settings, options.seconds).await?;
-        let witness = Witness::connect(&world).await?;
-        let quiet = if options.seconds >= STRICT_SECONDS { QUIET_PHASE } else { QUIET_PHASE_LENIENT };
-        let quiet = witness.watch(&world, Instant::now() + quiet).await;
-        let before = (world.logged().0, world.spans(), world.resident());
-        world.until = Instant::now() + Duration::from_secs(options.seconds);
-        let world = Arc::new(world);
-        let attacker = attack(*case, Arc::clone(&world));
-        let mut seen = witness.watch(&world, world.until).await;
+        let mut server = TestServer::start(&options.server, case.settings, options.seconds).await?;
+        let probes = Probes::connect(&server).await?;
+        let baseline =
+            if options.seconds >= STRICT_SECONDS { BASELINE_DURATION } else { BASELINE_DURATION_LENIENT };
+        let baseline = probes.measure(&server, Instant::now() + baseline).await;
+        let before = (server.logged().0, server.spans(), server.resident_memory());
+        server.deadline = Instant::now() + Duration::from_secs(options.seconds);
+        let server = Arc::new(server);
+        let attacker = start_attack(*case, Arc::clone(&server));
+        let mut observed = probes.measure(&server, server.deadline).await;
         let outcome = tokio::task::spawn_blocking(move || attacker.join()).await.map_err(text)?;
         let outcome = outcome.map_err(|_| "the attack panicked".to_owned())?;
-        seen.failures.extend(quiet.failures.iter().map(|failure| format!("before the attack: {failure}")));
-        settle(&world).await;
-        Ok(measured(&world, before, &quiet, &seen, outcome))
+        observed
+            .failures
+            .extend(baseline.failures.iter().map(|failure| format!("before the attack: {failure}")));
+        settle(&server).await;
+        Ok(round_result(&server, before, &baseline, &observed, outcome))
     })
 }
 
-/// Waits until no line was logged and no span exported for two intervals of the exporter, or for [`SETTLE_LIMIT`].
-async fn settle(world: &World) {
+/// Waits until no line is logged and no span exported for two export intervals, at most for [`SETTLE_LIMIT`].
+async fn settle(server: &TestServer) {
     let deadline = Instant::now() + SETTLE_LIMIT;
-    let mut last = (world.logged(), world.spans());
+    let mut last = (server.logged(), server.spans());
     while Instant::now() < deadline {
         tokio::time::sleep(2 * EXPORT_INTERVAL).await;
-        let now = (world.logged(), world.spans());
+        let now = (server.logged(), server.spans());
         if now == last {
             return;
         }
@@ -216,37 +228,38 @@ async fn settle(world: &World) {
     }
 }
 
-fn measured(
-    world: &World,
+/// Computes a round's results from the measurements before and during the attack.
+fn round_result(
+    server: &TestServer,
     (lines, spans, memory): (u64, usize, usize),
-    quiet: &Seen,
-    seen: &Seen,
+    baseline: &Observed,
+    observed: &Observed,
     outcome: Result<String, Failure>,
 ) -> Round {
-    let mut failures = seen.failures.clone();
+    let mut failures = observed.failures.clone();
     let outcome = outcome.unwrap_or_else(|failure| {
         failures.push(failure);
         String::new()
     });
     Round {
-        quiet: quiet.p99(),
-        attacked: seen.p99(),
-        newcomer: seen.newcomer,
-        growth: seen.memory.saturating_sub(memory),
-        lines: world.logged().0 - lines,
-        spans: world.spans() - spans,
+        baseline: baseline.p99(),
+        p99: observed.p99(),
+        new_connection: observed.new_connection,
+        growth: observed.memory.saturating_sub(memory),
+        lines: server.logged().0 - lines,
+        spans: server.spans() - spans,
         outcome,
         failures,
     }
 }
 
-/// On a thread of its own, so that it does not take the witness's time.
-fn attack(case: Case, world: Arc<World>) -> thread::JoinHandle<Result<String, Failure>> {
+/// Starts the attack on a thread of its own, so that it does not delay the probes.
+fn start_attack(case: Case, server: Arc<TestServer>) -> thread::JoinHandle<Result<String, Failure>> {
     thread::spawn(move || {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(text)?;
         runtime.block_on(async {
-            let limit = world.left() + OVERTIME;
-            timeout(limit, (case.run)(&world)).await.map_err(|_| format!("not finished after {limit:?}"))?
+            let limit = server.remaining() + OVERTIME;
+            timeout(limit, (case.run)(&server)).await.map_err(|_| format!("not finished after {limit:?}"))?
         })
     })
 }

@@ -1,4 +1,4 @@
-//! What `kelvin-hostile` says before it attacks anything.
+//! Command-line options of `kelvin-hostile` that end before an attack starts.
 
 use std::{
     collections::HashSet,

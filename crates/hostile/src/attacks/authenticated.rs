@@ -1,4 +1,4 @@
-//! Callers with a token.
+//! Attacks by callers with a token.
 
 use std::io::Write as _;
 
@@ -6,12 +6,12 @@ use flate2::{Compression, write::GzEncoder};
 use kelvin_proto::{AggregateRequest, SensorReading, SensorRequest};
 use prost::Message as _;
 
-use super::{AUTHENTICATED, Case, DEFAULTS, case, unauthenticated::to_and_fro};
+use super::{AUTHENTICATED, Case, DEFAULTS, case, unauthenticated::alternate_window_sizes};
 use crate::{
     attack::Attack,
     client::{AGGREGATE, CHAT, CLIENT_STREAM, Client, READ, Reply, reading},
     frames::{Call, Frames, INITIAL_WINDOW_SIZE, prefixed},
-    world::{Failure, TOKEN, World, text},
+    test_server::{Failure, TOKEN, TestServer, text},
 };
 
 pub(super) fn cases() -> Vec<Case> {
@@ -24,14 +24,14 @@ pub(super) fn cases() -> Vec<Case> {
             "chats with unread responses, in DATA frames of one byte"
         ),
         case!(partial_messages, AUTHENTICATED, DEFAULTS, "messages of 64 KiB that are not completed")
-            .over_connections(64),
+            .scaled_to_connections(64),
         case!(dropped_streams, AUTHENTICATED, DEFAULTS, "client streams that are opened and reset"),
         case!(unread_replies, AUTHENTICATED, DEFAULTS, "GetSensorReadings, unread responses")
-            .over_connections(16),
+            .scaled_to_connections(16),
         case!(unread_aggregates, AUTHENTICATED, DEFAULTS, "AggregateSensorReadings, unread responses")
-            .over_connections(16),
+            .scaled_to_connections(16),
         case!(shrunken_windows, AUTHENTICATED, DEFAULTS, "windows set to 0 after responses are queued")
-            .over_connections(16),
+            .scaled_to_connections(16),
         case!(
             fruitless_queries,
             AUTHENTICATED,
@@ -40,17 +40,17 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case!(empty_frames, AUTHENTICATED, DEFAULTS, "DATA frames without payload"),
         case!(idle_streams, AUTHENTICATED, DEFAULTS, "streams that stay idle after a burst of messages")
-            .over_connections(64),
+            .scaled_to_connections(64),
         case!(idle_followers, AUTHENTICATED, DEFAULTS, "followers that stay idle after a burst")
-            .over_connections(64),
+            .scaled_to_connections(64),
         case!(gzip_bombs, AUTHENTICATED, DEFAULTS, "messages that inflate to 16 MiB"),
     ]
 }
 
 const STREAMS: u32 = 128;
 
-async fn chats_and_settings(world: &World) -> Result<String, Failure> {
-    Attack::default().run(world, |frames| chats(frames, 1), to_and_fro).await
+async fn chats_and_settings(server: &TestServer) -> Result<String, Failure> {
+    Attack::default().run(server, |frames| chats(frames, 1), alternate_window_sizes).await
 }
 
 fn chats(frames: &mut Frames, messages: usize) {
@@ -63,7 +63,7 @@ fn chats(frames: &mut Frames, messages: usize) {
     }
 }
 
-async fn tiny_frames(world: &World) -> Result<String, Failure> {
+async fn tiny_frames(server: &TestServer) -> Result<String, Failure> {
     let attack = Attack { window: 0, ..Attack::default() };
     let open = |frames: &mut Frames| {
         for _ in 0..STREAMS {
@@ -74,10 +74,10 @@ async fn tiny_frames(world: &World) -> Result<String, Failure> {
             }
         }
     };
-    attack.run(world, open, |_| ()).await
+    attack.run(server, open, |_| ()).await
 }
 
-async fn partial_messages(world: &World) -> Result<String, Failure> {
+async fn partial_messages(server: &TestServer) -> Result<String, Failure> {
     let open = |frames: &mut Frames| {
         for _ in 0..STREAMS {
             let stream = frames.call(&Call::new(CLIENT_STREAM, Some(TOKEN)));
@@ -88,11 +88,11 @@ async fn partial_messages(world: &World) -> Result<String, Failure> {
             frames.data(stream, &[0; 15_000]);
         }
     };
-    Attack { connections: 64, ..Attack::default() }.run(world, open, |_| ()).await
+    Attack { connections: 64, ..Attack::default() }.run(server, open, |_| ()).await
 }
 
-/// Streams that have read many messages at once, and wait.
-async fn idle_streams(world: &World) -> Result<String, Failure> {
+/// Keeps streams open after the server has read many messages at once on each.
+async fn idle_streams(server: &TestServer) -> Result<String, Failure> {
     let message = reading("i").encode_to_vec();
     let burst = prefixed(&message).repeat(16_000 / (message.len() + 5));
     let open = |frames: &mut Frames| {
@@ -103,12 +103,12 @@ async fn idle_streams(world: &World) -> Result<String, Failure> {
             }
         }
     };
-    Attack { connections: 64, ..Attack::default() }.run(world, open, |_| ()).await
+    Attack { connections: 64, ..Attack::default() }.run(server, open, |_| ()).await
 }
 
-/// Followers that have read many readings at once, and wait.
-async fn idle_followers(world: &World) -> Result<String, Failure> {
-    fill(world, "long", 20_000).await?;
+/// Keeps followers open after they have received many readings at once.
+async fn idle_followers(server: &TestServer) -> Result<String, Failure> {
+    fill(server, "long", 20_000).await?;
     let request = SensorRequest { follow: true, limit: Some(2_000), ..query("long") }.encode_to_vec();
     let open = |frames: &mut Frames| {
         for _ in 0..STREAMS {
@@ -116,11 +116,11 @@ async fn idle_followers(world: &World) -> Result<String, Failure> {
             frames.last_message(stream, &request);
         }
     };
-    Attack { connections: 64, ..Attack::default() }.run(world, open, |_| ()).await
+    Attack { connections: 64, ..Attack::default() }.run(server, open, |_| ()).await
 }
 
-async fn dropped_streams(world: &World) -> Result<String, Failure> {
-    // Streams are begun and reset in turn; connections that end take theirs with them.
+async fn dropped_streams(server: &TestServer) -> Result<String, Failure> {
+    // Resets streams 100 at a time; a closed connection also drops the streams that are open at that moment.
     let message = reading("dropped").encode_to_vec();
     let repeat = |frames: &mut Frames| {
         let streams: Vec<_> = (0..100)
@@ -134,29 +134,29 @@ async fn dropped_streams(world: &World) -> Result<String, Failure> {
             frames.reset(stream);
         }
     };
-    Attack::default().run(world, |_| (), repeat).await
+    Attack::default().run(server, |_| (), repeat).await
 }
 
-/// Many readings of one sensor, one second apart.
-async fn fill(world: &World, sensor_id: &str, count: u32) -> Result<(), Failure> {
+/// Stores `count` readings of one sensor, one second apart.
+async fn fill(server: &TestServer, sensor_id: &str, count: u32) -> Result<(), Failure> {
     let last = reading(sensor_id);
-    let (mut sender, response) = Client::connect(world).await?.open(CLIENT_STREAM).await?;
+    let (mut sender, response) = Client::connect(server).await?.open(CLIENT_STREAM).await?;
     for ago in (0..count).rev() {
         let reading = SensorReading { timestamp: last.timestamp - i64::from(ago), ..last.clone() };
         sender.send_message(&reading.encode_to_vec()).await?;
     }
     sender.finish()?;
-    Reply::of(response).await?.next().await?.map(|_| ()).ok_or_else(|| "no answer".to_owned())
+    Reply::receive(response).await?.next().await?.map(|_| ()).ok_or_else(|| "no response".to_owned())
 }
 
 fn query(sensor_id: &str) -> SensorRequest {
     SensorRequest { sensor_id: sensor_id.to_owned(), ..SensorRequest::default() }
 }
 
-async fn unread_replies(world: &World) -> Result<String, Failure> {
-    fill(world, "long", 20_000).await?;
+async fn unread_replies(server: &TestServer) -> Result<String, Failure> {
+    fill(server, "long", 20_000).await?;
     let request = query("long").encode_to_vec();
-    // The windows are open and the socket is not read.
+    // Flow control allows the responses, but the attacker does not read its sockets.
     let attack = Attack { window: (1 << 31) - 1, reads: false, connections: 16, ..Attack::default() };
     let open = |frames: &mut Frames| {
         for _ in 0..STREAMS {
@@ -164,12 +164,14 @@ async fn unread_replies(world: &World) -> Result<String, Failure> {
             frames.last_message(stream, &request);
         }
     };
-    attack.run(world, open, |_| ()).await
+    attack.run(server, open, |_| ()).await
 }
 
-/// The most windows that an answer may have: the handler of each keeps them.
-async fn unread_aggregates(world: &World) -> Result<String, Failure> {
-    fill(world, "long", 11_000).await?;
+/// Requests aggregates with the maximum number of windows.
+///
+/// Each handler keeps them in memory while flow control blocks its response.
+async fn unread_aggregates(server: &TestServer) -> Result<String, Failure> {
+    fill(server, "long", 11_000).await?;
     let request = AggregateRequest { sensor_id: "long".to_owned(), step: 1, ..AggregateRequest::default() };
     let request = request.encode_to_vec();
     let open = |frames: &mut Frames| {
@@ -178,11 +180,11 @@ async fn unread_aggregates(world: &World) -> Result<String, Failure> {
             frames.last_message(stream, &request);
         }
     };
-    Attack { window: 0, connections: 16, ..Attack::default() }.run(world, open, |_| ()).await
+    Attack { window: 0, connections: 16, ..Attack::default() }.run(server, open, |_| ()).await
 }
 
-async fn shrunken_windows(world: &World) -> Result<String, Failure> {
-    fill(world, "long", 20_000).await?;
+async fn shrunken_windows(server: &TestServer) -> Result<String, Failure> {
+    fill(server, "long", 20_000).await?;
     let request = query("long").encode_to_vec();
     let attack = Attack { window: 1 << 20, connections: 16, ..Attack::default() };
     let open = |frames: &mut Frames| {
@@ -192,28 +194,28 @@ async fn shrunken_windows(world: &World) -> Result<String, Failure> {
         }
         frames.settings(&[(INITIAL_WINDOW_SIZE, 0)]);
     };
-    attack.run(world, open, |_| ()).await
+    attack.run(server, open, |_| ()).await
 }
 
-async fn fruitless_queries(world: &World) -> Result<String, Failure> {
-    fill(world, "long", 50_000).await?;
+async fn fruitless_queries(server: &TestServer) -> Result<String, Failure> {
+    fill(server, "long", 50_000).await?;
     let request = SensorRequest { since: Some(i64::MAX), limit: Some(10), ..query("long") }.encode_to_vec();
     let repeat = |frames: &mut Frames| {
         let stream = frames.call(&Call::new(READ, Some(TOKEN)));
         frames.last_message(stream, &request);
     };
-    Attack::default().run(world, |_| (), repeat).await
+    Attack::default().run(server, |_| (), repeat).await
 }
 
-async fn empty_frames(world: &World) -> Result<String, Failure> {
+async fn empty_frames(server: &TestServer) -> Result<String, Failure> {
     let repeat = |frames: &mut Frames| frames.data(1, &[]);
     let open = |frames: &mut Frames| {
         frames.call(&Call::new(CHAT, Some(TOKEN)));
     };
-    Attack::default().run(world, open, repeat).await
+    Attack::default().run(server, open, repeat).await
 }
 
-async fn gzip_bombs(world: &World) -> Result<String, Failure> {
+async fn gzip_bombs(server: &TestServer) -> Result<String, Failure> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&vec![0; 16 << 20]).and_then(|()| encoder.try_finish()).map_err(text)?;
     let bomb = encoder.get_ref();
@@ -223,5 +225,5 @@ async fn gzip_bombs(world: &World) -> Result<String, Failure> {
         let stream = frames.call(&Call::new(CLIENT_STREAM, Some(TOKEN)).with("grpc-encoding", "gzip"));
         frames.data(stream, &message);
     };
-    Attack::default().run(world, |_| (), repeat).await
+    Attack::default().run(server, |_| (), repeat).await
 }

@@ -1,42 +1,50 @@
-//! What a case consists of, and the limits that cases share.
+//! The definition of a case, and the limits that cases share.
 
 use std::pin::Pin;
 
-use crate::world::{Failure, World};
+use crate::test_server::{Failure, TestServer};
 
-/// An attack that runs until [`World::until`]. Says what it came to.
-pub(crate) type Run = fn(&World) -> Pin<Box<dyn Future<Output = Result<String, Failure>> + '_>>;
+/// A function that runs a case until [`TestServer::deadline`] and returns a summary.
+pub(crate) type Run = fn(&TestServer) -> Pin<Box<dyn Future<Output = Result<String, Failure>> + '_>>;
 
-/// One case.
+/// An attack, or a pattern of well-behaved calls, with the limits that the server has to meet.
 #[derive(Clone, Copy)]
 pub(crate) struct Case {
+    /// Name for `--case`.
     pub(crate) name: &'static str,
+    /// Description for `--list`.
     pub(crate) about: &'static str,
+    /// Environment variables of the server.
     pub(crate) settings: &'static [(&'static str, &'static str)],
-    /// Growth of resident memory that is allowed, in MiB.
+    /// Maximum growth of resident memory in MiB.
     pub(crate) memory: usize,
-    /// The p99 of well-behaved callers may be this many times that of the quiet phase.
+    /// Maximum p99 latency of well-behaved callers, as a multiple of the baseline.
     pub(crate) slowdown: u32,
     pub(crate) run: Run,
 }
 
 impl Case {
-    /// Each connection has a turn before a well-behaved caller has its own, so the bound grows with them.
-    pub(super) fn over_connections(self, connections: u32) -> Self {
+    /// Scales the latency limit to the number of attacking connections.
+    ///
+    /// Each of them has a turn before the next turn of a well-behaved caller.
+    pub(super) fn scaled_to_connections(self, connections: u32) -> Self {
         Self { slowdown: SLOWDOWN * connections / CONNECTIONS, ..self }
     }
 }
 
+/// Latency limit of most cases, as a multiple of the baseline.
 pub(crate) const SLOWDOWN: u32 = 10;
-/// Attackers' connections for which that is meant.
+/// Number of attacking connections that [`SLOWDOWN`] applies to.
 const CONNECTIONS: u32 = 8;
 
-/// Of a caller without a token, in all.
+/// Maximum memory growth in MiB that all callers without a token cause together.
 pub(crate) const UNAUTHENTICATED: usize = 64;
-/// Of a caller with one: the budget of the process, and what the allocator and open connections take besides.
+/// Maximum memory growth in MiB that callers with a token cause.
+///
+/// This is the memory budget of the process, plus allocator overhead and open connections.
 pub(crate) const AUTHENTICATED: usize = 192;
 
-/// Declares a case whose function is named like it.
+/// Declares a case with the name of its function.
 macro_rules! case {
     ($name:ident, $memory:expr, $settings:expr, $about:literal) => {
         Case {
@@ -45,7 +53,7 @@ macro_rules! case {
             settings: &$settings,
             memory: $memory,
             slowdown: $crate::attacks::SLOWDOWN,
-            run: |world| Box::pin($name(world)),
+            run: |server| Box::pin($name(server)),
         }
     };
 }

@@ -1,4 +1,4 @@
-//! What hostile callers do, one case per kind.
+//! Cases with hostile callers.
 
 mod authenticated;
 mod case;
@@ -7,6 +7,7 @@ mod unauthenticated;
 
 pub(crate) use case::{AUTHENTICATED, Case, DEFAULTS, SLOWDOWN, UNAUTHENTICATED, case};
 
+/// Returns all cases with hostile callers.
 pub(crate) fn all() -> Vec<Case> {
     [unauthenticated::cases(), authenticated::cases(), other::cases()].concat()
 }

@@ -17,9 +17,9 @@ use tokio::{
 
 use super::{AUTHENTICATED, Case, DEFAULTS, UNAUTHENTICATED, case};
 use crate::{
-    client::{CHAT, CLIENT_STREAM, Client, HEALTH_CHECK, LIST, PATIENCE, READ, Reply, UNARY, reading},
+    client::{CALL_TIMEOUT, CHAT, CLIENT_STREAM, Client, HEALTH_CHECK, LIST, READ, Reply, UNARY, reading},
     frames::{Call, DATA, Frames, INITIAL_WINDOW_SIZE},
-    world::{Failure, TOKEN, World, text},
+    test_server::{Failure, TOKEN, TestServer, text},
 };
 
 pub(super) fn cases() -> Vec<Case> {
@@ -71,11 +71,11 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// A reader that waits at the end while more is stored than is held.
-async fn overtaken_reader(world: &World) -> Result<String, Failure> {
-    let client = Client::connect(world).await?;
+/// Stores up to 25 more readings, of which the server keeps 10, while a follower that has read everything waits.
+async fn overtaken_reader(server: &TestServer) -> Result<String, Failure> {
+    let client = Client::connect(server).await?;
     let mut readers = 0;
-    while !world.left().is_zero() {
+    while !server.remaining().is_zero() {
         for beyond in [9, 10, 11, 12, 25] {
             let sensor_id = format!("overtaken-{readers}");
             for _ in 0..10 {
@@ -86,14 +86,14 @@ async fn overtaken_reader(world: &World) -> Result<String, Failure> {
                 SensorRequest { sensor_id: sensor_id.clone(), follow: true, ..SensorRequest::default() };
             sender.send_message(&request.encode_to_vec()).await?;
             sender.finish()?;
-            let mut reply = Reply::of(response).await?;
+            let mut reply = Reply::receive(response).await?;
             for _ in 0..10 {
                 reply.next().await?.ok_or("the server ended the reader's call")?;
             }
             for _ in 0..beyond {
                 client.store(&sensor_id).await?;
             }
-            timeout(PATIENCE, reply.next())
+            timeout(CALL_TIMEOUT, reply.next())
                 .await
                 .map_err(text)??
                 .ok_or("the server ended the overtaken reader's call")?;
@@ -103,16 +103,16 @@ async fn overtaken_reader(world: &World) -> Result<String, Failure> {
     Ok(format!("{readers} readers"))
 }
 
-async fn silent_health_port(world: &World) -> Result<String, Failure> {
+async fn silent_health_port(server: &TestServer) -> Result<String, Failure> {
     let mut open = Vec::new();
-    while !world.left().is_zero() {
-        open.extend(TcpStream::connect(world.health).await);
+    while !server.remaining().is_zero() {
+        open.extend(TcpStream::connect(server.health).await);
         sleep(Duration::from_millis(10)).await;
     }
     Ok(format!("{} connections", open.len()))
 }
 
-async fn half_open_tls(world: &World) -> Result<String, Failure> {
+async fn half_open_tls(server: &TestServer) -> Result<String, Failure> {
     let mut open = Vec::new();
     let mut message = vec![1, 0, 0xfd, 0xe8];
     message.resize(60_000, 0);
@@ -121,9 +121,9 @@ async fn half_open_tls(world: &World) -> Result<String, Failure> {
         hello.extend([22, 3, 1, 0x27, 0x10]);
         hello.extend(record);
     }
-    while !world.left().is_zero() {
-        if let Ok(mut stream) = TcpStream::connect(world.address).await {
-            // The header of a record whose 512 bytes do not come, or most of a ClientHello of 65,000 bytes.
+    while !server.remaining().is_zero() {
+        if let Ok(mut stream) = TcpStream::connect(server.address).await {
+            // Either a record header whose 512 bytes never follow, or most of a ClientHello of 65,000 bytes.
             let unfinished: &[u8] = if open.len() % 2 == 0 { &[22, 3, 1, 2, 0] } else { &hello };
             let _ = stream.write_all(unfinished).await;
             open.push(stream);
@@ -135,14 +135,14 @@ async fn half_open_tls(world: &World) -> Result<String, Failure> {
     Ok(format!("{} connections", open.len()))
 }
 
-/// Calls end although their callers take nothing.
-async fn closed_windows(world: &World) -> Result<String, Failure> {
+/// Checks that deadlines and the stream age end calls whose callers do not open their flow-control windows.
+async fn closed_windows(server: &TestServer) -> Result<String, Failure> {
     const LIMIT: Duration = Duration::from_secs(4);
     let mut calls = 0;
-    while !world.left().is_zero() {
+    while !server.remaining().is_zero() {
         for (window, timeout) in [(0, None), (0, Some("300m")), (3, None), (3, Some("300m"))] {
             for path in [UNARY, CHAT] {
-                let took = until_reset(world, path, window, timeout).await?;
+                let took = time_until_reset(server, path, window, timeout).await?;
                 if took > LIMIT {
                     return Err(format!(
                         "{path} with a window of {window} and timeout {timeout:?}: open for {took:?}"
@@ -155,14 +155,14 @@ async fn closed_windows(world: &World) -> Result<String, Failure> {
     Ok(format!("{calls} calls ended"))
 }
 
-/// How long a call takes until `RST_STREAM` or its end comes.
-async fn until_reset(
-    world: &World,
+/// Returns the time from the request until `RST_STREAM` or trailers arrive.
+async fn time_until_reset(
+    server: &TestServer,
     path: &str,
     window: u32,
     deadline: Option<&str>,
 ) -> Result<Duration, Failure> {
-    let mut io = world.connect().await?;
+    let mut io = server.connect().await?;
     let mut frames = Frames::default();
     frames.preface(&[(INITIAL_WINDOW_SIZE, window)]);
     let mut call = Call::new(path, Some(TOKEN));
@@ -188,49 +188,51 @@ async fn until_reset(
             io.read_exact(&mut head).await.map_err(text)?;
             let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
             io.read_exact(&mut vec![0; length]).await.map_err(text)?;
-            let of_stream = head[5..] == stream.to_be_bytes();
-            // RST_STREAM, or trailers.
-            if of_stream && (head[3] == 3 || head[3] == 1 && head[4] & 1 != 0) {
+            let is_this_stream = head[5..] == stream.to_be_bytes();
+            // RST_STREAM, or HEADERS with END_STREAM, which are trailers.
+            if is_this_stream && (head[3] == 3 || head[3] == 1 && head[4] & 1 != 0) {
                 return Ok::<_, Failure>(begun.elapsed());
             }
         }
     };
-    timeout(PATIENCE, ended).await.map_err(|_| format!("{path} with a window of {window}: never ended"))?
+    timeout(CALL_TIMEOUT, ended)
+        .await
+        .map_err(|_| format!("{path} with a window of {window}: still open after {CALL_TIMEOUT:?}"))?
 }
 
-async fn empty_bearer(world: &World) -> Result<String, Failure> {
-    let tokens = world.files.path("empty-bearer");
+async fn empty_bearer(server: &TestServer) -> Result<String, Failure> {
+    let tokens = server.files.path("empty-bearer");
     std::fs::write(&tokens, "Bearer \n").map_err(text)?;
-    let mut server = Command::new(&world.binary)
+    let mut process = Command::new(&server.binary)
         .env_clear()
         .env("KELVIN_LISTEN", "127.0.0.1:0")
         .env("KELVIN_HEALTH_LISTEN", "")
-        .env("KELVIN_TLS_CERT", world.files.path("server.pem"))
-        .env("KELVIN_TLS_KEY", world.files.path("server.key"))
+        .env("KELVIN_TLS_CERT", server.files.path("server.pem"))
+        .env("KELVIN_TLS_KEY", server.files.path("server.key"))
         .env("KELVIN_TOKEN_FILE", tokens)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .map_err(text)?;
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
-        if let Some(status) = server.try_wait().map_err(text)? {
-            sleep(world.left()).await;
+    while begun.elapsed() < CALL_TIMEOUT {
+        if let Some(status) = process.try_wait().map_err(text)? {
+            sleep(server.remaining()).await;
             return match status.code() {
                 Some(64) => Ok("exit code 64".to_owned()),
-                _ => Err(format!("the server ended with {status}, not with exit code 64")),
+                _ => Err(format!("the server exited with {status}, expected exit code 64")),
             };
         }
         sleep(Duration::from_millis(10)).await;
     }
-    let _ = server.kill();
-    Err("the server serves with an empty token".to_owned())
+    let _ = process.kill();
+    Err("the server started with an empty token".to_owned())
 }
 
-async fn ambiguous_calls(world: &World) -> Result<String, Failure> {
+async fn ambiguous_calls(server: &TestServer) -> Result<String, Failure> {
     let mut calls = 0;
-    while !world.left().is_zero() {
-        let mut client = Client::connect(world).await?;
+    while !server.remaining().is_zero() {
+        let mut client = Client::connect(server).await?;
         for (tokens, path, expected) in [
             (vec![TOKEN, TOKEN], UNARY, "16"),
             (vec![], UNARY, "16"),
@@ -239,7 +241,7 @@ async fn ambiguous_calls(world: &World) -> Result<String, Failure> {
         ] {
             client.tokens = tokens;
             let (status, _) = client.call(path, &reading("")).await?;
-            // A reading without an id is no good, for those who may send one.
+            // INVALID_ARGUMENT means that the call passed authentication: the sensor ID is empty.
             let status = if status == "3" { "0".to_owned() } else { status };
             if status != expected {
                 return Err(format!(
@@ -253,19 +255,21 @@ async fn ambiguous_calls(world: &World) -> Result<String, Failure> {
     Ok(format!("{calls} calls"))
 }
 
-/// Four sensors at their cap of 1,000 and 1,500 new ones fit into 6,500 readings.
-async fn full_store(world: &World) -> Result<String, Failure> {
+/// Stores readings of new sensors while streams keep other sensors at their limit.
+///
+/// Four sensors with 1,000 readings each and 1,500 new sensors stay below the limit of 6,500 readings.
+async fn full_store(server: &TestServer) -> Result<String, Failure> {
     const NEW: usize = 1_500;
     let filler = |n: usize| async move {
         let message = reading(&format!("capped-{n}")).encode_to_vec();
-        let (mut sender, _response) = Client::connect(world).await?.open(CLIENT_STREAM).await?;
+        let (mut sender, _response) = Client::connect(server).await?.open(CLIENT_STREAM).await?;
         loop {
             sender.send_messages(&message, 500).await?;
             tokio::task::yield_now().await;
         }
     };
-    let newcomers = async {
-        let client = Client::connect(world).await?;
+    let new_sensors = async {
+        let client = Client::connect(server).await?;
         for n in 0..NEW {
             client
                 .store(&format!("new-{n}"))
@@ -275,51 +279,53 @@ async fn full_store(world: &World) -> Result<String, Failure> {
         Ok::<_, Failure>(())
     };
     let fillers = std::pin::pin!(join_all((0..4).map(filler)));
-    let outcome = match select(std::pin::pin!(newcomers), fillers).await {
+    let outcome = match select(std::pin::pin!(new_sensors), fillers).await {
         Either::Left((stored, _)) => stored,
         Either::Right((ended, _)) => {
             let ended: Vec<Result<(), Failure>> = ended;
             Err(format!("the streams to capped sensors ended: {ended:?}"))
         }
     };
-    sleep(world.left()).await;
+    sleep(server.remaining()).await;
     outcome.map(|()| format!("{NEW} new sensors"))
 }
 
-/// The certificate authenticates calls until it expires, and nothing of its connection is left soon after.
-async fn expired_certificate(world: &World) -> Result<String, Failure> {
-    let tls = world.files.client_tls_for(Duration::from_secs(2))?;
-    let mut client = Client::over(world.connect_with(&tls).await?).await?;
+/// Checks that calls end when the client certificate expires, and that the connection accepts no further call.
+async fn expired_certificate(server: &TestServer) -> Result<String, Failure> {
+    let tls = server.files.client_tls_for(Duration::from_secs(2))?;
+    let mut client = Client::handshake(server.connect_with(&tls).await?).await?;
     client.tokens.clear();
     client.store("certified").await?;
     let (mut sender, response) = client.open(CHAT).await?;
     sender.send_message(&reading("certified").encode_to_vec()).await?;
-    let mut reply = Reply::of(response).await?;
+    let mut reply = Reply::receive(response).await?;
     let ended = async {
         while reply.next().await?.is_some() {}
         reply.status().await
     };
-    let status = timeout(PATIENCE, ended).await.map_err(|_| "the call outlives its certificate")??;
+    let status = timeout(CALL_TIMEOUT, ended).await.map_err(|_| "the call outlives its certificate")??;
     if status != "16" {
         return Err(format!("a call whose certificate has expired ends with status {status}"));
     }
     if client.store("certified").await.is_ok() {
         return Err("a call is accepted although the certificate has expired".to_owned());
     }
-    sleep(world.left()).await;
+    sleep(server.remaining()).await;
     Ok("ended".to_owned())
 }
 
-/// A token that held a secret of its server would differ from that of another server.
-async fn page_tokens(world: &World) -> Result<String, Failure> {
-    let other = World::start(&world.binary, &[], world.seconds).await?;
-    let (first, second) = (tokens_by_sensor(world).await?, tokens_by_sensor(&other).await?);
-    sleep(world.left()).await;
+/// Compares the page tokens of two servers. A token derived from a server's secret would differ between them.
+async fn page_tokens(server: &TestServer) -> Result<String, Failure> {
+    let other = TestServer::start(&server.binary, &[], server.seconds).await?;
+    let (first, second) = (tokens_by_sensor(server).await?, tokens_by_sensor(&other).await?);
+    sleep(server.remaining()).await;
     let mut same = 0;
     for (sensor_id, token) in &first {
         match second.get(sensor_id) {
             Some(other) if other != token => {
-                return Err(format!("page tokens of {sensor_id} differ by server: {token:?} and {other:?}"));
+                return Err(format!(
+                    "page tokens of {sensor_id} differ between servers: {token:?} and {other:?}"
+                ));
             }
             Some(_) => same += 1,
             None => {}
@@ -328,16 +334,16 @@ async fn page_tokens(world: &World) -> Result<String, Failure> {
     if same == 0 { Err("no page tokens".to_owned()) } else { Ok(format!("{same} tokens")) }
 }
 
-/// The token of the page that begins behind each sensor.
-async fn tokens_by_sensor(world: &World) -> Result<BTreeMap<String, String>, Failure> {
-    let client = Client::connect(world).await?;
+/// Lists sensors one per page, and returns the `next_page_token` of each page by its sensor.
+async fn tokens_by_sensor(server: &TestServer) -> Result<BTreeMap<String, String>, Failure> {
+    let client = Client::connect(server).await?;
     for n in 0..20 {
         client.store(&format!("listed-{n}")).await?;
     }
     let mut tokens = BTreeMap::new();
     let mut request = ListSensorsRequest { page_size: 1, ..ListSensorsRequest::default() };
     loop {
-        let message = client.answer(LIST, &request).await?;
+        let message = client.call_for_message(LIST, &request).await?;
         let page = ListSensorsResponse::decode(&message[..]).map_err(text)?;
         if page.next_page_token.is_empty() {
             return Ok(tokens);

@@ -1,4 +1,4 @@
-//! Callers without a token.
+//! Attacks by callers without a token.
 
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
@@ -8,13 +8,13 @@ use crate::{
     attack::Attack,
     client::{HEALTH_CHECK, HEALTH_WATCH, UNARY},
     frames::{CONTINUATION, Call, Frames, INITIAL_WINDOW_SIZE},
-    world::{Failure, World},
+    test_server::{Failure, TestServer},
 };
 
-/// Connections of a case that are to stay open.
+/// Number of connections that must all stay open in [`full_connections`].
 const FULL_CONNECTIONS: usize = 200;
 
-/// Memory that one of them may take, in KiB.
+/// Maximum memory growth in KiB for each of these connections.
 const CONNECTION_KIB: usize = 256;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -51,7 +51,7 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-async fn health_bodies(world: &World) -> Result<String, Failure> {
+async fn health_bodies(server: &TestServer) -> Result<String, Failure> {
     let attack = Attack { connections: 64, ..Attack::default() };
     let open = |frames: &mut Frames| {
         for _ in 0..128 {
@@ -62,12 +62,14 @@ async fn health_bodies(world: &World) -> Result<String, Failure> {
             }
         }
     };
-    attack.run(world, open, |_| ()).await
+    attack.run(server, open, |_| ()).await
 }
 
-/// Four calls, half of which send frames of one byte: at most 125,000 bytes as the server counts them (frames that arrive
-/// together count as one), of the 131,072 that would close the connection.
-async fn full_connections(world: &World) -> Result<String, Failure> {
+/// Buffers almost as much per connection as the server allows.
+///
+/// Each connection has four calls, two of which send frames of one byte. The server counts at most 125,000 bytes (frames
+/// that arrive together count as one), and would close the connection at 131,072.
+async fn full_connections(server: &TestServer) -> Result<String, Failure> {
     let attack = Attack { connections: FULL_CONNECTIONS, ..Attack::default() };
     let open = |frames: &mut Frames| {
         for tiny in [false, false, true, true] {
@@ -80,14 +82,14 @@ async fn full_connections(world: &World) -> Result<String, Failure> {
             }
         }
     };
-    let sent = attack.send(world, open, |_| ()).await;
+    let sent = attack.send(server, open, |_| ()).await;
     if sent.connections > FULL_CONNECTIONS {
-        return Err(format!("{sent}, of which some were closed"));
+        return Err(format!("{sent}: the server closed some connections"));
     }
     Ok(sent.to_string())
 }
 
-async fn large_headers(world: &World) -> Result<String, Failure> {
+async fn large_headers(server: &TestServer) -> Result<String, Failure> {
     let value = "x".repeat(15_000);
     let attack = Attack { connections: 64, ..Attack::default() };
     let open = |frames: &mut Frames| {
@@ -95,53 +97,53 @@ async fn large_headers(world: &World) -> Result<String, Failure> {
             frames.call(&Call::new(HEALTH_WATCH, None).with("large", &value));
         }
     };
-    attack.run(world, open, |_| ()).await
+    attack.run(server, open, |_| ()).await
 }
 
-async fn indexed_headers(world: &World) -> Result<String, Failure> {
+async fn indexed_headers(server: &TestServer) -> Result<String, Failure> {
     let attack = Attack { connections: 64, ..Attack::default() };
     let open = |frames: &mut Frames| {
-        // Adds a header of 3.9 KiB to the dynamic table, then names it three times a call.
+        // Adds a header of 3.9 KiB to the dynamic table, then refers to it three times per call.
         let mut block = head(HEALTH_WATCH);
         block.extend_from_slice(&[0x40, 1, b'a', 127, 0x80 | 0x4d, 0x1d]);
         block.extend_from_slice(&[b'v'; 127 + 0x4d + (0x1d << 7)]);
-        frames.begin(&block);
+        frames.open_stream(&block);
         for _ in 0..127 {
-            frames.begin(&[head(HEALTH_WATCH), vec![0xbe; 3]].concat());
+            frames.open_stream(&[head(HEALTH_WATCH), vec![0xbe; 3]].concat());
         }
     };
-    attack.run(world, open, |_| ()).await
+    attack.run(server, open, |_| ()).await
 }
 
-/// The least that a gRPC call needs, without changes of the dynamic table.
+/// Encodes the minimum headers of a gRPC call, without changing the dynamic table.
 fn head(path: &str) -> Vec<u8> {
     let mut block = vec![0x83, 0x87, 0x04, u8::try_from(path.len()).expect("a short path")];
     block.extend_from_slice(path.as_bytes());
     block.extend_from_slice(&[0x01, 9]);
     block.extend_from_slice(b"localhost");
-    // Index 31 of the static table: content-type.
+    // Index 31 of the static table: `content-type`.
     block.extend_from_slice(&[0x0f, 0x10, 16]);
     block.extend_from_slice(b"application/grpc");
     block
 }
 
-async fn watches_and_settings(world: &World) -> Result<String, Failure> {
+async fn watches_and_settings(server: &TestServer) -> Result<String, Failure> {
     let open = |frames: &mut Frames| {
         for _ in 0..128 {
             let stream = frames.call(&Call::new(HEALTH_WATCH, None));
             frames.last_message(stream, b"");
         }
     };
-    Attack::default().run(world, open, to_and_fro).await
+    Attack::default().run(server, open, alternate_window_sizes).await
 }
 
-/// Every one makes HTTP/2 visit all streams.
-pub(super) fn to_and_fro(frames: &mut Frames) {
+/// Appends two SETTINGS frames that change the initial window size, for each of which h2 visits all open streams.
+pub(super) fn alternate_window_sizes(frames: &mut Frames) {
     frames.settings(&[(INITIAL_WINDOW_SIZE, 1)]);
     frames.settings(&[(INITIAL_WINDOW_SIZE, 65_535)]);
 }
 
-async fn sampled_by_caller(world: &World) -> Result<String, Failure> {
+async fn sampled_by_caller(server: &TestServer) -> Result<String, Failure> {
     let paths = [format!("/SensorService/{}", "x".repeat(6_000)), UNARY.to_owned(), HEALTH_CHECK.to_owned()];
     let repeat = |frames: &mut Frames| {
         for path in &paths {
@@ -152,66 +154,66 @@ async fn sampled_by_caller(world: &World) -> Result<String, Failure> {
             frames.last_message(stream, b"");
         }
     };
-    Attack::default().run(world, |_| (), repeat).await
+    Attack::default().run(server, |_| (), repeat).await
 }
 
-async fn baggage(world: &World) -> Result<String, Failure> {
+async fn baggage(server: &TestServer) -> Result<String, Failure> {
     let entries: Vec<_> = (0..60).map(|n| format!("key-{n}=value-{n}")).collect();
     let entries = entries.join(",");
     let repeat = |frames: &mut Frames| {
         let stream = frames.call(&Call::new(UNARY, None).with("baggage", &entries));
         frames.last_message(stream, b"");
     };
-    Attack::default().run(world, |_| (), repeat).await
+    Attack::default().run(server, |_| (), repeat).await
 }
 
-async fn refused_calls(world: &World) -> Result<String, Failure> {
+async fn refused_calls(server: &TestServer) -> Result<String, Failure> {
     let repeat = |frames: &mut Frames| {
         let stream = frames.call(&Call::new(UNARY, Some("wrong")));
         frames.last_message(stream, b"");
     };
-    Attack::default().run(world, |_| (), repeat).await
+    Attack::default().run(server, |_| (), repeat).await
 }
 
-async fn pings(world: &World) -> Result<String, Failure> {
-    Attack::default().run(world, |_| (), Frames::ping).await
+async fn pings(server: &TestServer) -> Result<String, Failure> {
+    Attack::default().run(server, |_| (), Frames::ping).await
 }
 
-async fn unsolicited_acks(world: &World) -> Result<String, Failure> {
-    Attack::default().run(world, |_| (), |frames| frames.raw(6, 1, 0, &[7; 8])).await
+async fn unsolicited_acks(server: &TestServer) -> Result<String, Failure> {
+    Attack::default().run(server, |_| (), |frames| frames.raw(6, 1, 0, &[7; 8])).await
 }
 
-async fn resets(world: &World) -> Result<String, Failure> {
+async fn resets(server: &TestServer) -> Result<String, Failure> {
     let repeat = |frames: &mut Frames| {
         let stream = frames.call(&Call::new(HEALTH_CHECK, None));
         frames.reset(stream);
     };
-    Attack::default().run(world, |_| (), repeat).await
+    Attack::default().run(server, |_| (), repeat).await
 }
 
-async fn endless_continuation(world: &World) -> Result<String, Failure> {
+async fn endless_continuation(server: &TestServer) -> Result<String, Failure> {
     let open = |frames: &mut Frames| {
-        frames.begin_unfinished(&Call::new(HEALTH_CHECK, None));
+        frames.open_with_unfinished_headers(&Call::new(HEALTH_CHECK, None));
     };
     let repeat = |frames: &mut Frames| {
-        // Headers named `x` without a value.
+        // Headers with the name `x` and an empty value.
         frames.raw(CONTINUATION, 0, 1, &[0, 1, b'x', 0].repeat(1_000));
     };
-    Attack::default().run(world, open, repeat).await
+    Attack::default().run(server, open, repeat).await
 }
 
-async fn unknown_frames(world: &World) -> Result<String, Failure> {
-    Attack::default().run(world, |_| (), |frames| frames.raw(0xfa, 0, 0, &[0; 4])).await
+async fn unknown_frames(server: &TestServer) -> Result<String, Failure> {
+    Attack::default().run(server, |_| (), |frames| frames.raw(0xfa, 0, 0, &[0; 4])).await
 }
 
-async fn silent_connections(world: &World) -> Result<String, Failure> {
+async fn silent_connections(server: &TestServer) -> Result<String, Failure> {
     const CONNECTIONS: usize = 1500;
     const AT_A_TIME: usize = 25;
     let mut open = Vec::new();
-    while open.len() < CONNECTIONS && !world.left().is_zero() {
-        let some = timeout(world.left(), join_all((0..AT_A_TIME).map(|_| world.connect()))).await;
+    while open.len() < CONNECTIONS && !server.remaining().is_zero() {
+        let some = timeout(server.remaining(), join_all((0..AT_A_TIME).map(|_| server.connect()))).await;
         open.extend(some.into_iter().flatten().flatten());
     }
-    sleep(world.left()).await;
+    sleep(server.remaining()).await;
     Ok(format!("{} connections", open.len()))
 }

@@ -1,4 +1,4 @@
-//! Callers that are hurt by limits that are too tight.
+//! Cases with well-behaved callers close to the limits: they fail if a limit is too strict.
 
 use std::time::Duration;
 
@@ -11,11 +11,13 @@ use tonic_health::pb::HealthCheckRequest;
 use crate::{
     attacks::{AUTHENTICATED, Case, DEFAULTS, UNAUTHENTICATED, case},
     client::{CHAT, Client, HEALTH_CHECK, HEALTH_WATCH, READ, Reply, UNARY, reading},
-    world::{Failure, World, text},
+    test_server::{Failure, TestServer, text},
 };
 
+/// Time for which a chat does not read its responses.
 const STALL: Duration = Duration::from_millis(500);
 
+/// Returns all cases with well-behaved callers.
 pub(crate) fn all() -> Vec<Case> {
     const MANY: [(&str, &str); 1] = [("KELVIN_MAX_CONCURRENT_STREAMS", "1100")];
     const AGE: [(&str, &str); 1] = [("KELVIN_MAX_STREAM_AGE", "700ms")];
@@ -60,30 +62,30 @@ pub(crate) fn all() -> Vec<Case> {
             "Health/Check without a token, an hour's worth on one connection"
         ),
         case!(health_watcher, UNAUTHENTICATED, IDLE, "Health/Watch without a token beyond the idle timeout"),
-        case!(forgotten_token, UNAUTHENTICATED, DEFAULTS, "calls without a token receive UNAUTHENTICATED"),
+        case!(missing_token, UNAUTHENTICATED, DEFAULTS, "calls without a token receive UNAUTHENTICATED"),
         case!(gateway, AUTHENTICATED, DEFAULTS, "a connection on which every second call is refused"),
     ]
 }
 
-async fn chats_64_short_ids(world: &World) -> Result<String, Failure> {
-    chats(world, 64, 1).await
+async fn chats_64_short_ids(server: &TestServer) -> Result<String, Failure> {
+    chats(server, 64, 1).await
 }
 
-async fn chats_64_long_ids(world: &World) -> Result<String, Failure> {
-    chats(world, 64, 128).await
+async fn chats_64_long_ids(server: &TestServer) -> Result<String, Failure> {
+    chats(server, 64, 128).await
 }
 
-async fn chats_128_short_ids(world: &World) -> Result<String, Failure> {
-    chats(world, 128, 1).await
+async fn chats_128_short_ids(server: &TestServer) -> Result<String, Failure> {
+    chats(server, 128, 1).await
 }
 
-async fn chats_128_long_ids(world: &World) -> Result<String, Failure> {
-    chats(world, 128, 128).await
+async fn chats_128_long_ids(server: &TestServer) -> Result<String, Failure> {
+    chats(server, 128, 128).await
 }
 
-/// Nobody reads the answers for a while, then everybody does.
-async fn chats(world: &World, streams: usize, id_length: usize) -> Result<String, Failure> {
-    let client = Client::connect(world).await?;
+/// Checks that all readings of concurrent chats are acknowledged, although their responses stay unread for [`STALL`].
+async fn chats(server: &TestServer, streams: usize, id_length: usize) -> Result<String, Failure> {
+    let client = Client::connect(server).await?;
     let mut total = 0;
     loop {
         let chat = || async {
@@ -91,7 +93,7 @@ async fn chats(world: &World, streams: usize, id_length: usize) -> Result<String
             let (mut sender, response) = client.open(CHAT).await?;
             let (stop, mut count) = (Instant::now() + STALL, 0_u64);
             let send = async {
-                // As many as fit before the windows are full, and some more.
+                // Enough messages to fill the flow-control windows.
                 while count < 4_000 && (count < 200 || Instant::now() < stop) {
                     sender.send_message(&message).await?;
                     count += 1;
@@ -104,7 +106,7 @@ async fn chats(world: &World, streams: usize, id_length: usize) -> Result<String
             };
             let receive = async {
                 sleep(STALL).await;
-                let mut reply = Reply::of(response).await?;
+                let mut reply = Reply::receive(response).await?;
                 let mut accepted = 0;
                 while let Some(message) = reply.next().await? {
                     accepted = ServerMessage::decode(&message[..]).map_err(text)?.accepted.unwrap_or(0);
@@ -118,30 +120,30 @@ async fn chats(world: &World, streams: usize, id_length: usize) -> Result<String
             if readings == accepted {
                 Ok(readings)
             } else {
-                Err(format!("{accepted} of {readings} readings are acknowledged"))
+                Err(format!("{accepted} of {readings} readings were acknowledged"))
             }
         };
         let sent = try_join_all((0..streams).map(|_| chat())).await?;
         total += sent.iter().sum::<u64>();
-        if world.left().is_zero() {
+        if server.remaining().is_zero() {
             return Ok(format!("{total} readings"));
         }
     }
 }
 
-async fn followers_on_8_connections(world: &World) -> Result<String, Failure> {
-    followers(world, 8).await
+async fn followers_on_8_connections(server: &TestServer) -> Result<String, Failure> {
+    followers(server, 8).await
 }
 
-async fn followers_on_1_connection(world: &World) -> Result<String, Failure> {
-    followers(world, 1).await
+async fn followers_on_1_connection(server: &TestServer) -> Result<String, Failure> {
+    followers(server, 1).await
 }
 
-async fn followers(world: &World, connections: usize) -> Result<String, Failure> {
+async fn followers(server: &TestServer, connections: usize) -> Result<String, Failure> {
     const FOLLOWERS: usize = 1_000;
-    let writer = Client::connect(world).await?;
+    let writer = Client::connect(server).await?;
     writer.store("followed").await?;
-    let clients = try_join_all((0..connections).map(|_| Client::connect(world))).await?;
+    let clients = try_join_all((0..connections).map(|_| Client::connect(server))).await?;
     let request =
         SensorRequest { sensor_id: "followed".to_owned(), follow: true, ..SensorRequest::default() };
     let request = &request.encode_to_vec();
@@ -151,7 +153,7 @@ async fn followers(world: &World, connections: usize) -> Result<String, Failure>
             let (mut sender, response) = client.open(READ).await?;
             sender.send_message(request).await?;
             sender.finish()?;
-            let mut reply = Reply::of(response).await?;
+            let mut reply = Reply::receive(response).await?;
             reply.next().await?.ok_or("the server ended a follower's call")?;
             Ok::<_, Failure>(reply)
         }
@@ -164,22 +166,22 @@ async fn followers(world: &World, connections: usize) -> Result<String, Failure>
         for reply in join_all(replies.iter_mut().map(Reply::next)).await {
             reply?.ok_or("the server ended a follower's call")?;
         }
-        if world.left().is_zero() {
+        if server.remaining().is_zero() {
             return Ok(format!("{stored} readings to each"));
         }
         sleep(Duration::from_millis(50)).await;
     }
 }
 
-async fn chats_of_full_age(world: &World) -> Result<String, Failure> {
-    let client = Client::connect(world).await?;
+async fn chats_of_full_age(server: &TestServer) -> Result<String, Failure> {
+    let client = Client::connect(server).await?;
     let message = &reading("aged").encode_to_vec();
     let mut chats = 0;
     loop {
         let (mut sender, response) = client.open(CHAT).await?;
         let send = async {
             let mut sent = 0_u64;
-            // The server ends it.
+            // The server ends the stream.
             while sender.send_message(message).await.is_ok() {
                 sent += 1;
                 sleep(Duration::from_millis(20)).await;
@@ -187,7 +189,7 @@ async fn chats_of_full_age(world: &World) -> Result<String, Failure> {
             sent
         };
         let receive = async {
-            let mut reply = Reply::of(response).await?;
+            let mut reply = Reply::receive(response).await?;
             let mut answers = 0_u64;
             while reply.next().await?.is_some() {
                 answers += 1;
@@ -200,21 +202,21 @@ async fn chats_of_full_age(world: &World) -> Result<String, Failure> {
             return Err(format!("a chat ended with status {status} after {answers} answers"));
         }
         chats += 1;
-        if world.left().is_zero() {
+        if server.remaining().is_zero() {
             return Ok(format!("{chats} chats"));
         }
     }
 }
 
-async fn health_checker(world: &World) -> Result<String, Failure> {
+async fn health_checker(server: &TestServer) -> Result<String, Failure> {
     const HOUR: usize = 3_600;
-    let mut client = Client::connect(world).await?;
+    let mut client = Client::connect(server).await?;
     client.tokens.clear();
     let mut checks = 0;
-    while checks < HOUR || !world.left().is_zero() {
+    while checks < HOUR || !server.remaining().is_zero() {
         check(&client).await?;
         checks += 1;
-        // Beyond the hour: with pauses, which are not idleness.
+        // Then pauses between checks, but shorter than the idle timeout.
         if checks > HOUR {
             sleep(Duration::from_millis(200)).await;
         }
@@ -222,36 +224,37 @@ async fn health_checker(world: &World) -> Result<String, Failure> {
     Ok(format!("{checks} checks"))
 }
 
+/// Makes a health check and expects `OK` with one message.
 async fn check(client: &Client) -> Result<(), Failure> {
     match client.call(HEALTH_CHECK, &HealthCheckRequest::default()).await? {
         (status, 1) if status == "0" => Ok(()),
-        (status, _) => Err(format!("a health check is answered with status {status}")),
+        (status, _) => Err(format!("a health check returned status {status}")),
     }
 }
 
-async fn health_watcher(world: &World) -> Result<String, Failure> {
-    let mut client = Client::connect(world).await?;
+async fn health_watcher(server: &TestServer) -> Result<String, Failure> {
+    let mut client = Client::connect(server).await?;
     client.tokens.clear();
     let (mut sender, response) = client.open(HEALTH_WATCH).await?;
     sender.send_message(&HealthCheckRequest::default().encode_to_vec()).await?;
     sender.finish()?;
-    let mut reply = Reply::of(response).await?;
+    let mut reply = Reply::receive(response).await?;
     reply.next().await?.ok_or("the server ended the watch")?;
-    match timeout(world.left(), reply.next()).await {
-        Err(_) => check(&client).await.map(|()| format!("open for {} s", world.seconds)),
+    match timeout(server.remaining(), reply.next()).await {
+        Err(_) => check(&client).await.map(|()| format!("open for {} s", server.seconds)),
         Ok(ended) => Err(format!("the server ended the watch: {ended:?}")),
     }
 }
 
-async fn forgotten_token(world: &World) -> Result<String, Failure> {
+async fn missing_token(server: &TestServer) -> Result<String, Failure> {
     let mut calls = 0;
-    while !world.left().is_zero() {
-        let mut client = Client::connect(world).await?;
+    while !server.remaining().is_zero() {
+        let mut client = Client::connect(server).await?;
         client.tokens.clear();
         for _ in 0..50 {
             let (status, _) = client.call(UNARY, &reading("x")).await?;
             if status != "16" {
-                return Err(format!("a call without a token is answered with status {status}"));
+                return Err(format!("a call without a token returned status {status}"));
             }
             calls += 1;
         }
@@ -259,16 +262,16 @@ async fn forgotten_token(world: &World) -> Result<String, Failure> {
     Ok(format!("{calls} calls"))
 }
 
-async fn gateway(world: &World) -> Result<String, Failure> {
-    let good = Client::connect(world).await?;
+async fn gateway(server: &TestServer) -> Result<String, Failure> {
+    let good = Client::connect(server).await?;
     let mut bad = good.clone();
     bad.tokens = vec!["wrong"];
     let mut calls = 0;
-    while calls < 300 || !world.left().is_zero() {
+    while calls < 300 || !server.remaining().is_zero() {
         good.store("gateway").await?;
         let (status, _) = bad.call(UNARY, &reading("x")).await?;
         if status != "16" {
-            return Err(format!("a call with a wrong token is answered with status {status}"));
+            return Err(format!("a call with a wrong token returned status {status}"));
         }
         calls += 1;
     }
