@@ -1,10 +1,10 @@
-//! Exponential backoff with jitter, as gRFC A6 and gRPC's connection backoff have it.
+//! Exponential backoff with jitter, as in gRFC A6 and gRPC's connection backoff.
 
 use std::time::Duration;
 
 /// The factor from one wait to the next.
 const MULTIPLIER: f64 = 1.6;
-/// Each wait is drawn from so much below to so much above its nominal length.
+/// The fraction by which a wait is at most shorter or longer than its nominal length.
 const JITTER: f64 = 0.2;
 
 /// Computes the wait before the next attempt.
@@ -20,20 +20,20 @@ impl Backoff {
         Self { initial, max, next: initial }
     }
 
-    /// The next wait; each is longer than the one before, up to the longest.
+    /// Returns the next wait. Waits grow up to the maximum.
     pub(crate) fn next(&mut self) -> Duration {
         let wait = jitter(self.next);
         self.next = self.next.mul_f64(MULTIPLIER).min(self.max);
         wait
     }
 
-    /// It worked: begin with the shortest wait again.
+    /// Makes the next wait the shortest again, after a success.
     pub(crate) fn reset(&mut self) {
         self.next = self.initial;
     }
 }
 
-/// `length`, 20 % more or less: what many clients do at the same moment is spread.
+/// Returns `length`, up to 20 % shorter or longer, so that many clients do not act at the same moment.
 pub(crate) fn jitter(length: Duration) -> Duration {
     length.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))
 }

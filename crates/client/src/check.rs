@@ -1,4 +1,4 @@
-//! `kelvin-client check`: whether the server works for this client, and for nobody without credentials.
+//! `kelvin-client check`: checks that the server works for this client, and rejects calls without credentials.
 
 use std::io;
 

@@ -19,7 +19,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(2);
 /// ones are rare, because only a new token helps, and a changed token file ends the wait.
 const INITIAL_AUTH_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_AUTH_BACKOFF: Duration = Duration::from_secs(30);
-/// How often a failure that lasts is logged again.
+/// The interval at which a lasting failure is logged again.
 const REPEAT_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Tracks the results of one client's calls.
@@ -67,7 +67,7 @@ impl Progress {
             tracing::info!("first call succeeded");
         }
         if state.failures > 0 {
-            tracing::info!(failures = state.failures, after = ?state.since.elapsed(), "calls succeed again");
+            tracing::info!(failures = state.failures, after = ?state.since.elapsed(), "calls recovered");
             state.failures = 0;
             state.last_reported = None;
             state.backoff.reset();

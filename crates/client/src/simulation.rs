@@ -8,7 +8,7 @@ use kelvin_proto::SensorReading;
 const SECONDS_PER_DAY: f64 = 86_400.0;
 /// Standard deviation of the noise, in degrees Celsius: that of a cheap digital sensor.
 const NOISE: f64 = 0.15;
-/// One reading of so many is a spike.
+/// One in this many readings is a spike.
 const SPIKE_EVERY: u32 = 500;
 
 /// The sensors of one client.

@@ -1,4 +1,29 @@
-//! The connection to one address: opened again whenever it is lost, and when certificates change.
+//! Keeps one address connected: opens a connection again when it ends and when the credentials change.
+//!
+//! ```text
+//!     ┌────────────────────── wait ──────────────────────┐
+//!     ▼                                                  │
+//! connecting ─────── cannot connect: Failed ───────▶ backing off
+//!   │    ▲                                               ▲
+//!   │    ├── credentials changed: no event ───┐          │ ended before it was
+//!   │    └── ended when stable: Disconnected ─┤          │ stable: Failed
+//!   │                                         │          │
+//!   └─────────────── Connected ──────────▶ connected ────┘
+//! ```
+//!
+//! `Connected`, `Disconnected` and `Failed` are the [`Event`]s by which the endpoint set decides where calls go. Draining is
+//! a state of the endpoint and not of the connection: the health watch reports it as `Health`, and the connection stays
+//! open.
+//!
+//! - *A connection that ends before it is stable counts as a failure.* With TLS 1.3 a server rejects a client certificate
+//!   after the handshake, so a handshake that succeeded proves nothing, and connecting again without a wait would be a loop.
+//! - *A stable connection resets the back-off.* The server accepted the client, so the end of the connection is probably a
+//!   restart, a GOAWAY or a fault of the network, and the failures before it say nothing about the next attempt.
+//! - *A change of credentials skips the back-off*, which it leaves as it is: nothing has failed, and the server may soon
+//!   reject the old credentials.
+//! - *The old connection stays open meanwhile.* Its task is detached, not aborted, and the endpoint set keeps sending calls
+//!   over it until `Connected` brings the new one; `Failed` does not displace a connection that is open. So a rotation
+//!   interrupts no call, and the old connection ends after its last call.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -36,9 +61,10 @@ const MAX_BACKOFF: Duration = Duration::from_secs(3);
 /// The time after which a connection to a peer that acknowledges nothing is closed, as in gRFC A18. TCP keepalive probes
 /// the peer, not HTTP/2 PING: servers commonly close connections that ping more often than every five minutes.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
-/// Of one call at a time; large enough that it is the server who sets the pace.
+/// The flow-control window of a call in bytes, large enough for the server to set the pace.
 const STREAM_WINDOW: u32 = 64 * 1024;
-/// Large against the stream's: h2 ends connections with too many small unread frames, by a budget of half of this.
+/// Much larger than the window of a stream, because h2 ends connections with too many small unread frames, and its budget
+/// for them is half of this window.
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
 /// Opens connections.
@@ -54,17 +80,17 @@ pub(super) struct Connector {
     pub(super) metrics: SubchannelMetrics,
 }
 
-/// With the name that the server's certificate must have; `None` is plain text.
+/// The TLS configuration and the name that the server's certificate must have; `None` for plaintext.
 pub(super) type Tls = Option<(Arc<ClientTls>, ServerName<'static>)>;
 
 /// The reason why a connection is no longer used.
 enum Disconnected {
     /// It still works; a connection with the new credentials takes its place.
     CredentialsChanged,
-    /// It worked for a while: connect again at once.
+    /// It ended after it had worked for a while: connect again at once.
     Stable(String),
-    /// It ended at once: the server may be about to stop or reject us, so back off.
-    Unstable(String),
+    /// It could not be opened, or it ended at once: the server may be about to stop or reject us, so back off.
+    Failed(String),
 }
 
 type Connection = (SendRequest<Body>, JoinHandle<hyper::Result<()>>);
@@ -73,50 +99,54 @@ impl Connector {
     /// Keeps `address` connected until the task is aborted.
     pub(super) async fn run(self: Arc<Self>, address: SocketAddr, endpoints: Endpoints) {
         let mut backoff = Backoff::new(INITIAL_BACKOFF, MAX_BACKOFF);
+        // Whether a failure was logged since the last stable connection; further ones are logged at debug level.
         let mut logged = false;
         loop {
-            let config = self.config();
-            let error = match self.connect(address, config.clone()).await {
-                Ok((sender, connection)) => {
-                    let open = self.metrics.connected();
-                    let connected = HttpConnection { sender: sender.clone(), peer: address };
-                    endpoints.apply(Event::Connected(address, connected));
-                    let report = |serving| {
-                        endpoints.apply(Event::Health(address, serving));
-                    };
-                    let watch = health::watch(sender, self.origin.clone(), report);
-                    match self.monitor(address, config.as_ref(), (connection, open), watch).await {
-                        Disconnected::CredentialsChanged => {
-                            tracing::info!(%address, "certificates rotated; reconnecting");
-                            continue;
-                        }
-                        Disconnected::Stable(error) => {
-                            tracing::info!(%address, error, "disconnected");
-                            logged = false;
-                            backoff.reset();
-                            endpoints.apply(Event::Disconnected(address));
-                            continue;
-                        }
-                        Disconnected::Unstable(error) => error,
+            match self.connect_and_monitor(address, &endpoints).await {
+                Disconnected::CredentialsChanged => {
+                    tracing::info!(%address, "certificates rotated; reconnecting");
+                }
+                Disconnected::Stable(error) => {
+                    tracing::info!(%address, error, "disconnected");
+                    logged = false;
+                    backoff.reset();
+                    endpoints.apply(Event::Disconnected(address));
+                }
+                Disconnected::Failed(error) => {
+                    if logged {
+                        tracing::debug!(%address, error, "still cannot connect");
+                    } else {
+                        tracing::warn!(%address, error, "connection failed; retrying with exponential backoff");
+                        logged = true;
                     }
+                    endpoints.apply(Event::Failed(address, error));
+                    sleep(backoff.next()).await;
                 }
-                Err(error) => {
-                    self.metrics.failed();
-                    error_chain(&*error)
-                }
-            };
-            if logged {
-                tracing::debug!(%address, error, "still cannot connect");
-            } else {
-                tracing::warn!(%address, error, "connection failed; retrying with exponential backoff");
-                logged = true;
             }
-            endpoints.apply(Event::Failed(address, error));
-            sleep(backoff.next()).await;
         }
     }
 
-    /// Waits for the end of a connection, or until a new one would be made with another configuration.
+    /// Opens one connection and keeps it in use until it ends or is to be replaced.
+    async fn connect_and_monitor(&self, address: SocketAddr, endpoints: &Endpoints) -> Disconnected {
+        let config = self.config();
+        let (sender, connection) = match self.connect(address, config.clone()).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                self.metrics.failed();
+                return Disconnected::Failed(error_chain(&*error));
+            }
+        };
+        let open = self.metrics.connected();
+        let connected = HttpConnection { sender: sender.clone(), peer: address };
+        endpoints.apply(Event::Connected(address, connected));
+        let report = |serving| {
+            endpoints.apply(Event::Health(address, serving));
+        };
+        let watch = health::watch(sender, self.origin.clone(), report);
+        self.monitor(address, config.as_ref(), (connection, open), watch).await
+    }
+
+    /// Waits until the connection ends, or until a new one would have another configuration.
     async fn monitor(
         &self,
         address: SocketAddr,
@@ -130,6 +160,7 @@ impl Connector {
         let mut watch = std::pin::pin!(watch);
         loop {
             tokio::select! {
+                // The connection's task has ended: the server closed the connection, or it was lost.
                 end = &mut connection => {
                     let end = end.unwrap_or(Ok(()));
                     open.ended(&end, self.tls.is_some());
@@ -140,10 +171,13 @@ impl Connector {
                     if !stable && self.tls.is_none() {
                         error += " (connecting without TLS; if the server uses TLS, set KELVIN_SERVER to https://…)";
                     }
-                    return if stable { Disconnected::Stable(error) } else { Disconnected::Unstable(error) };
+                    return if stable { Disconnected::Stable(error) } else { Disconnected::Failed(error) };
                 }
+                // The files have changed. Returning drops the handle of the connection's task, which detaches it.
                 () = &mut changed => return Disconnected::CredentialsChanged,
+                // The health watch never completes. It is polled here so that it ends with this function.
                 never = &mut watch => match never {},
+                // The connection has lasted for `STABLE_AFTER`: only now is it logged, and its end will not be a failure.
                 () = &mut stable_timer, if !stable => {
                     tracing::info!(%address, "connected");
                     stable = true;

@@ -74,13 +74,14 @@ fn push(error: &mut SettingsError, cause: TlsError) {
     }
 }
 
-/// The setting that names the file of this role.
+/// Returns the setting that names the file of this role.
 fn variable(role: Role) -> &'static str {
     match role {
         Role::Ca => "KELVIN_TLS_CA",
-        Role::Key => "KELVIN_TLS_KEY",
+        Role::Key | Role::ExternalKey => "KELVIN_TLS_KEY",
         Role::Tokens => "KELVIN_TOKEN_FILE",
-        _ => "KELVIN_TLS_CERT",
+        // A client has no password file.
+        Role::Certificate | Role::ExternalCertificate | Role::Password => "KELVIN_TLS_CERT",
     }
 }
 

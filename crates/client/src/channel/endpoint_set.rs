@@ -21,7 +21,7 @@ pub(super) struct EndpointSet<C> {
     endpoints: BTreeMap<SocketAddr, State<C>>,
     /// The error of the last look-up of the name.
     resolve_error: Option<String>,
-    /// A server that calls may still be on drains or was removed, and no other one was ready to take them over.
+    /// A server that may have open calls is draining or was removed, and no other one was ready to take them over.
     ///
     /// It outlives the endpoint: the name often loses a server's address before its successor is connected.
     handover_due: bool,
@@ -32,7 +32,7 @@ enum State<C> {
     Connecting,
     Ready(C),
     Draining(C),
-    /// Gets no call until it is connected again.
+    /// Receives no call until it is connected again.
     TransientFailure(String),
 }
 
@@ -40,7 +40,7 @@ enum State<C> {
 pub(super) enum Event<C> {
     /// The name has exactly these addresses.
     Resolved(BTreeSet<SocketAddr>),
-    /// The endpoints stay as they are: better old addresses than none.
+    /// The look-up failed. The endpoints stay as they are, because old addresses are better than none.
     ResolveFailed(String),
     /// From now on calls go over this connection; an earlier one ends with the calls that are on it.
     Connected(SocketAddr, C),
@@ -59,7 +59,7 @@ pub(super) struct Effects {
     pub(super) disconnect: Vec<SocketAddr>,
     /// The name may have other addresses by now.
     pub(super) resolve: bool,
-    /// Calls that go on for long should be opened again: they may be on a server that drains or was removed.
+    /// Long-lived calls should be opened again: they may be on a server that is draining or was removed.
     pub(super) hand_over: bool,
 }
 
@@ -97,7 +97,7 @@ impl<C: Connection> EndpointSet<C> {
         if self.ready().next().is_some() {
             effects.hand_over = std::mem::take(&mut self.handover_due);
         } else {
-            // New calls go to what drains, too.
+            // New calls may also go to a draining server.
             self.handover_due |= self.any_draining();
         }
         (self, effects)
@@ -108,7 +108,7 @@ impl<C: Connection> EndpointSet<C> {
         effects.disconnect =
             self.endpoints.keys().filter(|known| !addresses.contains(known)).copied().collect();
         for address in &effects.disconnect {
-            // Those that were draining are due already, or have been handed over.
+            // The calls of a draining endpoint are already due, or were handed over.
             self.handover_due |= matches!(self.endpoints.remove(address), Some(State::Ready(connection)) if connection.is_open());
         }
         effects.connect =
@@ -138,8 +138,8 @@ impl<C: Connection> EndpointSet<C> {
         }
     }
 
-    /// The connection for the call number `call`: the ready ones in turn (round robin), else one that drains.
-    /// `None` while it is not yet known whether there is one.
+    /// Returns the connection for the call number `call`: one of the ready ones in turn (round robin), otherwise a draining
+    /// one. Returns `None` while it is not yet known whether there is one.
     pub(super) fn pick(&self, call: usize) -> Option<Result<C, NoEndpoint<'_, C>>> {
         let count = self.ready().count();
         if count > 0 {

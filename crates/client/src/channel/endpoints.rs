@@ -58,7 +58,7 @@ pub(super) struct Endpoints(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     set: watch::Sender<EndpointSet<HttpConnection>>,
-    /// Another look-up of the name may help.
+    /// Notified when another look-up of the name may help.
     resolve: Notify,
     /// Changes with every handover.
     handovers: watch::Sender<u64>,
@@ -66,7 +66,7 @@ struct Shared {
 }
 
 impl Endpoints {
-    /// Returns what is left to do: connections to open and to end.
+    /// Applies an event. Returns the connections that the caller has to open and to end.
     pub(super) fn apply(&self, event: Event<HttpConnection>) -> Effects {
         let mut effects = Effects::default();
         self.0.set.send_modify(|set| (*set, effects) = std::mem::take(set).step(event));
@@ -93,7 +93,7 @@ impl Endpoints {
         self.0.set.borrow().any_draining()
     }
 
-    /// Waits until calls that go on for long should be opened again, on another server.
+    /// Waits until long-lived calls should be opened again, on another server.
     pub(super) async fn handed_over(&self) {
         // A new receiver has seen the present value. The sender lives as long as `self`.
         let _ = self.0.handovers.subscribe().changed().await;
@@ -114,7 +114,7 @@ impl Endpoints {
                 if set.is_empty() { Wait::Resolving } else { Wait::Connecting }
             };
             if delay.as_ref().is_none_or(|(known, _)| *known != wait) {
-                // One ends before the next begins.
+                // The old delay ends before the next one begins.
                 drop(delay.take());
                 delay = Some((wait, waiting(wait)));
             }

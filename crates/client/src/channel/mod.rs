@@ -41,7 +41,7 @@ pub(crate) use retry::Retryable;
 /// The stub for calls over a [`Channel`].
 pub type Client = SensorServiceClient<Service>;
 
-/// All connections to the server's name. They go with the last clone and the last stub.
+/// The connections to all addresses of the server's name. They are closed when the last clone and the last stub are dropped.
 #[derive(Debug, Clone)]
 pub struct Channel {
     client: Client,
@@ -60,8 +60,8 @@ impl Channel {
         })
     }
 
-    /// As [`open`](Self::open), with the addresses from `lookup` instead of DNS. It is asked again every
-    /// `KELVIN_DNS_REFRESH` and when a connection is lost; after an error the addresses stay as they were.
+    /// Opens a channel as [`open`](Self::open) does, with the addresses from `lookup` instead of DNS. `lookup` is called
+    /// again every `KELVIN_DNS_REFRESH` and when a connection is lost; after an error the addresses stay as they were.
     pub fn with_lookup<F, A>(config: &Config, telemetry: &Telemetry, lookup: F) -> Result<Self, ClientError>
     where
         F: FnMut() -> A + Send + 'static,
@@ -90,11 +90,11 @@ impl Channel {
             .retry_metrics(true)
             .delay_metrics(true)
             .duration_metrics(if config.rpc_metrics { DurationMetrics::Both } else { DurationMetrics::Grpc });
-        // Measurements that nobody reads would cost nearly as much as others.
+        // Measurements that are not exported would cost nearly as much as others.
         if telemetry.exports_metrics() {
             otel = otel.meter_provider(&telemetry.meter_provider());
         }
-        // Without an exporter there is no provider: a span nobody sees would still send a sampled context.
+        // Without an exporter there is no provider, because a span that is not exported would still send a sampled context.
         if let Some(provider) = telemetry.tracer_provider() {
             otel = otel.tracer_provider(&provider);
         }
@@ -113,7 +113,7 @@ impl Channel {
         Ok(Self { client, endpoints, tokens })
     }
 
-    /// A stub to call with; cheap to clone.
+    /// Returns a stub for calls. It is cheap to clone.
     #[must_use]
     pub fn client(&self) -> Client {
         self.client.clone()
@@ -125,7 +125,7 @@ impl Channel {
         self.endpoints.connections()
     }
 
-    /// Waits until calls that go on for long should be opened again: their server may drain, and another one is ready.
+    /// Waits until long-lived calls should be opened again: their server may be draining, and another one is ready.
     pub(crate) async fn handed_over(&self) {
         self.endpoints.handed_over().await;
     }

@@ -11,8 +11,8 @@ use super::{connection::Connector, endpoint_set::Event, endpoints::Endpoints};
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Keeps a connection to every address that `lookup` finds: connects to new ones, drains those that are gone.
-/// Calls that are under way there end by themselves; those that go on for long are handed over.
+/// Keeps a connection to every address that `lookup` returns: connects to new addresses, drains removed ones. Open calls on
+/// removed ones end by themselves; long-lived calls are handed over.
 pub(super) async fn resolve_loop<F, A>(
     mut lookup: F,
     refresh: Duration,

@@ -64,7 +64,7 @@ impl SubchannelMetrics {
         self.0.failed.add(1, std::slice::from_ref(&self.0.target));
     }
 
-    /// A connection is open until the result is dropped.
+    /// Records a new connection, which counts as open until the result is dropped.
     pub(super) fn connected(&self) -> OpenConnection {
         let target = std::slice::from_ref(&self.0.target);
         self.0.succeeded.add(1, target);
@@ -79,14 +79,14 @@ impl SubchannelMetrics {
 
 const SHUTDOWN: &str = "subchannel shutdown";
 
-/// Counts a connection while it is open; dropped without an end from outside, it was this client that ended it.
+/// Counts a connection while it is open. If it is dropped without [`ended`](Self::ended), this client has ended it.
 pub(super) struct OpenConnection {
     metrics: SubchannelMetrics,
     error: String,
 }
 
 impl OpenConnection {
-    /// The connection has ended by itself.
+    /// Records that the connection has ended, and not by this client.
     pub(super) fn ended(mut self, result: &hyper::Result<()>, tls: bool) {
         self.error = disconnect_error(result, tls);
     }
@@ -104,7 +104,8 @@ impl Drop for OpenConnection {
 /// A94's `grpc.disconnect_error`.
 fn disconnect_error(result: &hyper::Result<()>, tls: bool) -> String {
     let Err(error) = result else {
-        // A server that closes TLS in order has sent GOAWAY. Without TLS hyper does not tell that from a closed socket.
+        // A server that closes TLS in an orderly way has sent GOAWAY. Without TLS, hyper reports a closed socket in the same
+        // way.
         return if tls { "GOAWAY NO_ERROR".into() } else { "unknown".into() };
     };
     let sources =

@@ -33,7 +33,7 @@ async fn rejected_token_is_logged_once_and_retried_until_replaced() {
     let errors = logs.lines(Level::ERROR, "token");
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].contains("client-token") && !errors[0].contains("another-token"), "{errors:?}");
-    assert_eq!(logs.lines(Level::INFO, "calls succeed again").len(), 1);
+    assert_eq!(logs.lines(Level::INFO, "calls recovered").len(), 1);
     assert_eq!(client.readings("acknowledged"), client.readings("measured"));
     server.stop().await;
 }
