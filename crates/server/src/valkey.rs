@@ -1,17 +1,16 @@
-//! The settings of the Valkey store, and its files that may change.
+//! The settings of the Valkey store, and the reload of its files.
 
 use std::{sync::Arc, time::Duration};
 
-use kelvin_app::SettingsError;
-use kelvin_credentials::{Role, SecretFiles, Secrets, StoreSecrets};
+use kelvin_credentials::{SecretFiles, Secrets, StoreSecrets, TlsError};
 use kelvin_store::{Credentials, StoreConfig, TlsPem, ValkeySettings};
 use opentelemetry::metrics::Meter;
 use tokio::sync::watch;
 
 use crate::config::{Config, StoreKind};
 
-/// The kind of store that `config` asks for, and what keeps its files up to date.
-pub(crate) fn kind(config: &Config) -> Result<(StoreConfig, Option<Reload>), SettingsError> {
+/// Returns the configuration of the store that `config` selects, and the reload of its files if it has any.
+pub(crate) fn kind(config: &Config) -> Result<(StoreConfig, Option<Reload>), TlsError> {
     if config.store == StoreKind::Memory {
         return Ok((StoreConfig::Memory, None));
     }
@@ -20,13 +19,6 @@ pub(crate) fn kind(config: &Config) -> Result<(StoreConfig, Option<Reload>), Set
         ca: config.valkey_tls_ca.clone(),
         cert: config.valkey_tls_cert.clone(),
         key: config.valkey_tls_key.clone(),
-    });
-    let secrets = secrets.map_err(|cause| {
-        let mut error = SettingsError::default();
-        for cause in cause.each() {
-            error.push(variable(cause.role()), kelvin_app::error_chain(&cause));
-        }
-        error
     })?;
     if config.valkey_password_file.is_some() && config.valkey_tls_ca.is_none() {
         tracing::warn!(
@@ -47,7 +39,7 @@ pub(crate) fn kind(config: &Config) -> Result<(StoreConfig, Option<Reload>), Set
     Ok((kind, Some(Reload { secrets, sender })))
 }
 
-/// Hands changed files on to the store.
+/// Sends the changed files to the store.
 pub(crate) struct Reload {
     secrets: StoreSecrets,
     sender: watch::Sender<Credentials>,
@@ -70,14 +62,4 @@ impl Reload {
 fn credentials(Secrets { password, ca, pair }: &Secrets) -> Credentials {
     let tls = ca.clone().map(|ca| TlsPem { ca, client: pair.clone() });
     Credentials { password: password.clone(), tls }
-}
-
-/// The setting that names the store's file of this role.
-fn variable(role: Role) -> &'static str {
-    match role {
-        Role::Password => "KELVIN_VALKEY_PASSWORD_FILE",
-        Role::Ca => "KELVIN_VALKEY_TLS_CA",
-        Role::Key => "KELVIN_VALKEY_TLS_KEY",
-        _ => "KELVIN_VALKEY_TLS_CERT",
-    }
 }
