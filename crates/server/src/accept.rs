@@ -81,11 +81,11 @@ async fn handshake(
     None
 }
 
-/// Errors mean that the peer has gone already, which the handshake will find.
+/// Sets the options of the socket. Errors are ignored: they mean that the peer has disconnected, which the handshake detects.
 fn set_options(stream: &TcpStream, keepalive_interval: Duration) {
-    // Without this small answers wait for the acknowledgement of others.
+    // Otherwise a small reply waits for the acknowledgement of an earlier one (Nagle's algorithm).
     let _ = stream.set_nodelay(true);
-    // By TCP: the kernel does it without waking anything here.
+    // TCP keepalive, not HTTP/2 PING: the kernel sends the probes without waking a task.
     let keepalive = TcpKeepalive::new()
         .with_time(keepalive_interval)
         .with_interval(KEEPALIVE_PAUSE)

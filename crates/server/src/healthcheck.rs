@@ -40,7 +40,7 @@ pub enum Unhealthy {
     /// There is no answer.
     #[error("no healthy server at {address}")]
     Unreachable {
-        /// Where it should listen.
+        /// The address that was asked.
         address: SocketAddr,
         /// The cause.
         source: BoxError,
@@ -48,9 +48,9 @@ pub enum Unhealthy {
     /// It answers that it does not serve.
     #[error("the server at {address} reports {status}")]
     NotServing {
-        /// Where it listens.
+        /// The address of the server.
         address: SocketAddr,
-        /// Its word for it.
+        /// The status in its answer.
         status: &'static str,
     },
 }
@@ -129,9 +129,9 @@ fn client_config(config: &Config) -> Result<ClientConfig, BoxError> {
     Ok(tls)
 }
 
-/// Takes any certificate that the peer has the key of. This asks the process beside it on the same machine, by an
-/// address that the certificate need not name, sends no secret and learns one word; and a server that goes on with
-/// its last good certificate beside a broken file is well.
+/// Accepts any certificate whose key the peer has. The health check connects to a server on the same machine, by an address
+/// that its certificate need not contain, sends no secret and receives only a status. Also, a server that keeps its last
+/// valid certificate because the file is invalid is healthy.
 #[derive(Debug)]
 struct OwnServer(Arc<CryptoProvider>);
 

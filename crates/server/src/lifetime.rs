@@ -10,11 +10,11 @@
 //!
 //! Most unary calls are answered at their first poll. So nothing is registered with the timer or with a signal before a
 //! call waits for the first time; only then is it `Armed`: with one timer, for the earlier of deadline and age, and with
-//! the next signal. After arming, the reasons are asked once more, because a signal may have been given between
+//! the next signal. After arming, the reasons are checked once more, because a signal may have been given between
 //! the start of the call and its registration.
 //!
-//! grpc-otel's `DeadlineLayer`, which the client uses, knows the first reason alone: beside it, every call that waits would
-//! need a second timer, for its age.
+//! grpc-otel's `DeadlineLayer`, which the client uses, handles only the first reason; with it, each waiting call would need
+//! a second timer, for its age.
 
 use std::{
     future::poll_fn,

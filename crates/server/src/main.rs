@@ -21,10 +21,10 @@ const PROGRAM: Program = Program {
     }],
 };
 
-/// Files that are open besides connections: listeners, the health port's connections, exporters, files that are read.
+/// Open files other than connections: listeners, the health port's connections, exporters, files that are read.
 const OTHER_FILES: u64 = 100;
 
-/// How long the last telemetry may take to leave.
+/// The time limit for exporting the last telemetry.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {

@@ -1,10 +1,10 @@
 //! Gauges per sensor, for a bounded number of sensors (`KELVIN_SENSOR_METRICS`).
 //!
-//! A task asks the store for the statistics of the sensors that have a place, and pages through the store's list only
-//! while a place is free or its sensor silent: receiving readings costs nothing more, and a collection reads what the
-//! task found. A sensor keeps its place while the store knows it, unless it is silent for [`SILENT`] and a sensor
-//! without a place is heard. On a shared store the process that holds the store's reporting lease reports all places,
-//! so that no sensor is reported twice.
+//! A task reads the statistics of the reported sensors from the store, and pages through the store's list of sensors only
+//! while fewer than the limit are reported or one of them is idle. So receiving a reading costs nothing more, and a
+//! collection of metrics reads the result of the task's last round. A sensor is reported while the store has it, unless it
+//! is idle for [`IDLE_LIMIT`] and an active sensor takes its place. On a shared store, the process that holds the store's
+//! reporting lease reports all sensors, so that none is reported twice.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -19,16 +19,16 @@ use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 const INTERVAL: Duration = Duration::from_secs(5);
-/// A sensor without a reading for this long loses its place to one that is heard.
-const SILENT: Duration = Duration::from_mins(10);
-/// Sensors on a page of the search, and pages per interval: bounds the work where most sensors are silent.
-const PAGE: usize = 256;
-const PAGES: usize = 8;
-/// Questions to the store at a time.
+/// A sensor that is idle for this long may be replaced by an active one.
+const IDLE_LIMIT: Duration = Duration::from_mins(10);
+/// Sensors per page of the search, and pages per round: bounds the work if most sensors are idle.
+const PAGE_SIZE: usize = 256;
+const MAX_PAGES: usize = 8;
+/// Concurrent store queries.
 const CONCURRENCY: usize = 32;
 
-/// The result of the last round, by sensor.
-type Found = Arc<Mutex<BTreeMap<String, Stats>>>;
+/// The statistics of the reported sensors after the last round.
+type Snapshot = Arc<Mutex<BTreeMap<String, Stats>>>;
 
 /// Keeps the gauges of at most `limit` sensors up to date until it is dropped.
 pub(crate) async fn report(factory: StoreFactory, limit: usize, meter: Meter) {
@@ -39,42 +39,44 @@ pub(crate) async fn report(factory: StoreFactory, limit: usize, meter: Meter) {
         }
         sleep(INTERVAL).await;
     };
-    let found = Found::default();
-    observe(&found, &meter);
-    let mut places = Places { limit, silent: SILENT, taken: BTreeMap::new(), page_token: String::new() };
+    let snapshot = Snapshot::default();
+    observe(&snapshot, &meter);
+    let mut sensors =
+        ReportedSensors { limit, idle_limit: IDLE_LIMIT, stats: BTreeMap::new(), page_token: String::new() };
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // Values of a store that does not answer would look current: better none.
-        let stats = match places.refresh(&store).await {
-            Ok(true) => places.taken.clone(),
+        // If the store is unavailable, no values are reported, because old ones would look current.
+        let stats = match sensors.refresh(&store).await {
+            Ok(true) => sensors.stats.clone(),
             Ok(false) => BTreeMap::new(),
             Err(error) => {
                 tracing::debug!(%error, "cannot read sensors for their metrics");
                 BTreeMap::new()
             }
         };
-        *found.lock() = stats;
+        *snapshot.lock() = stats;
     }
 }
 
-/// The sensors that are reported, and where the search for the next one continues.
-struct Places {
+/// The sensors that are reported, with their statistics.
+struct ReportedSensors {
     limit: usize,
-    silent: Duration,
-    taken: BTreeMap<String, Stats>,
+    idle_limit: Duration,
+    stats: BTreeMap<String, Stats>,
+    /// The position in the store's list at which the search for other sensors continues.
     page_token: String,
 }
 
-impl Places {
-    /// Returns whether this process reports the sensors.
+impl ReportedSensors {
+    /// Updates the statistics and the set of sensors. Returns whether this process reports them.
     async fn refresh(&mut self, store: &Store) -> Result<bool, StoreError> {
-        // The places stay: one failed count ends the role of reporter, and the next one may bring it back.
+        // The set is kept: after one failed count this process is no reporter, and after the next one it may be again.
         if !store.is_reporter() {
             return Ok(false);
         }
-        let mut answers = stream::iter(self.taken.keys().cloned())
+        let mut answers = stream::iter(self.stats.keys().cloned())
             .map(async |id| (store.stats(&id).await, id))
             .buffer_unordered(CONCURRENCY);
         let mut kept = BTreeMap::new();
@@ -84,32 +86,31 @@ impl Places {
             }
         }
         drop(answers);
-        self.taken = kept;
+        self.stats = kept;
         self.fill(store).await?;
         Ok(true)
     }
 
-    /// Gives free places to sensors in the order of the store's list, then those of silent sensors to sensors that are
-    /// heard.
+    /// Adds sensors in the order of the store's list up to the limit, then replaces idle sensors by active ones.
     async fn fill(&mut self, store: &Store) -> Result<(), StoreError> {
-        let silent = self.taken.iter().filter(|(_, stats)| !self.is_heard(stats));
-        let mut silent: Vec<_> = silent.map(|(id, stats)| (stats.idle, id.clone())).collect();
-        silent.sort_unstable();
-        for _ in 0..PAGES {
-            if self.taken.len() >= self.limit && silent.is_empty() {
+        let idle = self.stats.iter().filter(|(_, stats)| !self.is_active(stats));
+        let mut idle: Vec<_> = idle.map(|(id, stats)| (stats.idle, id.clone())).collect();
+        idle.sort_unstable();
+        for _ in 0..MAX_PAGES {
+            if self.stats.len() >= self.limit && idle.is_empty() {
                 break;
             }
             // After an error, and after the last page, the next round begins at the first page.
-            let page = store.list(&std::mem::take(&mut self.page_token), PAGE).await?;
+            let page = store.list(&std::mem::take(&mut self.page_token), PAGE_SIZE).await?;
             for (id, stats) in page.sensors {
-                if self.taken.contains_key(&id) {
+                if self.stats.contains_key(&id) {
                     continue;
                 }
-                if self.taken.len() >= self.limit {
-                    let Some((_, longest)) = silent.pop_if(|_| self.is_heard(&stats)) else { continue };
-                    self.taken.remove(&longest);
+                if self.stats.len() >= self.limit {
+                    let Some((_, longest_idle)) = idle.pop_if(|_| self.is_active(&stats)) else { continue };
+                    self.stats.remove(&longest_idle);
                 }
-                self.taken.insert(id, stats);
+                self.stats.insert(id, stats);
             }
             match page.next {
                 Some(next) => self.page_token = next,
@@ -119,19 +120,19 @@ impl Places {
         Ok(())
     }
 
-    fn is_heard(&self, stats: &Stats) -> bool {
-        stats.idle < self.silent
+    fn is_active(&self, stats: &Stats) -> bool {
+        stats.idle < self.idle_limit
     }
 }
 
-fn observe(found: &Found, meter: &Meter) {
+fn observe(snapshot: &Snapshot, meter: &Meter) {
     fn each<T>(
-        found: &Found,
+        snapshot: &Snapshot,
         value: fn(&Stats) -> T,
     ) -> impl Fn(&dyn AsyncInstrument<T>) + Send + Sync + use<T> {
-        let found = Arc::clone(found);
+        let snapshot = Arc::clone(snapshot);
         move |instrument| {
-            for (id, stats) in &*found.lock() {
+            for (id, stats) in &*snapshot.lock() {
                 instrument.observe(value(stats), &[KeyValue::new("kelvin.sensor.id", id.clone())]);
             }
         }
@@ -140,30 +141,30 @@ fn observe(found: &Found, meter: &Meter) {
         .f64_observable_gauge("kelvin.sensor.temperature")
         .with_unit("Cel")
         .with_description("The sensor's last reading.")
-        .with_callback(each(found, |stats| stats.last.temperature))
+        .with_callback(each(snapshot, |stats| stats.last.temperature))
         .build();
     meter
         .f64_observable_gauge("kelvin.sensor.temperature.mean")
         .with_unit("Cel")
         .with_description("Mean of the sensor's newest readings (KELVIN_RECENT_WINDOW).")
-        .with_callback(each(found, |stats| stats.recent_mean))
+        .with_callback(each(snapshot, |stats| stats.recent_mean))
         .build();
     meter
         .f64_observable_gauge("kelvin.sensor.idle")
         .with_unit("s")
         .with_description("Time since the sensor's last reading arrived.")
-        .with_callback(each(found, |stats| stats.idle.as_secs_f64()))
+        .with_callback(each(snapshot, |stats| stats.idle.as_secs_f64()))
         .build();
     meter
         .u64_observable_counter("kelvin.sensor.alerts")
         .with_unit("{alert}")
         .with_description("Alerts of the sensor.")
-        .with_callback(each(found, |stats| stats.alerts))
+        .with_callback(each(snapshot, |stats| stats.alerts))
         .build();
     meter
         .u64_observable_gauge("kelvin.sensor.alerting") // no unit: Prometheus would add _ratio for "1"
         .with_description("1 while an alert of the sensor is active, 0 otherwise.")
-        .with_callback(each(found, |stats| stats.alerting.into()))
+        .with_callback(each(snapshot, |stats| stats.alerting.into()))
         .build();
 }
 
@@ -202,75 +203,80 @@ mod tests {
         store.append(&batch, &mut Report::default()).await.unwrap();
     }
 
-    fn places(limit: usize, silent: Duration) -> Places {
-        Places { limit, silent, taken: BTreeMap::new(), page_token: String::new() }
+    fn reported_sensors(limit: usize, idle_limit: Duration) -> ReportedSensors {
+        ReportedSensors { limit, idle_limit, stats: BTreeMap::new(), page_token: String::new() }
     }
 
     /// Returns the sensors that are reported after the next round.
-    async fn taken(places: &mut Places, store: &Store) -> Vec<String> {
-        assert!(places.refresh(store).await.unwrap());
-        places.taken.keys().cloned().collect()
+    async fn refreshed(sensors: &mut ReportedSensors, store: &Store) -> Vec<String> {
+        assert!(sensors.refresh(store).await.unwrap());
+        sensors.stats.keys().cloned().collect()
     }
 
     #[tokio::test]
-    async fn taken_places_are_kept_while_their_sensors_are_heard() {
-        let (store, mut places) = (store(StoreConfig::Memory, HOUR).await, places(5, HOUR));
+    async fn active_sensors_stay_reported() {
+        let (store, mut sensors) = (store(StoreConfig::Memory, HOUR).await, reported_sensors(5, HOUR));
         send(&store, 0..3).await;
-        assert_eq!(taken(&mut places, &store).await.len(), 3);
+        assert_eq!(refreshed(&mut sensors, &store).await.len(), 3);
         send(&store, 0..5000).await;
-        let first = taken(&mut places, &store).await;
+        let first = refreshed(&mut sensors, &store).await;
         assert_eq!(first.len(), 5);
         assert!((0..3).all(|id| first.contains(&format!("sensor-{id}"))), "{first:?}");
         send(&store, 5000..9000).await;
-        assert_eq!(taken(&mut places, &store).await, first);
+        assert_eq!(refreshed(&mut sensors, &store).await, first);
     }
 
     #[tokio::test]
-    async fn longest_idle_sensor_gives_its_place_to_an_active_one() {
-        let (store, mut places) = (store(StoreConfig::Memory, HOUR).await, places(2, Duration::ZERO));
+    async fn longest_idle_sensor_is_replaced_by_an_active_one() {
+        let (store, mut sensors) =
+            (store(StoreConfig::Memory, HOUR).await, reported_sensors(2, Duration::ZERO));
         send(&store, 0..1).await;
         sleep(Duration::from_millis(10)).await;
         send(&store, 1..2).await;
         for _ in 0..2 {
-            assert_eq!(taken(&mut places, &store).await, ["sensor-0", "sensor-1"], "nobody else is heard");
+            assert_eq!(
+                refreshed(&mut sensors, &store).await,
+                ["sensor-0", "sensor-1"],
+                "no other sensor is active"
+            );
         }
-        places.silent = Duration::from_millis(200);
-        sleep(places.silent).await;
-        let passed_on = async {
+        sensors.idle_limit = Duration::from_millis(200);
+        sleep(sensors.idle_limit).await;
+        let replaced = async {
             loop {
                 send(&store, 2..3).await;
-                let taken = taken(&mut places, &store).await;
-                if taken.contains(&"sensor-2".to_owned()) {
-                    break taken;
+                let reported = refreshed(&mut sensors, &store).await;
+                if reported.contains(&"sensor-2".to_owned()) {
+                    break reported;
                 }
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        let taken = timeout(Duration::from_secs(20), passed_on).await.unwrap();
-        assert_eq!(taken, ["sensor-1", "sensor-2"]);
+        let reported = timeout(Duration::from_secs(20), replaced).await.unwrap();
+        assert_eq!(reported, ["sensor-1", "sensor-2"]);
     }
 
     #[tokio::test]
-    async fn expired_sensor_gives_its_place_up() {
+    async fn expired_sensor_is_no_longer_reported() {
         let idle = Duration::from_millis(200);
-        let (store, mut places) = (store(StoreConfig::Memory, idle).await, places(1, HOUR));
-        let had = async {
-            while taken(&mut places, &store).await.is_empty() {
+        let (store, mut sensors) = (store(StoreConfig::Memory, idle).await, reported_sensors(1, HOUR));
+        let reported = async {
+            while refreshed(&mut sensors, &store).await.is_empty() {
                 sleep(Duration::from_millis(10)).await;
                 send(&store, 0..1).await;
             }
         };
-        timeout(Duration::from_secs(20), had).await.unwrap();
-        let given_up = async {
-            while !taken(&mut places, &store).await.is_empty() {
+        timeout(Duration::from_secs(20), reported).await.unwrap();
+        let removed = async {
+            while !refreshed(&mut sensors, &store).await.is_empty() {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(Duration::from_secs(20), given_up).await.unwrap();
+        timeout(Duration::from_secs(20), removed).await.unwrap();
     }
 
     #[tokio::test]
-    async fn places_outlast_a_lost_lease() {
+    async fn reported_sensors_outlast_a_lost_lease() {
         let valkey = ValkeyServer::start(&[]).await;
         let config = StoreConfig::Valkey(ValkeySettings {
             addresses: vec![valkey.address()],
@@ -282,23 +288,23 @@ mod tests {
             timeout: Duration::from_secs(1),
             credentials: watch::channel(Credentials::default()).1,
         });
-        let (store, mut places) = (store(config, HOUR).await, places(5, HOUR));
+        let (store, mut sensors) = (store(config, HOUR).await, reported_sensors(5, HOUR));
         let reports = async |wanted| {
             eventually("the lease changes hands", async || store.is_reporter() == wanted).await;
         };
         send(&store, 50..55).await;
         reports(true).await;
-        let first = taken(&mut places, &store).await;
+        let first = refreshed(&mut sensors, &store).await;
         assert_eq!(first.len(), 5);
-        // Any of these could have had a place.
+        // Any of these would be reported if the set were built again.
         send(&store, 0..50).await;
 
         let keys: Vec<String> = valkey.query(&["KEYS", "*counts"]).await.unwrap();
         valkey.exec(&["SET", &keys[0], "another server"]).await;
         reports(false).await;
-        assert!(!places.refresh(&store).await.unwrap());
+        assert!(!sensors.refresh(&store).await.unwrap());
         valkey.exec(&["DEL", &keys[0]]).await;
         reports(true).await;
-        assert_eq!(taken(&mut places, &store).await, first);
+        assert_eq!(refreshed(&mut sensors, &store).await, first);
     }
 }

@@ -32,7 +32,7 @@ use crate::{
     worker::{Running, Worker},
 };
 
-/// A server whose settings are good and whose ports are bound.
+/// A server with valid settings and bound ports.
 pub struct Server {
     listeners: Vec<TcpListener>,
     health_listener: Option<TcpListener>,
@@ -46,7 +46,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Reads all files, then binds. Port 0 takes any free port.
+    /// Reads all files, then binds the ports. Port 0 binds any free port.
     pub fn build(config: Config, telemetry: &Telemetry) -> Result<Self, ServerError> {
         let meter = telemetry.meter_provider().meter("kelvin");
         let metrics = Arc::new(Metrics::new(&meter, config.max_connections.get()));
@@ -89,19 +89,19 @@ impl Server {
         })
     }
 
-    /// Where gRPC is served.
+    /// Returns the address on which gRPC is served.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Where probes are answered.
+    /// Returns the address of the health port, if there is one.
     #[must_use]
     pub fn health_addr(&self) -> Option<SocketAddr> {
         self.health_listener.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Serves until `shutdown`, then drains: not ready for a while, streams ended, connections closed.
+    /// Serves until `shutdown` completes, then drains: reports not ready, ends streams and closes connections.
     pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServerError> {
         let health = Health::new();
         let reporter = HealthReporter::new();
@@ -112,7 +112,7 @@ impl Server {
         }
         let (address, shared) = (self.local_addr, Arc::clone(&self.shared));
         let workers = self.start_workers(&reporter)?;
-        // However this ends, the workers' threads end too.
+        // Dropped on every return path, so that the workers' threads end too.
         let drain = shared.drain.clone().drop_guard();
 
         let (ready, done): (Vec<_>, Vec<_>) = workers.into_iter().map(|w| (w.ready, w.done)).unzip();
@@ -146,7 +146,8 @@ impl Server {
         Ok(())
     }
 
-    /// Starts what runs beside the workers, on the caller's runtime: the health port and the reloads.
+    /// Starts the background tasks on the caller's runtime: the health port, reloads, metrics of sensors, and the closing of
+    /// idle connections.
     fn start_background(&mut self, health: &Health) -> Result<JoinSet<()>, ServerError> {
         let mut background = JoinSet::new();
         if let Some(listener) = self.health_listener.take() {
@@ -187,7 +188,7 @@ impl Server {
     }
 }
 
-/// For calls of authenticated callers.
+/// Returns the layer for calls of authenticated callers.
 fn traced(config: &Config, telemetry: &Telemetry) -> ServerLayer {
     let mut otel = measured(config, telemetry).propagator(telemetry.propagator());
     if let Some(provider) = telemetry.tracer_provider() {
@@ -196,7 +197,7 @@ fn traced(config: &Config, telemetry: &Telemetry) -> ServerLayer {
     otel.build().server_layer(methods())
 }
 
-/// For calls of others: their trace context and baggage are not even read.
+/// Returns the layer for other calls, whose trace context and baggage are not read.
 fn untraced(config: &Config, telemetry: &Telemetry) -> ServerLayer {
     measured(config, telemetry).build().server_layer(methods())
 }
@@ -204,7 +205,7 @@ fn untraced(config: &Config, telemetry: &Telemetry) -> ServerLayer {
 fn measured(config: &Config, telemetry: &Telemetry) -> Builder {
     let durations = if config.rpc_metrics { DurationMetrics::Both } else { DurationMetrics::Grpc };
     let otel = GrpcOtel::builder().duration_metrics(durations);
-    // Measurements that nobody reads would cost nearly as much as others.
+    // Measurements that are not exported would cost nearly as much as others.
     if telemetry.exports_metrics() { otel.meter_provider(&telemetry.meter_provider()) } else { otel }
 }
 

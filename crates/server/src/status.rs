@@ -1,4 +1,4 @@
-//! The status of a call that fails.
+//! Maps the failures of a call to its status.
 
 use std::{
     collections::HashMap,
@@ -13,10 +13,10 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{end_reason::EndReason, log_rate_limiter::LogRateLimiter, validate::Invalid};
 
-/// When to try again where the store cannot be reached.
+/// The retry delay for callers while the store is unavailable.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The message of a call that fails by our fault.
+/// The message of a call that fails because of an error in the server.
 const INTERNAL: &str = "internal error; see the server log";
 
 static PANIC_LOG: LogRateLimiter = LogRateLimiter::new();
@@ -24,11 +24,11 @@ static PANIC_LOG: LogRateLimiter = LogRateLimiter::new();
 /// The domain of our `google.rpc.ErrorInfo` details.
 const DOMAIN: &str = "kelvin";
 
-/// The message of calls on a connection whose client certificate was accepted once.
+/// The message of calls on a connection whose client certificate is no longer accepted.
 pub(crate) const CERTIFICATE_REJECTED: &str =
     "the client certificate has expired or its CA is no longer trusted; connect with another one";
 
-/// Where in a stream a reading is that ends it.
+/// The position in its stream of a reading that ends the stream.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadingPosition {
     /// Counted from 0.
@@ -37,14 +37,14 @@ pub(crate) struct ReadingPosition {
     pub(crate) stored: u64,
 }
 
-/// A field of the only message is wrong.
+/// Returns the status for an invalid field in the message of a unary call.
 pub(crate) fn invalid(invalid: Invalid) -> Status {
     let text = invalid.to_string();
     let details = ErrorDetails::with_bad_request_violation(invalid.field(), &text);
     Status::with_error_details(Code::InvalidArgument, text, details)
 }
 
-/// A field of a message within a stream is wrong.
+/// Returns the status for an invalid field in a message of a stream.
 pub(crate) fn invalid_in_stream(invalid: Invalid, at: ReadingPosition) -> Status {
     let text = invalid.to_string();
     let mut details = ErrorDetails::with_bad_request_violation(invalid.field(), &text);
@@ -52,14 +52,14 @@ pub(crate) fn invalid_in_stream(invalid: Invalid, at: ReadingPosition) -> Status
     Status::with_error_details(Code::InvalidArgument, format!("{at}: {text}"), details)
 }
 
-/// The store is full for the only reading.
+/// Returns the status for the rejected reading of a unary call.
 pub(crate) fn refused(reason: RejectReason) -> Status {
     let text = reject_text(reason);
     let details = ErrorDetails::with_quota_failure_violation(reason.as_str(), text);
     Status::with_error_details(Code::ResourceExhausted, text, details)
 }
 
-/// The store is full for a reading within a stream.
+/// Returns the status for a rejected reading of a stream.
 pub(crate) fn refused_in_stream(reason: RejectReason, at: ReadingPosition) -> Status {
     let text = reject_text(reason);
     let mut details = ErrorDetails::with_quota_failure_violation(reason.as_str(), text);
@@ -77,11 +77,12 @@ pub(crate) fn reject_text(reason: RejectReason) -> &'static str {
     }
 }
 
-/// The store could not do it; `stored` readings of the call are known to be stored, where it stores any.
+/// Maps a store error to a status. `stored` is the number of readings of the call that are known to be stored; `None` for a
+/// call that stores none.
 pub(crate) fn store_error(error: &StoreError, stored: Option<u64>) -> Status {
     match error {
         StoreError::Unavailable(_) => {
-            // Hosts, users and what Valkey answered are not for callers. The store logs them.
+            // Callers do not receive the error, which contains hosts, users and replies of Valkey. The store logs it.
             Context::current().span().record_error(error);
             let mut details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
             if let Some(stored) = stored {
@@ -101,11 +102,11 @@ pub(crate) fn store_error(error: &StoreError, stored: Option<u64>) -> Status {
             let details = ErrorDetails::with_bad_request_violation("step", error.to_string());
             Status::with_error_details(Code::InvalidArgument, error.to_string(), details)
         }
-        StoreError::Settings(_) => Status::internal(INTERNAL), // of a store that is opened, not of a call
+        StoreError::Settings(_) => Status::internal(INTERNAL), // only when a store is opened
     }
 }
 
-/// The call was ended from outside after `stored` readings, where it stores any.
+/// Returns the status of a call that was ended for `reason`, with `stored` as in [`store_error`].
 pub(crate) fn ended(reason: EndReason, stored: Option<u64>) -> Status {
     let (code, text) = match reason {
         EndReason::Deadline => (Code::DeadlineExceeded, "the deadline of the call has passed"),
@@ -130,7 +131,7 @@ pub(crate) fn ended(reason: EndReason, stored: Option<u64>) -> Status {
 
 /// Returns the status of a call whose handler panicked.
 pub(crate) fn panicked() -> Status {
-    // The panic itself is in the log already.
+    // The panic itself is already logged.
     if let Some(calls) = PANIC_LOG.record() {
         tracing::error!(calls, "handler panicked; its call fails with INTERNAL");
     }
@@ -142,7 +143,7 @@ fn stored_metadata(stored: u64) -> HashMap<String, String> {
     [("stored".to_owned(), stored.to_string())].into()
 }
 
-/// `status` with how many readings are stored behind its text.
+/// Returns `status` with the number of stored readings appended to its message.
 pub(crate) fn with_stored(status: &Status, stored: u64) -> Status {
     Status::with_metadata(
         status.code(),
@@ -151,7 +152,7 @@ pub(crate) fn with_stored(status: &Status, stored: u64) -> Status {
     )
 }
 
-/// Says how many readings of a call are stored.
+/// Returns a text with the number of stored readings of a call.
 pub(crate) fn stored_summary(stored: u64) -> String {
     match stored {
         1 => "1 reading of this call is stored".to_owned(),

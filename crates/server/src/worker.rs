@@ -28,12 +28,12 @@ use crate::{
     rpc::{AuxiliaryService, Core},
 };
 
-/// The pause after a connection could not be accepted. Meanwhile a closing one frees its file descriptor.
+/// The pause after a failed accept, in which a closing connection may free its file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 static ACCEPT_LOG: LogRateLimiter = LogRateLimiter::new();
 
-/// A thread with a runtime and a listener of its own.
+/// A thread with its own runtime and listener.
 pub(crate) struct Worker {
     pub(crate) listener: TcpListener,
     pub(crate) factory: StoreFactory,
@@ -45,42 +45,42 @@ pub(crate) struct Worker {
 
 /// A worker that has been started.
 pub(crate) struct Running {
-    /// Receives whether it serves, or why it cannot.
+    /// Receives `Ok` when the worker serves, or the error that prevents it.
     pub(crate) ready: oneshot::Receiver<Result<(), ServerError>>,
-    /// Notified when it has ended; closed when it panicked.
+    /// Notified when the worker has ended; closed if it has panicked.
     pub(crate) done: oneshot::Receiver<()>,
 }
 
 impl Worker {
     /// Starts the thread; it ends when the server drains.
     pub(crate) fn start(self, index: usize) -> Result<Running, ServerError> {
-        let (tell_ready, ready) = oneshot::channel();
-        let (tell_done, done) = oneshot::channel();
+        let (ready_tx, ready) = oneshot::channel();
+        let (done_tx, done) = oneshot::channel();
         let runtime =
             runtime::Builder::new_current_thread().enable_all().build().map_err(ServerError::Worker)?;
         observe_runtime(&self.meter, format!("worker-{index}"), runtime.handle());
         thread::Builder::new()
             .name(format!("kelvin-{index}"))
             .spawn(move || {
-                runtime.block_on(self.run(tell_ready));
-                // What has not ended within the drain's bound ends here.
+                runtime.block_on(self.run(ready_tx));
+                // Aborts the tasks that did not end within the drain timeout.
                 drop(runtime);
-                let _ = tell_done.send(());
+                let _ = done_tx.send(());
             })
             .map_err(ServerError::Worker)?;
         Ok(Running { ready, done })
     }
 
-    async fn run(self, tell_ready: oneshot::Sender<Result<(), ServerError>>) {
+    async fn run(self, ready_tx: oneshot::Sender<Result<(), ServerError>>) {
         let shared = Arc::clone(&self.shared);
         let (listener, core) = match self.open().await {
             Ok(parts) => parts,
             Err(error) => {
-                let _ = tell_ready.send(Err(error));
+                let _ = ready_tx.send(Err(error));
                 return;
             }
         };
-        let _ = tell_ready.send(Ok(()));
+        let _ = ready_tx.send(Ok(()));
         let interrupts = Arc::clone(&core.interrupts);
         tokio::spawn(async move { interrupts.watch().await });
         let tracker = TaskTracker::new();
@@ -91,7 +91,7 @@ impl Worker {
         {
             accept(connection);
         }
-        // Who has connected already gets an orderly GOAWAY.
+        // Connections already in the accept queue receive a graceful GOAWAY.
         while let Some(connection) = next(&listener, &shared.registry).now_or_never() {
             accept(connection);
         }

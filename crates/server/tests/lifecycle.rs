@@ -66,7 +66,7 @@ async fn drain_ends_streams_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn while_a_server_waits_to_drain_it_says_so_and_serves_on() {
+async fn draining_server_is_not_ready_and_still_serves() {
     let mut server = TestServer::start(&[("KELVIN_DRAIN_DELAY", "2s")]).await;
     let health = |service: &str| HealthCheckRequest { service: service.to_owned() };
     let mut checker = HealthClient::new(server.connect().await);

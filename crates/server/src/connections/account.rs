@@ -1,12 +1,13 @@
-//! The cost of one connection.
+//! Counts the resources that one connection uses.
 //!
 //! ```text
 //!             Metered (frame headers)         IncomingBody                 Call
 //! peer ─TLS─▶ DATA, HEADERS: charge ──▶ h2 ──▶ read: release ──▶ handler ──▶ reply: charge ─▶ h2 ─▶ Metered: release ─▶ peer
 //! ```
 //!
-//! A connection, its calls and its frames are on one thread, so the lock of the ledger is never waited for. What is
-//! held goes to the budget of the process in steps, so that a small call touches nothing that threads share.
+//! A connection, its calls and its frames are processed on one thread, so the lock of the state is never contended. The
+//! bytes that the connection holds are reserved from the process-wide budget in steps, so that a small call touches no
+//! memory that threads share.
 
 use std::{
     sync::{
@@ -29,57 +30,59 @@ use super::{
 };
 use crate::metrics::CloseReason;
 
-/// Bytes in which the budget of the process is reserved.
+/// The step, in bytes, in which a connection reserves memory from the process-wide budget.
 const STEP: usize = 4096;
 
-/// Bytes that an unauthenticated connection may hold.
+/// The maximum number of bytes that an unauthenticated connection may hold.
 const UNAUTHENTICATED_BYTES: usize = 128 * 1024;
 
-/// Calls that an unauthenticated connection may have open.
+/// The maximum number of open calls on an unauthenticated connection.
 const UNAUTHENTICATED_CALLS: u32 = 4;
 
-/// Refused calls in a row that close an unauthenticated connection.
+/// The number of consecutive refused calls that closes an unauthenticated connection.
 const REFUSED_CALLS: u32 = 100;
 
-/// Bytes up to which a connection need not wait for the memory of others: well-behaved callers do not.
+/// A connection that has reserved at most this many bytes does not wait for others to free memory, so that well-behaved
+/// callers are not delayed.
 const SMALL: usize = 64 * 1024;
 
-/// The budget of one poll of a connection: a frame costs 1, and one that starts a call or makes h2 visit every stream costs
-/// more. Then other connections have their turn.
+/// The budget of one turn, which is one poll of a connection. A frame costs 1, a HEADERS frame more because it starts a call,
+/// and a SETTINGS frame more because h2 visits every open stream for it. When the budget is used up, other connections have
+/// their turn.
 const TURN: u32 = 1024;
 const TURN_HEADERS: u32 = 16;
 const TURN_SETTINGS: u32 = 128;
 
-/// How long a connection may read, and its calls may work afterwards, before others have their turn. A batch of readings or a
-/// few frames of a reply that are already begun may exceed it.
+/// The time limit for reading in a turn, and again for the work of the calls after it. A batch of readings, or a few frames
+/// of a reply, that have already begun may exceed it.
 const TURN_TIME: Duration = Duration::from_micros(200);
 
-/// The end of a turn while the connection is not polled.
+/// The value of `turn_end` while the connection is not being polled.
 const NO_TURN: u64 = u64::MAX;
 
-/// Frames of a reply after which a call looks at the clock again: the message and the trailers of a unary call.
+/// The number of reply frames that a call sends without reading the clock: the message and the trailers of a unary call.
 const FREE_FRAMES: u32 = 2;
 
 /// Accounts for the resources of a connection, and decides whether it may continue.
 #[derive(Debug)]
 pub(crate) struct Account {
-    state: Arc<ConnectionState>,
+    connection: Arc<ConnectionState>,
     registry: Arc<Registry>,
-    books: Mutex<Books>,
+    state: Mutex<AccountState>,
     refused_calls: AtomicU32,
     turn: AtomicU32,
     /// In nanoseconds since `created`, or [`NO_TURN`].
     turn_end: AtomicU64,
     free_frames: AtomicU32,
-    /// A read of the socket was pending in this turn.
+    /// Whether a read of the socket was pending in this turn.
     drained: AtomicBool,
     created: Instant,
 }
 
 #[derive(Debug, Default)]
-struct Books {
+struct AccountState {
     ledger: Ledger,
-    /// Bytes of the budget.
+    /// Bytes reserved from the process-wide budget.
     reserved: usize,
     settings: SettingsRate,
 }
@@ -87,9 +90,9 @@ struct Books {
 impl Account {
     pub(crate) fn new(admitted: &Admitted) -> Self {
         Self {
-            state: Arc::clone(admitted.state()),
+            connection: Arc::clone(admitted.state()),
             registry: Arc::clone(admitted.registry()),
-            books: Mutex::default(),
+            state: Mutex::default(),
             refused_calls: AtomicU32::new(0),
             turn: AtomicU32::new(TURN),
             turn_end: AtomicU64::new(NO_TURN),
@@ -99,60 +102,61 @@ impl Account {
         }
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock()
+    fn state(&self) -> MutexGuard<'_, AccountState> {
+        self.state.lock()
     }
 }
 
 /// Authentication of the peer.
 impl Account {
     pub(crate) fn is_authenticated(&self) -> bool {
-        self.state.is_authenticated()
+        self.connection.is_authenticated()
     }
 
-    /// A call is accepted, or a client certificate was.
+    /// Records that the peer is authenticated, by an accepted call or by its client certificate.
     pub(crate) fn authenticate(&self) {
-        if self.state.authenticate() {
-            self.registry.authenticated(&self.state);
+        if self.connection.authenticate() {
+            self.registry.authenticated(&self.connection);
         }
     }
 
-    /// A call is refused. Gateways carry many callers: only connections without an accepted call are closed for it.
+    /// Records a refused call. Only connections without an accepted call are closed for refused calls, because a gateway
+    /// sends the calls of many callers over one connection.
     pub(crate) fn refuse(&self) {
         if !self.is_authenticated() && self.refused_calls.fetch_add(1, Relaxed) + 1 >= REFUSED_CALLS {
-            self.registry.close_one(&self.state, CloseReason::Refused);
+            self.registry.close_one(&self.connection, CloseReason::Refused);
         }
     }
 
-    /// A call that needs no token is answered.
+    /// Records the answer to a call that needs no token.
     pub(crate) fn answer(&self) {
         self.refused_calls.store(0, Relaxed);
     }
 
-    /// Returns whether the call that begins may go on.
+    /// Returns whether a call that has just begun may continue.
     pub(crate) fn admits_call(&self) -> bool {
-        self.is_authenticated() || self.state.open_calls() <= UNAUTHENTICATED_CALLS
+        self.is_authenticated() || self.connection.open_calls() <= UNAUTHENTICATED_CALLS
     }
 }
 
-/// Its end.
+/// Closing of the connection.
 impl Account {
     pub(super) fn closing(&self) -> Option<CloseReason> {
-        self.state.closing()
+        self.connection.closing()
     }
 
-    /// Ready when the connection has to close.
+    /// Returns the reason as soon as the connection has to close.
     pub(super) fn poll_closing(&self, cx: &Context<'_>) -> Poll<CloseReason> {
-        self.state.poll_closing(cx)
+        self.connection.poll_closing(cx)
     }
 
     /// Runs `work` unless the connection has to close.
     pub(crate) async fn unless_closing<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        self.state.unless_closing(work).await
+        self.connection.unless_closing(work).await
     }
 }
 
-/// Its turn among the connections of a thread.
+/// Turns: the share of its thread that the connection gets.
 impl Account {
     pub(super) fn begin_turn(&self) {
         self.turn.store(TURN, Relaxed);
@@ -160,18 +164,18 @@ impl Account {
         self.begin_turn_of_calls();
     }
 
-    /// Starts the turn of the calls, after what the peer has sent is read.
+    /// Starts the time limit of the calls, after the reads of this turn.
     pub(super) fn begin_turn_of_calls(&self) {
         self.turn_end.store(nanoseconds(self.created.elapsed() + TURN_TIME), Relaxed);
     }
 
-    /// Ends the turn. Until the next one nothing is limited: services that tonic provides read requests in tasks of their own.
+    /// Ends the turn. Outside turns there is no limit, because tonic's services read request bodies in tasks of their own.
     pub(super) fn end_turn(&self) {
         self.turn_end.store(NO_TURN, Relaxed);
         self.drained.store(false, Relaxed);
     }
 
-    /// Pending, and to be polled again soon, when the calls of the connection have worked their turn.
+    /// Returns `Pending`, and wakes the task at once, when the calls of the connection have used up their turn.
     pub(super) fn poll_turn(&self, cx: &Context<'_>) -> Poll<()> {
         let over = self.is_turn_over();
         self.free_frames.store(if over { 0 } else { FREE_FRAMES }, Relaxed);
@@ -182,7 +186,8 @@ impl Account {
         Poll::Pending
     }
 
-    /// The same for each frame of a reply. Looks at the clock only after some of them: [`Self::poll_turn`] just has.
+    /// Does the same for each frame of a reply. Reads the clock only after [`FREE_FRAMES`], because [`Self::poll_turn`] has
+    /// just read it.
     pub(super) fn poll_turn_of_frame(&self, cx: &Context<'_>) -> Poll<()> {
         match self.free_frames.load(Relaxed).checked_sub(1) {
             Some(left) => {
@@ -202,7 +207,8 @@ impl Account {
         end != NO_TURN && nanoseconds(self.created.elapsed()) >= end
     }
 
-    /// A read of the socket was pending. Outside of a turn, as in the handshake, that does not count: no next one begins.
+    /// Records that a read of the socket was pending. Outside a turn, as in the handshake, nothing is recorded, because no
+    /// next turn would reset it.
     pub(super) fn set_drained(&self) {
         self.drained.store(self.turn_end.load(Relaxed) != NO_TURN, Relaxed);
     }
@@ -211,130 +217,130 @@ impl Account {
         self.drained.load(Relaxed)
     }
 
-    /// Closes a connection that holds too much although none of its calls is accepted. To be called after calls
-    /// are begun: a caller may send more than that before the server looks at its first one.
+    /// Closes the connection if it holds more than [`UNAUTHENTICATED_BYTES`] and none of its calls was accepted. Must be
+    /// called after calls have begun: a caller may send more than the limit before the server handles its first call.
     pub(super) fn check_unauthenticated(&self) {
-        if !self.is_authenticated() && self.books().ledger.held() > UNAUTHENTICATED_BYTES {
-            self.registry.close_one(&self.state, CloseReason::UnauthenticatedBytes);
+        if !self.is_authenticated() && self.state().ledger.held() > UNAUTHENTICATED_BYTES {
+            self.registry.close_one(&self.connection, CloseReason::UnauthenticatedBytes);
         }
     }
 }
 
-/// The budget of the process.
+/// The process-wide budget.
 impl Account {
-    /// Returns whether this connection may take more memory for now: not if it holds much already, and those that were
-    /// closed for the budget have not given theirs back yet.
+    /// Returns whether the connection may take more memory now. It may not if it has reserved more than [`SMALL`] bytes
+    /// while connections that were closed for the budget have not freed their memory yet.
     pub(super) fn may_grow(&self) -> bool {
-        self.registry.is_within_budget() || self.books().reserved <= SMALL
+        self.registry.is_within_budget() || self.state().reserved <= SMALL
     }
 
-    /// Completes when it may be worth asking again.
+    /// Completes when [`may_grow`](Self::may_grow) may return a different result.
     pub(super) fn within_budget(&self) -> OwnedNotified {
         self.registry.within_budget()
     }
 }
 
-/// Handlers and the connection hold it until what it counts is freed.
+/// The connection and its handlers hold the account until the memory that it counts is freed.
 impl Drop for Account {
     fn drop(&mut self) {
-        self.registry.release(&self.state);
+        self.registry.release(&self.connection);
     }
 }
 
 /// Frames and calls.
 impl Account {
-    /// Charges the frames that `find` finds in what the peer has sent.
+    /// Charges the frames that `find` finds in the bytes from the peer.
     pub(super) fn received(&self, find: impl FnOnce(&mut dyn FnMut(FrameHeader))) {
-        let mut books = self.books();
+        let mut state = self.state();
         let mut turn = self.turn.load(Relaxed);
         let mut flood = false;
         find(&mut |frame| {
             turn = turn.saturating_sub(match frame.kind {
                 HEADERS => TURN_HEADERS,
-                SETTINGS if books.ledger.has_streams() => TURN_SETTINGS,
+                SETTINGS if state.ledger.has_streams() => TURN_SETTINGS,
                 _ => 1,
             });
             if frame.kind == SETTINGS && !frame.is_ack() {
-                flood |= !books.settings.take(self.registry.now());
+                flood |= !state.settings.take(self.registry.now());
             }
-            books.ledger.received(frame);
+            state.ledger.received(frame);
         });
-        if !self.is_authenticated() && books.ledger.held() > UNAUTHENTICATED_BYTES {
+        if !self.is_authenticated() && state.ledger.held() > UNAUTHENTICATED_BYTES {
             turn = 0;
         }
         self.turn.store(turn, Relaxed);
-        self.settle(books);
+        self.update_reservation(state);
         if flood {
-            self.registry.close_one(&self.state, CloseReason::SettingsFlood);
+            self.registry.close_one(&self.connection, CloseReason::SettingsFlood);
         }
     }
 
-    /// Releases the frames that `find` finds in what is sent.
+    /// Releases the frames that `find` finds in the bytes sent to the peer.
     pub(super) fn sent(&self, find: impl FnOnce(&mut dyn FnMut(FrameHeader))) {
-        let mut books = self.books();
-        find(&mut |frame| books.ledger.sent(frame));
-        self.settle(books);
+        let mut state = self.state();
+        find(&mut |frame| state.ledger.sent(frame));
+        self.update_reservation(state);
     }
 
-    /// A call begins whose headers take `headers` bytes.
+    /// Records the start of a call whose headers take `headers` bytes.
     pub(super) fn call_accepted(&self, stream: u32, headers: usize) {
-        self.state.call_begins();
+        self.connection.call_begins();
         self.change(|ledger| ledger.call_accepted(stream, headers));
     }
 
-    /// A handler has taken `length` bytes of a request, of which it keeps `kept` until more come.
+    /// Records that a handler has read `length` bytes of a request body, and keeps `kept` bytes until it reads more.
     pub(super) fn body_read(&self, stream: u32, length: usize, kept: usize) {
-        // What callers have sent who are not authenticated counts until their call ends, whoever keeps it.
+        // The bytes of an unauthenticated caller stay charged until its call ends, even if nothing holds them any more.
         if self.is_authenticated() {
             self.change(|ledger| ledger.body_read(stream, length, kept));
         }
     }
 
-    /// Nobody reads on.
+    /// Records that the handler stopped reading the request body.
     pub(super) fn body_dropped(&self, stream: u32) {
         self.change(|ledger| ledger.body_dropped(stream));
     }
 
-    /// A reply of `length` bytes waits to be sent.
+    /// Records that `length` bytes of a reply are queued.
     pub(super) fn reply_queued(&self, stream: u32, length: usize) {
         self.change(|ledger| ledger.reply_queued(stream, length));
     }
 
-    /// The handler of a call keeps `bytes` until the call ends.
+    /// Records that the handler of a call keeps `bytes` until the call ends.
     pub(super) fn handler_holds(&self, stream: u32, bytes: usize) {
         self.change(|ledger| ledger.handler_holds(stream, bytes));
     }
 
-    /// The handler of a call has written all it can for now.
+    /// Records that the handler of a call has written all it can for now.
     pub(super) fn handler_waits(&self, stream: u32) {
         self.change(|ledger| ledger.handler_waits(stream));
     }
 
-    /// A call has ended. What it has queued is still to be sent if `handed_over`, else the stream is reset.
+    /// Records the end of a call. Its queued bytes are still to be sent if `handed_over`; otherwise the stream is reset.
     pub(super) fn call_ended(&self, stream: u32, handed_over: bool) {
-        self.state.call_ends();
+        self.connection.call_ends();
         if !self.is_authenticated() {
-            self.state.set_active(self.registry.now());
+            self.connection.set_active(self.registry.now());
         }
         self.change(|ledger| ledger.call_ended(stream, handed_over));
     }
 
     fn change(&self, change: impl FnOnce(&mut Ledger)) {
-        let mut books = self.books();
-        change(&mut books.ledger);
-        self.settle(books);
+        let mut state = self.state();
+        change(&mut state.ledger);
+        self.update_reservation(state);
     }
 
-    /// Reserves what is held of the budget, in steps.
-    fn settle(&self, mut books: MutexGuard<'_, Books>) {
-        let (held, reserved) = (books.ledger.held(), books.reserved);
+    /// Adapts the reservation to the bytes held, in steps of [`STEP`].
+    fn update_reservation(&self, mut state: MutexGuard<'_, AccountState>) {
+        let (held, reserved) = (state.ledger.held(), state.reserved);
         if held <= reserved && held + 2 * STEP > reserved {
             return;
         }
         let reserved = held.next_multiple_of(STEP);
-        books.reserved = reserved;
-        drop(books);
-        self.registry.reserve(&self.state, reserved);
+        state.reserved = reserved;
+        drop(state);
+        self.registry.reserve(&self.connection, reserved);
     }
 }
 

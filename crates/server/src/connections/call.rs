@@ -1,4 +1,4 @@
-//! One call on its way through HTTP/2: the handler's answer goes out as fast as its caller takes it.
+//! One HTTP/2 call: runs its handler and sends the reply as fast as the caller's flow-control windows allow.
 
 use std::{
     convert::Infallible,
@@ -17,12 +17,13 @@ use tokio::time::{Instant, sleep_until};
 use super::{account::Account, backpressure::Backpressure, incoming_body::IncomingBody};
 use crate::caller::Credentials;
 
-/// Extension of a reply: bytes that its handler keeps until the call ends, besides what every call takes.
+/// An extension of a reply: the bytes that its handler keeps until the call ends, in addition to the overhead of every
+/// call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HandlerMemory(pub(crate) usize);
 
-/// A call that has begun: the future of its handler, then its reply on the way. All in one place and free to move, so
-/// that a call that is answered at its first poll, as most unary ones are, is neither allocated nor copied for it.
+/// A call that has begun: first the future of its handler, then the reply that is being sent. Both are stored inline and are
+/// `Unpin`, so that a call that completes at its first poll, as most unary calls do, costs no allocation and no copy.
 pub(super) struct Call<F, B> {
     entry: Entry,
     stage: Stage<F, B>,
@@ -33,14 +34,14 @@ enum Stage<F, B> {
     Reply(Outgoing<B>),
 }
 
-/// A call in the account of its connection. Drop releases what the account holds for it.
+/// The entry of a call in the account of its connection. Dropping it ends the call in the account.
 #[derive(Debug)]
 struct Entry {
     account: Arc<Account>,
     stream: u32,
-    /// When it has to end at the latest, whatever its caller's windows are.
+    /// The latest end of the call, even if its caller's flow-control windows are closed.
     end: Instant,
-    /// All of the reply is with h2.
+    /// Whether the whole reply was handed to h2.
     handed_over: bool,
 }
 
@@ -51,7 +52,7 @@ impl Drop for Entry {
 }
 
 impl<F, B> Call<F, B> {
-    /// Begins a call, whose handler `call` makes.
+    /// Begins a call; `call` creates its handler.
     pub(super) fn begin(
         account: &Arc<Account>,
         request: Request<RecvStream>,
@@ -67,7 +68,7 @@ impl<F, B> Call<F, B> {
     }
 }
 
-/// Runs the handler and sends its answer; waits while its connection has had its turn.
+/// Runs the handler and sends its reply; waits for the next turn when the connection has used up its turn.
 impl<F, B> Future for Call<F, B>
 where
     F: Future<Output = Result<Response<B>, Infallible>> + Unpin,
@@ -82,7 +83,7 @@ where
             let response = match Pin::new(handler).poll(cx) {
                 Poll::Ready(Ok(response)) => response,
                 Poll::Ready(Err(never)) => match never {},
-                // Polled so that this call learns of a caller who gives up.
+                // Polled for RST_STREAM, so that the call ends when its caller cancels it.
                 Poll::Pending => return respond.poll_reset(cx).map(|_| ()),
             };
             match entry.send_head(response, respond) {
@@ -98,7 +99,7 @@ where
 }
 
 impl Entry {
-    /// Returns what is left to send.
+    /// Sends the response headers and returns the body that is left to send.
     fn send_head<B>(
         &mut self,
         response: Response<B>,
@@ -113,7 +114,7 @@ impl Entry {
             self.account.handler_holds(self.stream, bytes);
         }
         let bodiless = body.is_end_stream();
-        // Errors mean that the caller or its connection has gone.
+        // An error means that the stream or its connection is closed.
         let send = respond.send_response(Response::from_parts(head, ()), bodiless).ok()?;
         self.handed_over = bodiless;
         (!bodiless).then(|| Outgoing {
@@ -128,26 +129,26 @@ impl Entry {
     }
 }
 
-/// A body on its way to the peer. A chunk is handed to h2 as far as the peer's windows go, so that what h2 holds is on
-/// its way and trailers never wait behind data that cannot be sent.
+/// A response body that is being sent. A chunk is handed to h2 only as far as the peer's flow-control windows allow, so that
+/// h2 buffers no data that it cannot send, and trailers never wait behind such data.
 struct Outgoing<B> {
     send: SendStream<Bytes>,
     body: B,
     chunk: Bytes,
-    /// The handler has written since it waited.
+    /// Whether the handler has written since it last waited.
     works: bool,
-    /// Of a reply that may go on for long.
+    /// The caller's credentials, for replies that may last long.
     credentials: Option<Credentials>,
-    /// The end of a call whose caller's windows are closed.
+    /// Completes when a call whose caller's windows are closed has to end.
     stalled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     backpressure: Backpressure,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
-    /// Ready when all is handed to h2, or with false when the stream is reset.
+    /// Returns true when the whole body was handed to h2, and false when the stream was reset.
     fn poll(&mut self, entry: &Entry, cx: &mut Context<'_>) -> Poll<bool> {
         let polled = self.poll_frames(entry, cx);
-        // Only a call that waits has to ask: nothing can be sent on a stream that is reset, so one that goes on finds out.
+        // Only a waiting call has to poll for a reset: any other one notices it when it sends.
         if polled.is_pending() && self.send.poll_reset(cx).is_ready() {
             return Poll::Ready(false);
         }
@@ -196,7 +197,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
         self.works = true;
     }
 
-    /// Sends a part of the chunk; false when the stream is gone.
+    /// Sends a part of the chunk; returns false when the stream is closed.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut capacity = self.send.capacity();
         while capacity == 0 {
@@ -216,7 +217,8 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
         Poll::Ready(true)
     }
 
-    /// The handler is not polled while a chunk waits, so that its own limits do not end it.
+    /// Resets the stream when a call whose chunk cannot be sent has to end. Such a call needs limits here, because its
+    /// handler, which has its own, is not polled while a chunk waits.
     fn poll_end_of_stall(&mut self, end: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let credentials = &self.credentials;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(end_of_stall(end, credentials.clone())));
@@ -239,7 +241,8 @@ async fn end_of_stall(end: Instant, credentials: Option<Credentials>) {
     }
 }
 
-/// As HTTP/2 counts it (RFC 9113, 6.5.2): about what the headers take in memory. On the wire they can be a byte each.
+/// Returns the size of a header list as HTTP/2 defines it (RFC 9113, 6.5.2), which is about what the headers take in memory.
+/// On the wire, HPACK can encode each of them in one byte.
 fn header_list_size(headers: &HeaderMap) -> usize {
     const OVERHEAD: usize = 32;
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + OVERHEAD).sum()

@@ -1,4 +1,4 @@
-//! The headers of HTTP/2 frames in a stream of bytes (RFC 9113, 4.1). Payloads are skipped.
+//! Parses the headers of HTTP/2 frames in a byte stream (RFC 9113, 4.1) and skips their payloads.
 
 use super::preface::PREFACE;
 
@@ -8,22 +8,22 @@ pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const CONTINUATION: u8 = 9;
 
-/// Of SETTINGS.
+/// A flag of SETTINGS frames.
 const ACK: u8 = 0x1;
-/// Of DATA and HEADERS.
+/// A flag of DATA and HEADERS frames.
 pub(super) const END_STREAM: u8 = 0x1;
-/// Of DATA.
+/// A flag of DATA frames.
 pub(super) const PADDED: u8 = 0x8;
 
 const HEADER: usize = 9;
 
-/// HTTP/2's default, which the server does not raise.
+/// The default of `SETTINGS_MAX_FRAME_SIZE`, which the server does not raise.
 const MAX_FRAME_SIZE: usize = 16_384;
 
 /// The header of one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct FrameHeader {
-    /// Bytes of the payload.
+    /// The length of the payload in bytes.
     pub(super) length: usize,
     pub(super) kind: u8,
     pub(super) flags: u8,
@@ -43,7 +43,7 @@ impl FrameHeader {
         self.kind == DATA && self.flags & PADDED != 0
     }
 
-    /// DATA without padding, on a stream.
+    /// Returns whether this is a DATA frame without padding on a stream.
     fn is_plain_data(self) -> bool {
         self.kind == DATA && self.flags & !END_STREAM == 0 && self.stream != 0
     }
@@ -62,18 +62,18 @@ impl FrameHeader {
     }
 }
 
-/// Finds the ends of the frames that are sent: until then they are held.
+/// Finds the ends of sent frames. The memory of a frame is held until its last byte is sent.
 #[derive(Debug, Default)]
 pub(super) struct SentFrames {
     header: [u8; HEADER],
     filled: usize,
-    /// Bytes until the next header.
+    /// The number of bytes until the next header.
     skip: usize,
     current: FrameHeader,
 }
 
 impl SentFrames {
-    /// Takes the next bytes and calls `each` with the frames that end in them.
+    /// Parses the next bytes and calls `each` with every frame that ends in them.
     pub(super) fn push(&mut self, mut bytes: &[u8], mut each: impl FnMut(FrameHeader)) {
         while !bytes.is_empty() {
             if self.skip > 0 {
@@ -98,20 +98,21 @@ impl SentFrames {
     }
 }
 
-/// The frames that a client sends, from its preface on, with DATA frames that follow one another on a stream joined to
-/// one: h2 keeps 260 bytes and some hundred instructions for each frame, and callers who send a message at a time send
-/// many. HTTP/2 gives no meaning to where DATA frames end (RFC 9113, 6.1 and 8.1), and flow control counts their bytes.
+/// Parses the frames that a client sends, starting with its connection preface, and joins consecutive DATA frames of a
+/// stream: h2 needs 260 bytes and some hundred instructions per frame, and callers that send one message per frame send
+/// many. The boundaries of DATA frames have no meaning in HTTP/2 (RFC 9113, 6.1 and 8.1), and flow control counts payload
+/// bytes, which joining does not change.
 #[derive(Debug)]
 pub(super) struct ReceivedFrames {
     header: [u8; HEADER],
     filled: usize,
-    /// Bytes until the next header.
+    /// The number of bytes until the next header.
     skip: usize,
 }
 
 /// A DATA frame that the next one may be joined to.
 struct Joinable {
-    /// Where its header is.
+    /// The index of its header.
     at: usize,
     header: FrameHeader,
 }
@@ -121,8 +122,8 @@ impl ReceivedFrames {
         Self { header: [0; HEADER], filled: 0, skip: PREFACE.len() }
     }
 
-    /// Takes the next bytes, joins what is complete in them in place, and returns how many are left. Calls `each` with
-    /// the frames of which the headers are left.
+    /// Parses the next bytes, joins complete frames in place, and returns the number of bytes that are left. Calls `each`
+    /// with every frame whose header is left.
     pub(super) fn join(&mut self, bytes: &mut [u8], mut each: impl FnMut(FrameHeader)) -> usize {
         let (mut read, mut written) = (0, 0);
         let mut last: Option<Joinable> = None;
@@ -166,7 +167,7 @@ impl ReceivedFrames {
         written
     }
 
-    /// Takes bytes of a header that is cut.
+    /// Collects the bytes of a header that is split across reads; returns their number.
     fn take_header(&mut self, bytes: &[u8], each: impl FnOnce(FrameHeader)) -> usize {
         let taken = (HEADER - self.filled).min(bytes.len());
         self.header[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
@@ -181,7 +182,7 @@ impl ReceivedFrames {
 }
 
 impl Joinable {
-    /// Makes the frame longer by `next`; false if they have to be two.
+    /// Extends the frame by `next`; returns false if the two cannot be joined.
     fn join(&mut self, next: FrameHeader) -> bool {
         let length = self.header.length + next.length;
         if self.header.stream != next.stream || self.header.ends_stream() || length > MAX_FRAME_SIZE {
@@ -218,7 +219,8 @@ mod tests {
         }
     }
 
-    /// What matters of frames: those of a stream in order, and for DATA what they carry rather than where they end.
+    /// Returns the frames with their payloads, consecutive DATA frames of a stream joined, since their boundaries have no
+    /// meaning.
     fn meaning(mut bytes: &[u8]) -> Vec<(FrameHeader, Vec<u8>)> {
         let mut meaning: Vec<(FrameHeader, Vec<u8>)> = Vec::new();
         while let Some((header, rest)) = bytes.split_first_chunk() {
@@ -286,7 +288,7 @@ mod tests {
             cut(&[PREFACE, &all].concat(), &cuts, |part| {
                 let mut part = part.to_vec();
                 let length = parser.join(&mut part, |frame| found.push(frame));
-                assert!(length > 0, "a reader takes that for the end");
+                assert!(length > 0, "a read of 0 bytes means end of file");
                 left.extend_from_slice(&part[..length]);
             });
             let (preface, left) = left.split_at(PREFACE.len());

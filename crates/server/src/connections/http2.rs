@@ -1,10 +1,10 @@
-//! HTTP/2 on one connection, by h2 itself: hyper passes on neither its stream ids, nor its GOAWAY with a reason, nor its
-//! budget for small frames.
+//! Serves HTTP/2 on one connection with h2 itself, without hyper, which exposes neither h2's stream ids, nor GOAWAY with a
+//! reason, nor the budget for small frames (docs/decisions/0010-h2-without-hyper.md).
 //!
-//! The calls of a connection run in its task, and what they do at once is bounded in time: a connection with many calls
-//! that have work has the same share of its thread as one with a single call. With a task for each call, 8,000 busy calls
-//! of a few callers made everyone else wait for more than a second. And a connection that is closed frees all that its
-//! calls hold at once.
+//! The calls of a connection run in its task, and the time that they run per poll is bounded: a connection with many busy
+//! calls gets the same share of its thread as a connection with a single call. With one task per call, 8,000 busy calls of a
+//! few callers delayed all other callers by more than a second. Also, closing a connection frees the memory of all its calls
+//! at once.
 
 use std::{
     convert::Infallible,
@@ -37,17 +37,18 @@ use crate::{
     metrics::CloseReason,
 };
 
-/// Bytes a caller may send on one stream before we have read them: HTTP/2's default. With 16 KiB client streaming reached
-/// 0.65 of its rate.
+/// The flow-control window of a stream in bytes: HTTP/2's default. With 16 KiB, client streaming reached 0.65 of its
+/// throughput.
 const STREAM_WINDOW: u32 = 65_535;
 
-/// Bytes of a stream that wait for the network at most, whatever window its caller grants.
+/// The maximum number of bytes of a stream that h2 buffers, whatever window its caller grants.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// How long a peer may take to read why its connection is closed, and to close its side.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The time that a peer has to read the GOAWAY and to close its side of the connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Time for calls to end after the client certificate of their connection is rejected; then the connection is closed.
+/// The time that calls have to end after the client certificate of their connection is rejected. Then the connection is
+/// closed.
 const CERTIFICATE_GRACE: Duration = Duration::from_secs(1);
 
 /// Serves calls until the connection ends. `rejected` completes when its client certificate is no longer accepted.
@@ -78,11 +79,11 @@ where
     };
     let limit = match serving.until(end).await {
         End::Closed(result) => return result,
-        End::Asked(limit) => limit,
-        End::Condemned(reason) => return serving.abort(reason).await,
+        End::Requested(limit) => limit,
+        End::Forced(reason) => return serving.abort(reason).await,
     };
-    // GOAWAY: calls that are open go on until they end or their age ends them, new ones go elsewhere. A caller
-    // who does not read what it asked for can delay that, but not without limit.
+    // GOAWAY: open calls continue until they end or reach their maximum age; the peer starts new calls on another
+    // connection. A caller that does not read its replies can delay the end, but only up to `limit`.
     serving.connection.graceful_shutdown();
     let end = async {
         tokio::select! {
@@ -92,8 +93,8 @@ where
     };
     match serving.until(end).await {
         End::Closed(result) => result,
-        End::Asked(()) => Ok(()),
-        End::Condemned(reason) => serving.abort(reason).await,
+        End::Requested(()) => Ok(()),
+        End::Forced(reason) => serving.abort(reason).await,
     }
 }
 
@@ -102,9 +103,9 @@ fn builder(config: &Config) -> Builder {
     let mut builder = Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
-        // All streams may fill their windows.
+        // Large enough for all streams to fill their windows.
         .initial_connection_window_size(streams.saturating_mul(STREAM_WINDOW).min((1 << 31) - 1))
-        // What small frames take besides their payloads is counted by the account, across streams and connections.
+        // The account counts the overhead of small frames, across streams and connections.
         .data_frame_budget(usize::MAX)
         .max_send_buffer_size(SEND_BUFFER)
         .max_concurrent_streams(streams)
@@ -114,9 +115,12 @@ fn builder(config: &Config) -> Builder {
 
 /// Why [`Serving::until`] returns.
 enum End<T> {
+    /// The connection has ended.
     Closed(Result<(), h2::Error>),
-    Asked(T),
-    Condemned(CloseReason),
+    /// The future that was passed in has completed.
+    Requested(T),
+    /// The account requires the connection to close.
+    Forced(CloseReason),
 }
 
 struct Serving<I, S, F, B> {
@@ -124,9 +128,9 @@ struct Serving<I, S, F, B> {
     service: S,
     account: Arc<Account>,
     max_stream_age: Duration,
-    /// Calls of this turn, not polled yet.
+    /// Calls that began in this turn and have not been polled yet.
     begun: Vec<Call<F, B>>,
-    /// Calls that had to wait.
+    /// Calls that were pending when they were last polled.
     calls: FuturesUnordered<Call<F, B>>,
 }
 
@@ -136,16 +140,17 @@ where
     S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible, Future: Unpin>,
     B: Body<Data = Bytes> + Unpin,
 {
+    /// Serves calls until `end` completes, or until the connection ends or has to close.
     async fn until<T>(&mut self, end: impl Future<Output = T>) -> End<T> {
         let mut end = pin!(end);
         poll_fn(|cx| {
             self.account.begin_turn();
             let polled = self.poll(cx);
-            // However it ends: a task that reads a request waits for the next turn, which would not come.
+            // Also when the connection ends: a task that reads a request body would wait for a next turn that never begins.
             self.account.end_turn();
             match polled {
                 Poll::Ready(end) => Poll::Ready(end),
-                Poll::Pending => end.as_mut().poll(cx).map(End::Asked),
+                Poll::Pending => end.as_mut().poll(cx).map(End::Requested),
             }
         })
         .await
@@ -157,7 +162,7 @@ where
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     self.begin(request, respond, *now.get_or_insert_with(Instant::now));
-                    // Calls that came along are not even looked at.
+                    // The remaining calls that the peer has sent are not accepted.
                     self.account.check_unauthenticated();
                     if self.account.closing().is_some() {
                         break;
@@ -170,18 +175,19 @@ where
         }
         self.account.check_unauthenticated();
         if let Poll::Ready(reason) = self.account.poll_closing(cx) {
-            return Poll::Ready(End::Condemned(reason));
+            return Poll::Ready(End::Forced(reason));
         }
         self.account.begin_turn_of_calls();
         self.poll_calls(cx);
         if !self.begun.is_empty() {
-            // After those that have waited. Not one by one as they are accepted: what is read together is answered in
-            // one write. Whatever has to wait is polled once more there, which registers the right waker.
+            // New calls are polled after waiting ones, and together instead of one by one as they are accepted, so that
+            // requests that were read together are answered in one write. A pending call is polled once more in `calls`,
+            // which registers the waker of `FuturesUnordered`.
             self.calls.extend(self.begun.extract_if(.., |call| call.poll_unpin(cx).is_pending()));
             self.begun.clear();
             self.poll_calls(cx);
         } else if self.begun.capacity() > 0 {
-            // An idle connection keeps no room for calls.
+            // An idle connection keeps no allocation.
             self.begun = Vec::new();
         }
         Poll::Pending
@@ -197,12 +203,12 @@ where
         self.begun.push(call);
     }
 
-    /// Resets all streams and says why.
+    /// Drops all calls and closes the connection with a GOAWAY that has the error code for `reason`.
     async fn abort(&mut self, reason: CloseReason) -> Result<(), h2::Error> {
         self.begun.clear();
         self.calls.clear();
         self.connection.abrupt_shutdown(error_code(reason));
-        timeout(LAST_WORDS, poll_fn(|cx| self.connection.poll_closed(cx))).await.unwrap_or(Ok(()))
+        timeout(CLOSE_TIMEOUT, poll_fn(|cx| self.connection.poll_closed(cx))).await.unwrap_or(Ok(()))
     }
 }
 

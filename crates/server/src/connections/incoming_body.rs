@@ -11,11 +11,11 @@ use kelvin_proto::frame::PREFIX;
 
 use super::account::Account;
 
-/// A handler keeps the memory of its largest batch until its call ends: what it read at once, and for each message
-/// an entry in a list.
+/// The memory of one message in a handler's batch, in addition to its bytes: a list entry. A handler keeps the memory of its
+/// largest batch until its call ends.
 const MESSAGE_OVERHEAD: usize = 32;
 
-/// The body of a request. What is read of it is released from the account.
+/// The body of a request. Releases from the account what is read.
 #[derive(Debug)]
 pub(crate) struct IncomingBody {
     stream: RecvStream,
@@ -25,7 +25,7 @@ pub(crate) struct IncomingBody {
     /// The number of bytes read since the handler last waited.
     burst: usize,
     largest_burst: usize,
-    /// A frame was read since the handler waited.
+    /// Whether a frame was read since the handler last waited.
     in_burst: bool,
     data_ended: bool,
 }
@@ -49,7 +49,7 @@ impl Body for IncomingBody {
         let this = &mut *self;
         if !this.data_ended {
             if this.in_burst {
-                // Before the first frame the call itself has looked at the clock.
+                // Not before the first frame: the call itself has just read the clock.
                 ready!(this.account.poll_turn(cx));
             }
             let polled = this.stream.poll_data(cx);
@@ -59,7 +59,7 @@ impl Body for IncomingBody {
             }
             match ready!(polled) {
                 Some(Ok(data)) => {
-                    // An error means that the stream is reset, which the next poll finds.
+                    // An error means that the stream is reset, which the next poll reports.
                     let _ = this.stream.flow_control().release_capacity(data.len());
                     let messages = this.messages.push(&data);
                     this.burst += data.len() + messages * MESSAGE_OVERHEAD;
@@ -68,7 +68,7 @@ impl Body for IncomingBody {
                     this.account.body_read(this.id, data.len(), kept);
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                // The peer needs no more of the answer (RFC 9113, 8.1).
+                // RST_STREAM with NO_ERROR ends the body without a failure (RFC 9113, 8.1).
                 Some(Err(error)) if error.reason() == Some(Reason::NO_ERROR) => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => this.data_ended = true,
@@ -89,14 +89,14 @@ impl Drop for IncomingBody {
     }
 }
 
-/// Where messages begin and end: whoever reads them has to keep one that has begun.
+/// Tracks where messages begin and end, because a handler has to keep the bytes of an incomplete message.
 #[derive(Debug, Default)]
 struct MessageBounds {
-    /// Bytes of a message that has begun and not ended, its prefix included.
+    /// The number of bytes received of an incomplete message, including its prefix.
     begun: usize,
-    /// The prefix, as far as it is there.
+    /// The part of the prefix that has been received.
     prefix: [u8; PREFIX],
-    /// Bytes that the message still lacks, once its prefix is complete.
+    /// The number of bytes missing from the message, once its prefix is complete.
     missing: usize,
 }
 
@@ -129,7 +129,7 @@ impl MessageBounds {
     }
 }
 
-/// Skips and counts the messages that are complete, as nearly all are, without copying their prefixes.
+/// Skips and counts complete messages without copying their prefixes. Nearly all messages take this path.
 fn after_whole_messages<'a>(mut data: &'a [u8], ended: &mut usize) -> &'a [u8] {
     while let Some(([_, length @ ..], rest)) = data.split_first_chunk::<PREFIX>()
         && let Some(rest) = rest.get(u32::from_be_bytes(*length) as usize..)

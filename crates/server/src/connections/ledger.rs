@@ -1,26 +1,26 @@
-//! The memory that a connection holds, by stream: an estimate from the frames and from what its calls report.
+//! Estimates the memory that a connection holds for each stream, from its frames and from what its calls report.
 //!
-//! `held` is always the sum over the charges of `streams`: whatever changes a charge changes `held` by as much, and a
-//! stream's charge is removed when nothing of it is left. A call's base stays until the call has ended, whatever its
-//! caller does; its response stays until it is sent or the stream is reset. Frames of streams that are over are
-//! ignored.
+//! Invariant: `held` is the sum of the charges in `streams`. Every change of a charge changes `held` by the same amount, and
+//! a charge is removed when nothing of it is left. The base of a call stays charged until the call has ended, whatever its
+//! caller does; its response stays charged until it is sent or the stream is reset. Frames of closed streams are ignored.
 
 use hashbrown::HashMap;
 
 use super::frames::{CONTINUATION, DATA, FrameHeader, HEADERS, RST_STREAM};
 
-/// Bytes that an open call takes without what it sends and gets: its future, h2's stream, the handler's state.
+/// The memory of an open call in bytes, without its request and response: its future, h2's stream, the handler's state.
 pub(super) const CALL_OVERHEAD: usize = 4096;
 
-/// Bytes that h2 takes for a frame besides its payload: a place in a slab. 128 streams whose windows are full of frames
-/// with a short reading each, which are 2,849 a stream, fit into the default budget with it.
+/// The memory that h2 needs for a frame in addition to its payload, in bytes: a slab entry. With this value, 128 streams
+/// whose windows are full of frames with one short reading each (2,849 frames per stream) fit into the default budget.
 pub(super) const FRAME_OVERHEAD: usize = 272;
 
-/// Bytes of a padded frame that h2 keeps to itself: the length of the padding and the padding (RFC 9113, 6.1).
+/// The maximum number of bytes of a padded frame that h2 does not pass on: the pad length and the padding (RFC 9113, 6.1).
 const MAX_PADDING: usize = 256;
 
-/// For each byte of a chunk of a reply, the handler and its response writer hold so many more until the handler waits.
-/// Measured with 2,048 calls of `GetSensorReadings` whose windows close: 98 KiB each with chunks of 16 KiB.
+/// The number of bytes that the handler and its response writer hold for each byte of a reply chunk, in addition to the
+/// chunk, until the handler waits. Measured with 2,048 calls of `GetSensorReadings` whose windows close: 98 KiB per call
+/// with chunks of 16 KiB.
 pub(super) const HANDLER_FACTOR: usize = 5;
 
 /// The memory that a connection holds, by stream.
@@ -34,17 +34,17 @@ pub(super) struct Ledger {
 /// The memory held for one stream.
 #[derive(Debug, Default)]
 struct Charge {
-    /// Headers, what every open call takes, and what the handler keeps.
+    /// Headers, the overhead of an open call, and the bytes that the handler keeps until the call ends.
     base: usize,
-    /// Of the request, with the overhead of frames.
+    /// Unread request bytes, including the overhead per frame.
     unread: usize,
-    /// Frames among the unread ones that have padding.
+    /// The number of unread frames with padding.
     padded: u32,
-    /// Of a message of the request that has begun and not ended.
+    /// Request bytes that the handler keeps until it reads more: an incomplete message and its largest batch.
     kept: usize,
-    /// Of the response.
+    /// Response bytes that are queued and not sent yet.
     unsent: usize,
-    /// Of a handler that is about to write more of the response.
+    /// Memory of a handler that is writing the response ([`HANDLER_FACTOR`]).
     working: usize,
     accepted: bool,
     reads_body: bool,
@@ -99,7 +99,7 @@ impl Ledger {
         }
     }
 
-    /// Nothing more is sent on a stream. Its request is held until its call has ended.
+    /// Records that nothing more is sent on a stream. Its request stays charged until its call has ended.
     fn reset(&mut self, stream: u32) {
         if let Some(charge) = self.streams.get_mut(&stream) {
             self.held -= std::mem::take(&mut charge.unsent);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_call_is_charged_and_leaves_nothing() {
+    fn completed_call_leaves_no_charge() {
         let mut ledger = Ledger::default();
         ledger.receive(&[frame(HEADERS, 1, 100), frame(DATA, 1, 50), end(DATA, 1, 20)]);
         ledger.call_accepted(1, 300);
@@ -266,7 +266,7 @@ mod tests {
         ledger.reply_queued(1, 1000);
         ledger.handler_waits(1);
         ledger.send(&[frame(DATA, 1, 1000)]);
-        // Its caller gives up, which frees nothing as long as the handler is there.
+        // The caller cancels the call, which frees nothing while the handler exists.
         ledger.receive(&[frame(RST_STREAM, 1, 4)]);
         assert_eq!(ledger.held(), before + 500_000);
         ledger.call_ended(1, false);
@@ -276,33 +276,33 @@ mod tests {
     }
 
     #[test]
-    fn streams_that_end_otherwise_leave_nothing() {
+    fn reset_streams_leave_no_charge() {
         let mut ledger = Ledger::default();
         let open = |ledger: &mut Ledger, stream| {
             ledger.receive(&[frame(HEADERS, stream, 100), frame(DATA, stream, 50)]);
         };
-        // HTTP/2 refuses it.
+        // h2 refuses the stream.
         open(&mut ledger, 1);
         ledger.send(&[frame(RST_STREAM, 1, 4)]);
-        // Its caller gives up before it is accepted, and HTTP/2 may hand it on nevertheless.
+        // The caller cancels the call before it is accepted, and h2 may still pass it on.
         open(&mut ledger, 3);
         ledger.receive(&[frame(RST_STREAM, 3, 4)]);
         ledger.call_accepted(3, 10);
         ledger.call_ended(3, false);
-        // Its caller gives up when the reply is on its way.
+        // The caller cancels the call while the reply is being sent.
         open(&mut ledger, 5);
         ledger.call_accepted(5, 10);
         ledger.reply_queued(5, 100);
         ledger.receive(&[frame(RST_STREAM, 5, 4)]);
         ledger.reply_queued(5, 100);
         ledger.call_ended(5, false);
-        // Frames of streams that are over.
+        // Frames of closed streams.
         ledger.receive(&[frame(DATA, 5, 100), frame(HEADERS, 3, 100)]);
         assert!(ledger.is_empty(), "{ledger:?}");
     }
 
     #[test]
-    fn body_that_nobody_reads_is_not_charged() {
+    fn dropped_body_is_not_charged() {
         let mut ledger = Ledger::default();
         ledger.receive(&[frame(HEADERS, 1, 100)]);
         ledger.call_accepted(1, 10);

@@ -13,7 +13,7 @@ use super::{
     frames::{ReceivedFrames, SentFrames},
 };
 
-/// A connection whose frames go to its account.
+/// A connection that charges its frames to its account.
 #[derive(Debug)]
 pub(super) struct Metered<I> {
     io: I,
@@ -43,13 +43,13 @@ impl<I: AsyncRead + Unpin> AsyncRead for Metered<I> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.account.closing().is_some() {
-            // Nothing more is taken; the connection ends when its last frames are sent.
+            // Nothing more is read; the connection ends when its last frames are sent.
             return Poll::Pending;
         }
         if this.account.is_drained() {
-            // h2 reads again for each call that it hands out. The read that was pending has registered the waker of this
-            // task, because h2 reads only when the connection is polled, never when a call is, whose waker is another one.
-            // What has come since then wakes the task for its next turn.
+            // h2 reads again for each call that it returns. The pending read has registered the waker of the connection's
+            // task, because h2 reads only when the connection is polled, never when a call is polled, whose waker differs.
+            // Data that has arrived since then wakes the task for its next turn.
             return Poll::Pending;
         }
         if !this.account.has_turn() {
@@ -72,7 +72,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Metered<I> {
 }
 
 impl<I: AsyncRead + Unpin> Metered<I> {
-    /// Reads until the peer closes the connection, some at a time.
+    /// Reads and discards until the peer closes the connection, at most 16 KiB per poll.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut scratch = [0; 4096];
         for _ in 0..4 {
@@ -126,7 +126,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Metered<I> {
         if self.account.closing().is_none() {
             return Poll::Ready(Ok(()));
         }
-        // TCP resets a connection that is closed with bytes unread, and the peer may lose the GOAWAY that says why.
+        // TCP resets a connection that is closed with unread bytes, and the peer may then lose the GOAWAY with the reason.
         self.poll_discard(cx)
     }
 }

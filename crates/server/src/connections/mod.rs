@@ -1,6 +1,6 @@
 //! Limits the resources of connections, and serves HTTP/2 within them.
 //!
-//! [`Registry`] admits connections and owns the budget of the process, [`Account`] is what one connection holds of it.
+//! [`Registry`] admits connections and owns the process-wide budget; [`Account`] counts what one connection uses of it.
 
 mod account;
 mod backpressure;

@@ -9,11 +9,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 /// The connection preface that every HTTP/2 client sends first (RFC 9113, 3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection whose peer has begun to speak HTTP/2. h2 waits for that without a time limit.
+/// A connection whose peer has sent the HTTP/2 preface. It is read here, so that the caller can limit the time, because h2
+/// waits for it without a limit.
 #[derive(Debug)]
 pub(crate) struct PrefaceChecked<I> {
     io: I,
-    /// The part that h2 has not yet read again.
+    /// The part of the preface that h2 has not read yet.
     preface: &'static [u8],
 }
 

@@ -1,6 +1,6 @@
-//! All open connections of the process and the budget that they share.
+//! The open connections of the process and the budget that they share.
 //!
-//! Lock order: the ledger of an account, then the connections, then a reservation.
+//! Lock order: the state of an account, then `Registry::open`, then a reservation.
 
 use std::{
     collections::HashMap,
@@ -28,11 +28,12 @@ static CLOSE_LOG: LogRateLimiter = LogRateLimiter::new();
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     connections: usize,
-    /// Connections without an authenticated call, those in the TLS handshake included.
+    /// Connections without an authenticated call, including those in the TLS handshake.
     unauthenticated_connections: usize,
     unauthenticated_idle: Duration,
-    /// Bytes that all connections hold, and those that the unauthenticated ones hold of them.
+    /// Bytes that all connections may hold.
     bytes: usize,
+    /// Bytes that unauthenticated connections may hold, as a part of `bytes`.
     unauthenticated_bytes: usize,
 }
 
@@ -48,7 +49,7 @@ impl Limits {
     }
 }
 
-/// The open connections. One that has to close is no longer in it.
+/// The open connections. A connection that has to close is removed at once.
 #[derive(Debug)]
 pub(crate) struct Registry {
     limits: Limits,
@@ -56,12 +57,12 @@ pub(crate) struct Registry {
     open: Mutex<HashMap<u64, Arc<ConnectionState>>>,
     next_id: AtomicU64,
     unauthenticated: AtomicUsize,
-    /// Bytes of the open connections.
+    /// Bytes reserved by the open connections.
     held: AtomicUsize,
     held_unauthenticated: AtomicUsize,
-    /// Bytes of the open connections, and of those that close until their last call has ended.
+    /// Bytes reserved by the open connections, and by closing ones until their last call has ended.
     in_memory: AtomicUsize,
-    /// Signalled when that is within the budget again.
+    /// Notified when `in_memory` is within the budget again.
     within_budget: Arc<Notify>,
     started: Instant,
 }
@@ -82,7 +83,7 @@ impl Registry {
         }
     }
 
-    /// Admits a connection, if need be in place of an unauthenticated one.
+    /// Admits a connection. At a limit, closes an unauthenticated one instead; returns `None` if there is none.
     pub(crate) fn admit(self: &Arc<Self>) -> Option<Admitted> {
         let mut open = self.lock();
         let full = open.len() >= self.limits.connections;
@@ -101,7 +102,8 @@ impl Registry {
         Some(Admitted { registry: Arc::clone(self), state })
     }
 
-    /// Makes room where the process has reached its limit on open files before its limit on connections.
+    /// Closes an unauthenticated connection. For a process that reaches its limit on open files before its limit on
+    /// connections.
     pub(crate) fn make_room(&self) {
         self.displace(&mut self.lock());
     }
@@ -117,8 +119,8 @@ impl Registry {
         }
     }
 
-    /// Closes the unauthenticated connection that is idle for longest, or else the newest: callers that were there
-    /// first keep their open calls (Health/Watch). False if all are authenticated.
+    /// Closes the unauthenticated connection that has been idle longest or, if none is idle, the newest one, so that earlier
+    /// callers keep their open calls (Health/Watch). Returns false if all are authenticated.
     fn displace(&self, open: &mut HashMap<u64, Arc<ConnectionState>>) -> bool {
         let unauthenticated = || open.values().filter(|connection| !connection.is_authenticated());
         let idle = unauthenticated().filter(|connection| connection.is_idle());
@@ -130,7 +132,7 @@ impl Registry {
         true
     }
 
-    /// Takes a connection out and tells it to close.
+    /// Removes a connection and requests it to close.
     fn close(
         &self,
         open: &mut HashMap<u64, Arc<ConnectionState>>,
@@ -165,7 +167,7 @@ impl Registry {
         reservation.closed = true;
     }
 
-    /// All that a connection held has been freed.
+    /// Releases the reservation of a connection whose memory has all been freed.
     pub(super) fn release(&self, connection: &ConnectionState) {
         let mut reservation = connection.reservation();
         if reservation.closed {
@@ -182,7 +184,7 @@ impl Registry {
         }
     }
 
-    /// Changes what a connection has reserved. Over budget, those that hold most are closed.
+    /// Sets the number of bytes that a connection has reserved. Above a limit, the largest connections are closed.
     pub(super) fn reserve(&self, connection: &ConnectionState, bytes: usize) {
         {
             let mut reservation = connection.reservation();
@@ -198,7 +200,7 @@ impl Registry {
         }
     }
 
-    /// A connection has made its first authenticated call.
+    /// Records that the peer of a connection is authenticated.
     pub(super) fn authenticated(&self, connection: &ConnectionState) {
         let mut reservation = connection.reservation();
         if reservation.authenticated {
@@ -213,7 +215,7 @@ impl Registry {
 
     fn adjust(&self, reservation: &mut Reservation, bytes: usize) {
         let change = |counter: &AtomicUsize| {
-            // Wraps to a subtraction where less is reserved than before.
+            // Wraps around, and so subtracts, if less is reserved than before.
             counter.fetch_add(bytes.wrapping_sub(reservation.bytes), Relaxed);
         };
         change(&self.held);
@@ -234,16 +236,17 @@ impl Registry {
         }
     }
 
-    /// False while connections that close for the budget still take memory.
+    /// Returns whether the connections, including closing ones, hold no more than the budget.
     pub(super) fn is_within_budget(&self) -> bool {
         self.in_memory.load(Relaxed) <= self.limits.bytes
     }
 
-    /// Completes when the budget is kept again after this call.
+    /// Completes when the memory next falls within the budget.
     pub(super) fn within_budget(&self) -> OwnedNotified {
         Arc::clone(&self.within_budget).notified_owned()
     }
 
+    /// Closes the largest connections until the limits on memory are kept.
     fn shed(&self) {
         let mut open = self.lock();
         let mut close_largest = |authenticated_too: bool| {
@@ -267,7 +270,7 @@ impl Registry {
         }
     }
 
-    /// Closes unauthenticated connections that are idle for too long, until it is dropped.
+    /// Closes unauthenticated connections that are idle for too long, until the future is dropped.
     pub(crate) async fn close_idle(self: Arc<Self>) {
         let limit = self.limits.unauthenticated_idle;
         let tick = (limit / 10).clamp(Duration::from_millis(10), Duration::from_secs(1));
@@ -292,7 +295,7 @@ impl Registry {
         }
     }
 
-    /// Milliseconds since the start; 0 is never over.
+    /// Returns the milliseconds since the start, counted from 1.
     pub(super) fn now(&self) -> u64 {
         millis(self.started.elapsed()) + 1
     }
@@ -306,7 +309,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 2)
 }
 
-/// A connection that counts until this is dropped.
+/// An admitted connection. It counts towards the limits until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     registry: Arc<Registry>,
@@ -413,11 +416,11 @@ mod tests {
     }
 
     #[test]
-    fn only_unauthenticated_connections_give_way() {
+    fn only_unauthenticated_connections_are_displaced() {
         let registry = registry(2, 10, 1 << 20);
         let (first, second) = (registry.admit().unwrap(), registry.admit().unwrap());
         second.authenticate();
-        let third = registry.admit().expect("the first gives way");
+        let third = registry.admit().expect("the first is displaced");
         assert_eq!(first.state.closing(), Some(CloseReason::Displaced));
         third.authenticate();
         assert!(registry.admit().is_none());

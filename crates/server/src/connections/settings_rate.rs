@@ -1,6 +1,6 @@
-/// SETTINGS frames that a peer may send at once, and for each second. gRPC clients send one when their estimate of the
-/// bandwidth changes; each makes h2 visit every stream. PINGs need no limit: clients that estimate send one per round
-/// trip, and h2 answers one before it reads the next.
+/// The number of SETTINGS frames that a peer may send in a burst, and per second. gRPC clients send one when their estimate
+/// of the bandwidth changes, and h2 visits every stream for each. PING frames need no limit: clients that estimate the
+/// bandwidth send one per round trip, and h2 answers each before it reads the next.
 const SETTINGS_BURST: u64 = 50;
 const SETTINGS_PER_SECOND: u64 = 20;
 
@@ -8,7 +8,7 @@ const SETTINGS_PER_SECOND: u64 = 20;
 #[derive(Debug)]
 pub(super) struct SettingsRate {
     left: u64,
-    /// Milliseconds.
+    /// The time of the last refill, in milliseconds.
     refilled: u64,
 }
 
@@ -19,7 +19,7 @@ impl Default for SettingsRate {
 }
 
 impl SettingsRate {
-    /// False when there are too many. `now` is in milliseconds.
+    /// Takes a token for one frame; returns false if none is left. `now` is in milliseconds.
     pub(super) fn take(&mut self, now: u64) -> bool {
         let refill = now.saturating_sub(self.refilled).saturating_mul(SETTINGS_PER_SECOND) / 1000;
         if refill > 0 {

@@ -12,7 +12,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::metrics::CloseReason;
 
-/// The shared state of a connection: whether it is authenticated and idle, its reserved memory, whether it has to close.
+/// The state of a connection that it shares with the registry: whether it is authenticated, idle or has to close, and its
+/// reserved memory.
 #[derive(Debug)]
 pub(super) struct ConnectionState {
     id: u64,
@@ -20,22 +21,22 @@ pub(super) struct ConnectionState {
     authenticated: AtomicBool,
     open_calls: AtomicU32,
     last_active: AtomicU64,
-    /// 0, or a [`CloseReason`] and 1.
+    /// 0 while open, otherwise the [`CloseReason`]'s discriminant plus 1.
     closing: AtomicU8,
     waker: AtomicWaker,
 }
 
-/// Bytes of the budget that a connection has reserved.
+/// The bytes that a connection has reserved from the process-wide budget.
 #[derive(Debug, Default)]
 pub(super) struct Reservation {
     pub(super) bytes: usize,
     pub(super) authenticated: bool,
-    /// Nothing is reserved any more.
+    /// Whether the registry has removed the connection, after which it reserves nothing more.
     pub(super) closed: bool,
 }
 
 impl ConnectionState {
-    /// `now` is milliseconds since some start, as in all methods.
+    /// Creates the state of an open connection. Here and in all methods, `now` is in milliseconds since a common start.
     pub(super) fn new(id: u64, now: u64) -> Self {
         Self {
             id,
@@ -60,7 +61,7 @@ impl ConnectionState {
         self.authenticated.load(Relaxed)
     }
 
-    /// Returns false if it was before.
+    /// Marks the peer as authenticated; returns false if it was already.
     pub(super) fn authenticate(&self) -> bool {
         !self.authenticated.swap(true, Relaxed)
     }
@@ -89,7 +90,7 @@ impl ConnectionState {
         self.last_active.store(now, Relaxed);
     }
 
-    /// Asks the connection to close; false if it has to already.
+    /// Requests the connection to close; returns false if that was requested before.
     pub(super) fn request_close(&self, reason: CloseReason) -> bool {
         let first = self.closing.compare_exchange(0, reason as u8 + 1, AcqRel, Relaxed).is_ok();
         self.waker.wake();
@@ -101,7 +102,7 @@ impl ConnectionState {
         CloseReason::ALL.get(index).copied()
     }
 
-    /// Ready when the connection has to close.
+    /// Returns the reason as soon as the connection has to close.
     pub(super) fn poll_closing(&self, cx: &Context<'_>) -> Poll<CloseReason> {
         self.waker.register(cx.waker());
         self.closing().map_or(Poll::Pending, Poll::Ready)

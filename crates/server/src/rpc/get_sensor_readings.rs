@@ -65,12 +65,12 @@ impl Transfer {
         loop {
             chunk.clear();
             if self.follow {
-                // Callers may follow for as long as they like: who waits holds no memory of what was read.
+                // A call may follow for long, and holds no memory of earlier readings while it waits.
                 chunk = Vec::new();
             }
             let more = match self.next(&mut chunk, out).await {
                 Ok(more) => more.map_err(|error| status::store_error(&error, None))?,
-                // Nobody waits for the end of a call that follows, so this is one like any other.
+                // A caller that follows does not expect an end, so these are ends without an error.
                 Err(EndReason::Age | EndReason::Drain) if self.follow => return Ok(()),
                 Err(reason) => return Err(status::ended(reason, None)),
             };

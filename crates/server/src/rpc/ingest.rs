@@ -65,6 +65,9 @@ impl<B: RequestBody> Ingest<B> {
 
     /// Waits for readings and takes all that have arrived, at most [`MAX_BATCH`]. A [`StreamEnd`] is final; the batch still
     /// has the readings that came before it.
+    ///
+    /// `before_waiting` is a callback because only this poll knows that nothing has arrived and the call is about to wait: a
+    /// chat then sends the answers in its partly filled frame, which otherwise grows as long as readings arrive.
     pub(super) async fn read_batch(
         &mut self,
         core: &Core,

@@ -29,7 +29,7 @@ static ABORT_LOG: LogRateLimiter = LogRateLimiter::new();
 pub(super) struct StreamTally {
     core: Arc<Core>,
     method: StreamMethod,
-    /// Of the call, for the log line.
+    /// The trace context of the call, for the log line.
     context: Context,
     caller: Option<Arc<str>>,
     logged: bool,
@@ -123,7 +123,7 @@ impl Drop for StreamTally {
         if !self.logged {
             let _current = self.context.clone().attach();
             self.core.metrics.stream_aborted(self.method);
-            // Callers drop streams at will.
+            // Callers may abort any number of streams, so the log is rate-limited.
             let Some(streams) = ABORT_LOG.record() else { return };
             tracing::info!(
                 streams,

@@ -36,13 +36,14 @@ impl ResponseWriter {
         MessageWriter { buffer: &mut self.buffer }
     }
 
-    /// Hands on what is written; waits for the frame before it to go.
+    /// Hands over the bytes written so far; waits until the previous frame was taken.
     pub(crate) async fn flush(&mut self) {
-        // The body polls the handler again after it has taken a frame, so there is nobody to be woken by.
+        // Needs no waker: the body polls the handler again after it has taken a frame.
         poll_fn(|_| if self.try_flush() { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
-    /// Hands on what is written unless a frame is waiting; to be called before a handler waits for something else.
+    /// Hands over the bytes written so far unless a frame is waiting. Must be called before a handler waits for something
+    /// else.
     pub(crate) fn try_flush(&mut self) -> bool {
         if self.buffer.is_empty() {
             return true;

@@ -12,12 +12,12 @@ const MAX_VARINT: usize = 10;
 /// A double, a tag and a varint.
 const MAX_TAIL: usize = 8 + 1 + MAX_VARINT;
 
-/// A message with its prefix, written again and again with another end: one copy writes it, whatever it holds.
+/// A message with its prefix, which is written many times with different ends: each time costs one copy, whatever it holds.
 #[derive(Debug)]
 pub(crate) struct Template {
     /// The constant part, then room for the end.
     message: Vec<u8>,
-    /// Where the end begins.
+    /// The index at which the end begins.
     tail: usize,
 }
 
