@@ -1,4 +1,4 @@
-//! A certificate authority of one's own, for one machine and for tests.
+//! A local certificate authority for development and tests.
 
 use std::{
     fmt, fs,
@@ -19,21 +19,21 @@ use crate::TlsError;
 const HOUR: Duration = Duration::from_hours(1);
 const YEAR: Duration = Duration::from_hours(365 * 24);
 
-/// A CA that lives in memory. Each one has a key of its own and all have the same name, like a CA
-/// before and after its renewal.
+/// A CA that is kept in memory. Each one has its own key, and all have the same name, like a CA before
+/// and after its renewal.
 #[derive(Debug)]
 pub struct LocalCa {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// What a certificate says it is for (extended key usage, RFC 5280, 4.2.1.12).
+/// The extended key usage of a certificate (RFC 5280, 4.2.1.12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usage {
     /// `server auth`.
     Server,
     /// `client auth`.
     Client,
-    /// Nothing, as cert-manager's certificates do by default.
+    /// No extended key usage, as in cert-manager's certificates by default.
     Unspecified,
 }
 
@@ -71,7 +71,7 @@ impl LocalCa {
 
     /// Issues a certificate for `names` (DNS names and IP addresses), valid for a year.
     pub fn issue(&self, usage: Usage, names: &[&str]) -> Result<Pair, TlsError> {
-        // An hour back, for clocks that are not quite right.
+        // From an hour ago, for peers whose clocks are slow.
         self.issue_valid(usage, names, &(SystemTime::now() - HOUR..SystemTime::now() + YEAR))
     }
 
@@ -118,7 +118,7 @@ impl Pair {
     }
 }
 
-/// Writes a file that only its owner may read, such as a key or a token, in place of what was there.
+/// Writes a file that only its owner may read, such as a key or a token. Replaces an existing file.
 pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -22,7 +22,8 @@ const CERTIFICATE: &str = "CERTIFICATE";
 /// A certificate chain and its key.
 pub type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-/// A certificate chain and its key, in this order; the key is the certificate's, which is valid now.
+/// Parses a certificate chain and its key, in this order. Checks that the key belongs to the certificate, which must be
+/// valid now.
 pub(crate) fn pair(files: &[File]) -> Result<Loaded<CertifiedKey>, TlsError> {
     let Loaded { value: (chain, key), expires } = identity(files)?;
     let [cert_file, key_file] = [&files[0], &files[1]];
@@ -36,7 +37,7 @@ pub(crate) fn pair(files: &[File]) -> Result<Loaded<CertifiedKey>, TlsError> {
     Ok(Loaded { value, expires })
 }
 
-/// The same for a server, whose certificate clients must be able to accept.
+/// Parses the chain and key of a server. Checks that clients can accept the certificate.
 pub(crate) fn server_pair(files: &[File]) -> Result<Loaded<CertifiedKey>, TlsError> {
     let pair = pair(files)?;
     match server_flaw(&parse(&files[0], 0, &pair.value.cert[0])?) {
@@ -45,7 +46,8 @@ pub(crate) fn server_pair(files: &[File]) -> Result<Loaded<CertifiedKey>, TlsErr
     }
 }
 
-/// The same for a client. A flaw is no error: a server that does not ask for certificates accepts the client.
+/// Parses the chain and key of a client. An unsuitable certificate is only logged, because a server that does not request
+/// certificates accepts the client.
 pub(crate) fn client_pair(files: &[File]) -> Result<Loaded<CertifiedKey>, TlsError> {
     let pair = pair(files)?;
     if let Some(flaw) = client_flaw(&parse(&files[0], 0, &pair.value.cert[0])?) {
@@ -55,13 +57,13 @@ pub(crate) fn client_pair(files: &[File]) -> Result<Loaded<CertifiedKey>, TlsErr
     Ok(pair)
 }
 
-/// Chain and key, without the check that they belong together.
+/// Parses a chain and a key without checking that they belong together.
 pub(crate) fn identity(files: &[File]) -> Result<Loaded<Identity>, TlsError> {
     let ((chain, expires), key) = TlsError::both(chain(&files[0]), private_key(&files[1]))?;
     Ok(Loaded { value: (chain, key), expires: Some(expires) })
 }
 
-/// A chain whose leaf is valid now, and when the leaf expires.
+/// Parses a chain whose leaf must be valid now. Returns it with the expiry of the leaf in Unix seconds.
 fn chain(cert_file: &File) -> Result<(Vec<CertificateDer<'static>>, i64), TlsError> {
     let chain = certificates(cert_file)?;
     let leaf = parse(cert_file, 0, &chain[0])?;
@@ -76,8 +78,8 @@ fn chain(cert_file: &File) -> Result<(Vec<CertificateDer<'static>>, i64), TlsErr
     Ok((chain, until.timestamp()))
 }
 
-/// A bundle of CA certificates, all of which are trusted: while a CA is renewed, the old and the new one
-/// are both in it, most likely under one name. It expires when the last one does.
+/// Parses a bundle of CA certificates and trusts all of them: while a CA is renewed, the bundle contains the
+/// old and the new certificate, usually with the same name. The bundle expires with the last certificate.
 pub(crate) fn roots(files: &[File]) -> Result<Loaded<RootCertStore>, TlsError> {
     let mut value = RootCertStore::empty();
     let mut expires = None;
@@ -91,7 +93,7 @@ pub(crate) fn roots(files: &[File]) -> Result<Loaded<RootCertStore>, TlsError> {
     Ok(Loaded { value, expires })
 }
 
-/// At least one certificate, and nothing else.
+/// Parses a file that contains certificates, at least one, and nothing else.
 pub(crate) fn certificates(file: &File) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let mut certificates = Vec::new();
     for (index, Section { label, der }) in sections(file)?.into_iter().enumerate() {
@@ -108,7 +110,7 @@ pub(crate) fn certificates(file: &File) -> Result<Vec<CertificateDer<'static>>, 
     Ok(certificates)
 }
 
-/// Exactly one private key. `openssl ecparam -genkey` writes the curve before it.
+/// Parses a file with exactly one private key. `openssl ecparam -genkey` writes the curve before the key.
 fn private_key(file: &File) -> Result<PrivateKeyDer<'static>, TlsError> {
     let mut key = None;
     for (index, Section { label, der }) in sections(file)?.into_iter().enumerate() {
@@ -132,8 +134,8 @@ fn private_key(file: &File) -> Result<PrivateKeyDer<'static>, TlsError> {
     key.ok_or_else(|| file.error("contains no private key in PEM"))
 }
 
-/// Certificates and key as PEM without anything else, for libraries that read PEM themselves: they would skip what
-/// they do not recognise.
+/// Encodes the certificates and the key as PEM, for libraries that parse PEM themselves: they would silently skip parts of
+/// the original file that they do not recognise.
 pub(crate) fn to_pem((chain, key): &Identity) -> (Vec<u8>, Vec<u8>) {
     let label = match key {
         PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",

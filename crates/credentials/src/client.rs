@@ -1,4 +1,4 @@
-//! The client's side: the CAs that servers are verified with, and a certificate of its own if it has one.
+//! Client-side TLS: the CAs that servers are verified with, and an optional client certificate.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     reload::{Reloadable, Source},
 };
 
-/// Where the PEM files of a client are.
+/// The paths of the PEM files of a client.
 #[derive(Debug, Clone, Default)]
 pub struct ClientFiles {
     /// The CA bundle that servers are verified with; without one, the system's trusted roots.
@@ -27,7 +27,7 @@ pub struct ClientFiles {
     pub key: Option<PathBuf>,
 }
 
-/// A client's TLS, up to date with its files while [`watch`](Self::watch) runs.
+/// The TLS configuration of a client, updated when its files change while [`watch`](Self::watch) runs.
 pub struct ClientTls(Arc<Reloadable<Files>>);
 
 struct Files {
@@ -42,7 +42,11 @@ enum Roots {
 }
 
 impl ClientTls {
-    /// Reads the files of a gRPC client; its configuration offers `h2` by ALPN. All files must be good now.
+    /// Reads the files of a gRPC client; its configuration offers `h2` by ALPN.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if any file is invalid.
     pub fn load(files: ClientFiles) -> Result<Arc<Self>, TlsError> {
         Self::load_as(
             files,
@@ -53,7 +57,11 @@ impl ClientTls {
     }
 
     /// Reads the files of an OTLP exporter; its configuration offers no protocol by ALPN, since that depends on the
-    /// transport. All files must be good now.
+    /// transport.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if any file is invalid.
     pub fn load_for_otlp(files: ClientFiles) -> Result<Arc<Self>, TlsError> {
         Self::load_as(files, [Purpose::OtlpCa, Purpose::OtlpCertificate], certificates::pair, None)
     }
@@ -82,24 +90,24 @@ impl ClientTls {
         Ok(Arc::new(Self(Reloadable::new(Files { roots, pair, alpn })?)))
     }
 
-    /// Returns the current configuration. Ask for it at each new connection.
+    /// Returns the current configuration. Call this for each new connection.
     #[must_use]
     pub fn config(&self) -> Arc<ClientConfig> {
         self.0.current()
     }
 
-    /// Reads the files again every `interval`; never ends. Counts `kelvin.reloads` and records
+    /// Reads the files again every `interval`; never completes. Counts `kelvin.reloads` and records
     /// `kelvin.certificate.expiry` with `meter`.
     pub fn watch(&self, interval: Duration, meter: &Meter) -> impl Future<Output = ()> + Send + use<> {
         self.0.watch(interval, meter)
     }
 }
 
-/// The certificates that the system trusts, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+/// Returns the certificates that the system trusts, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 fn system_roots() -> Result<Arc<RootCertStore>, TlsError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    // One that rustls does not understand must not cost the others: the system's administrator chose them.
+    // A certificate that rustls cannot parse must not invalidate the others, which the administrator of the system chose.
     if roots.add_parsable_certificates(found.certs).0 == 0 {
         let reason = found.errors.first().map_or_else(|| "none is installed".into(), ToString::to_string);
         return Err(TlsError::NoSystemRoots(reason));

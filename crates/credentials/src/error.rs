@@ -1,10 +1,10 @@
-//! What can be wrong with certificates, keys, tokens and passwords.
+//! Errors of certificates, keys, tokens and passwords.
 
 use std::path::PathBuf;
 
 use rustls::client::VerifierBuilderError;
 
-/// What a file is for. Each program maps it to the setting that names the file.
+/// The role of a file. Each program maps it to the setting that names the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// The certificate chain to present.
@@ -23,35 +23,35 @@ pub enum Role {
     Password,
 }
 
-/// Why files cannot be used. No message contains any part of a key, a token or a password.
+/// The reason why files cannot be used. No message contains any part of a key, a token or a password.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file does not contain what it should.
+    /// The content of a file is invalid.
     #[error("{}: {problem}", path.display())]
     File {
-        /// What the file is for.
+        /// The role of the file.
         role: Role,
-        /// Where it is.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with its content.
         problem: String,
     },
-    /// The key is not the certificate's.
+    /// The key does not belong to the certificate.
     #[error("the key in {} does not match the certificate in {}", key.display(), cert.display())]
     Mismatch {
-        /// What the key file is for.
+        /// The role of the key file.
         role: Role,
-        /// Where the certificate is.
+        /// The path of the certificate.
         cert: PathBuf,
-        /// Where the key is.
+        /// The path of the key.
         key: PathBuf,
     },
     /// The certificate is not valid at this time.
     #[error("{}: the certificate is not valid now, only from {from} to {until}", path.display())]
     NotValidNow {
-        /// What the file is for.
+        /// The role of the file.
         role: Role,
-        /// Where the certificate is.
+        /// The path of the certificate.
         path: PathBuf,
         /// The start of its validity.
         from: String,
@@ -61,13 +61,13 @@ pub enum TlsError {
     /// Client certificates are requested without a CA bundle to verify them with.
     #[error("client certificates are requested, but there is no CA bundle to verify them with")]
     NoClientCa,
-    /// No CA bundle is given and the system has no trusted roots either.
+    /// No CA bundle is set, and the system has no trusted roots.
     #[error("no trusted CA certificate found on this system ({0}); set a CA file")]
     NoSystemRoots(String),
-    /// A certificate without its key, or the other way round.
+    /// A certificate is set without its key, or a key without its certificate.
     #[error("a certificate and its key go together, but only one of them is set")]
     IncompletePair,
-    /// rustls rejects the parts.
+    /// rustls rejects the configuration.
     #[error("TLS cannot be configured: {0}")]
     Setup(#[from] rustls::Error),
     /// rustls rejects the CA bundle for clients.
@@ -76,13 +76,13 @@ pub enum TlsError {
     /// A certificate could not be issued.
     #[error("cannot issue a certificate: {0}")]
     Issue(#[from] rcgen::Error),
-    /// More than one file is at fault.
+    /// More than one file is invalid.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Several(Vec<Self>),
 }
 
 impl TlsError {
-    /// Returns the role of the file at fault, of [`Several`](Self::Several) the first one's.
+    /// Returns the role of the invalid file; for [`Several`](Self::Several), that of the first one.
     #[must_use]
     pub fn role(&self) -> Role {
         match self {
@@ -93,7 +93,7 @@ impl TlsError {
         }
     }
 
-    /// Returns each error by itself.
+    /// Splits [`Several`](Self::Several) into its errors; returns any other error alone.
     #[must_use]
     pub fn each(self) -> Vec<Self> {
         match self {
@@ -102,7 +102,7 @@ impl TlsError {
         }
     }
 
-    /// Both values, or what is wrong with each.
+    /// Returns both values, or the errors of both.
     pub(crate) fn both<A, B>(one: Result<A, Self>, other: Result<B, Self>) -> Result<(A, B), Self> {
         match (one, other) {
             (Ok(one), Ok(other)) => Ok((one, other)),

@@ -1,4 +1,4 @@
-//! Files that are read again and again; the last good content stays in use.
+//! Files that are polled for changes; the last valid content stays in use.
 
 use std::{
     fs::{self, OpenOptions},
@@ -15,10 +15,11 @@ use rustix::fs::OFlags;
 
 use crate::{Role, TlsError};
 
-/// Twenty times a system's bundle of root CAs. A file is read at each interval, by a process with a memory limit.
+/// Maximum file size: 20 times a typical system CA bundle. Each file is read at every interval, and the process may have a
+/// memory limit.
 const MAX_SIZE: usize = 4 << 20;
 
-/// How long the writer of a pipe may take at the start.
+/// The time that the writer of a pipe has at startup.
 const PIPE_TIMEOUT: Duration = Duration::from_secs(5);
 const PIPE_POLL: Duration = Duration::from_millis(10);
 
@@ -26,7 +27,7 @@ const PIPE_POLL: Duration = Duration::from_millis(10);
 pub(crate) struct File {
     pub(crate) role: Role,
     pub(crate) path: PathBuf,
-    /// Or why there is none.
+    /// The content, or the reason why it cannot be read.
     pub(crate) content: Content,
 }
 
@@ -48,13 +49,13 @@ impl File {
     }
 }
 
-/// What files contain, and when it expires in Unix seconds, where it does.
+/// The parsed content of files, and its expiry in Unix seconds if it has one.
 pub(crate) struct Loaded<T> {
     pub(crate) value: T,
     pub(crate) expires: Option<i64>,
 }
 
-/// What files are for, as the attribute `file` of metrics.
+/// The purpose of files: the value of the attribute `file` of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Purpose {
     ServerCertificate,
@@ -71,15 +72,15 @@ pub(crate) enum Purpose {
     OtlpCa,
 }
 
-/// Files that belong together, such as a certificate and its key, and what they contain.
+/// Files that belong together, such as a certificate and its key, and their parsed content.
 pub(crate) struct ReloadableFile<T> {
     purpose: Purpose,
     paths: Vec<(Role, PathBuf)>,
     parse: Parse<T>,
     last_read: Vec<Content>,
-    /// One of them is a pipe, such as the shell's `<(…)`: its content can be read only once.
+    /// Whether one of them is a pipe, such as the shell's `<(…)`, whose content can be read only once.
     read_once: bool,
-    /// Whether `last_read` is what is in use.
+    /// Whether `last_read` is valid, so that `value` was parsed from it.
     in_use: bool,
     value: Arc<T>,
     expires: Option<i64>,
@@ -93,18 +94,18 @@ pub(crate) struct Event {
     pub(crate) result: Result<(), TlsError>,
 }
 
-/// When what is in use expires, in Unix seconds.
+/// The expiry of the content in use, in Unix seconds.
 pub(crate) struct Expiry {
     pub(crate) file: Purpose,
     pub(crate) at: i64,
 }
 
-/// A [`ReloadableFile`] of whatever content.
+/// A [`ReloadableFile`] with any type of content.
 pub(crate) trait Reload {
     fn purpose(&self) -> Purpose;
 
-    /// Reads the files again. What was rejected is tried again each time, since a certificate may become
-    /// valid later, but reported once.
+    /// Reads the files again. Rejected content is parsed again each time, since a certificate may become
+    /// valid later, but it is reported only once.
     fn reload(&mut self) -> Option<Event>;
 
     fn expiry(&self) -> Option<Expiry>;
@@ -164,11 +165,11 @@ impl<T> Reload for ReloadableFile<T> {
         if self.read_once {
             return None;
         }
-        // A wait for a pipe would hold up the end of the program.
+        // Waiting for the writer of a pipe would delay the shutdown.
         let files = read_within(&self.paths, Duration::ZERO);
         let again = contents(read_within(&self.paths, Duration::ZERO));
         if !files.iter().map(|file| &file.content).eq(&again) {
-            // In the middle of a change.
+            // The files are being changed.
             return None;
         }
         let new = again != self.last_read;
@@ -219,7 +220,7 @@ fn content(path: &Path, timeout: Duration) -> Content {
     loop {
         match file.read_to_end(&mut content) {
             Ok(_) if content.len() > MAX_SIZE => return Err("is larger than 4 MiB".into()),
-            // A pipe is also at its end before its writer has opened it.
+            // A pipe also reports its end before its writer has opened it.
             Ok(_) if kind.is_file() || !content.is_empty() => return Ok(content),
             Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(unreadable(error)),
             _ if Instant::now() >= deadline => {

@@ -1,4 +1,4 @@
-//! How TLS handshakes end, in the words of gRFC A118.
+//! Results of TLS handshakes, as defined by gRFC A118.
 
 use std::io;
 
@@ -87,7 +87,7 @@ impl From<HandshakeResult> for KeyValue {
     }
 }
 
-/// Classifies a handshake as tokio-rustls reports it; one that a time limit ended is
+/// Classifies the result of a handshake by tokio-rustls. Its caller reports a timeout as
 /// [`HandshakeResult::HandshakeTimeout`].
 impl<T> From<&io::Result<T>> for HandshakeResult {
     fn from(result: &io::Result<T>) -> Self {
@@ -147,7 +147,7 @@ fn of_certificate(error: &Certificate) -> HandshakeResult {
     }
 }
 
-/// What the peer says of our part.
+/// Classifies an alert that the peer has sent.
 fn of_alert(alert: Alert) -> HandshakeResult {
     match alert {
         Alert::CertificateExpired => HandshakeResult::CertificateExpired,
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn results_are_the_words_of_a118() {
+    fn handshake_errors_map_to_a118_results() {
         assert_eq!(HandshakeResult::from(&Ok(())).as_str(), "SUCCESS");
         let closed = io::Error::from(io::ErrorKind::UnexpectedEof);
         assert_eq!(HandshakeResult::from(&Err::<(), _>(closed)).as_str(), "PEER_CONNECTION_CLOSED");

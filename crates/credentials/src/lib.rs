@@ -1,8 +1,8 @@
-//! TLS from PEM files that are reloaded when they change, tokens and passwords likewise, and a local CA.
+//! TLS configurations, tokens and passwords from files that are reloaded when they change, and a local CA.
 //!
-//! Kubernetes swaps mounted secrets by symlink, which inotify does not follow, so content is polled:
-//! each of [`ServerTls`], [`ClientTls`], [`OtlpTls`], [`Tokens`] and [`StoreSecrets`] has a `watch` that never ends. What is
-//! malformed, mismatched or expired is rejected and the last good content stays in use.
+//! Kubernetes updates mounted secrets by replacing a symlink, which inotify does not follow, so the content is polled: each
+//! of [`ServerTls`], [`ClientTls`], [`OtlpTls`], [`Tokens`] and [`StoreSecrets`] has a future `watch` that does so.
+//! Malformed, mismatched or expired content is rejected, and the last valid content stays in use.
 
 pub mod ca;
 mod certificates;

@@ -10,15 +10,19 @@ use tokio::task::JoinSet;
 
 use crate::{ClientFiles, ClientTls, Role, TlsError};
 
-/// Returns the current configuration. Ask for it at each new connection.
+/// A function that returns the current configuration. Call it for each new connection.
 pub type CurrentConfig = Arc<dyn Fn() -> Arc<ClientConfig> + Send + Sync>;
 
-/// The TLS of a program's OTLP exporters, up to date with its files while [`watch`](Self::watch) runs.
+/// The TLS configurations of a program's OTLP exporters, updated when their files change while [`watch`](Self::watch) runs.
 #[derive(Clone, Default)]
 pub struct OtlpTls(Arc<Mutex<Vec<Arc<ClientTls>>>>);
 
 impl OtlpTls {
-    /// Reads the files of one exporter. All must be good now: the error names the variable of each that is not.
+    /// Reads the files of one exporter.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if any file is invalid. It names the variable of each invalid file.
     pub fn load(&self, files: &TlsFiles) -> Result<CurrentConfig, SettingsError> {
         let path = |file: &Option<NamedFile>| file.as_ref().map(|file| file.path.clone());
         let paths = ClientFiles { ca: path(&files.ca), cert: path(&files.cert), key: path(&files.key) };
@@ -42,8 +46,11 @@ fn error(files: &TlsFiles, cause: TlsError) -> SettingsError {
     for cause in cause.each() {
         let (file, default) = match cause.role() {
             Role::Ca => (&files.ca, "OTEL_EXPORTER_OTLP_CERTIFICATE"),
-            Role::Key => (&files.key, "OTEL_EXPORTER_OTLP_CLIENT_KEY"),
-            _ => (&files.cert, "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
+            Role::Key | Role::ExternalKey => (&files.key, "OTEL_EXPORTER_OTLP_CLIENT_KEY"),
+            // An exporter has no tokens and no password file.
+            Role::Certificate | Role::ExternalCertificate | Role::Tokens | Role::Password => {
+                (&files.cert, "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE")
+            }
         };
         error.push(file.as_ref().map_or(default, |file| &file.variable), error_chain(&cause));
     }

@@ -1,14 +1,14 @@
 //! Splits PEM files into sections (RFC 7468), strictly.
 //!
 //! Readers of PEM usually skip what they do not recognise: two files joined without a line break, or a byte order
-//! mark, then silently cost a certificate, and the loss shows up as `UnknownIssuer` at every peer. Here text between
-//! sections is skipped, but whatever looks like a part of a section and is none makes the whole file invalid. A
-//! damaged BEGIN line leaves an END without its BEGIN, a damaged END line is not base64, and where both are damaged or
-//! missing the base64 between them stands alone, so none of these goes unnoticed.
+//! mark, then silently cost a certificate, and the loss shows up as `UnknownIssuer` at every peer. Here, text between
+//! sections is skipped, but anything that looks like a part of a section and is not one makes the whole file invalid. A
+//! damaged BEGIN line leaves an END line without a BEGIN line, a damaged END line is not base64, and if both are damaged or
+//! missing, the base64 between them is outside a section. So each of these is detected.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-/// What stands between a BEGIN and its END.
+/// The content between a BEGIN line and its END line.
 pub(crate) struct Section<'a> {
     pub(crate) label: &'a str,
     pub(crate) der: Vec<u8>,
@@ -17,10 +17,10 @@ pub(crate) struct Section<'a> {
 pub(crate) const ENCRYPTED: &str =
     "the private key is encrypted, which is not supported; decrypt it with `openssl pkey -in KEY -out PLAIN`";
 
-/// Some editors, and PowerShell, put one at the start of a file.
+/// Some editors and PowerShell write it at the start of a file.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Returns all sections. The error names the number of the section at fault, counted from 1.
+/// Returns all sections. An error contains the number of the invalid section, counted from 1.
 pub(crate) fn sections(text: &[u8]) -> Result<Vec<Section<'_>>, String> {
     if text.contains(&0) {
         return Err("contains NUL bytes, so it is not PEM; save UTF-16 as UTF-8, convert DER to PEM".into());
@@ -65,7 +65,7 @@ pub(crate) fn sections(text: &[u8]) -> Result<Vec<Section<'_>>, String> {
     }
 }
 
-/// Writes a section as any reader understands it.
+/// Encodes a section in the strict form of RFC 7468, which every parser accepts.
 pub(crate) fn encode(label: &str, der: &[u8]) -> String {
     let mut text = format!("-----BEGIN {label}-----\n");
     for line in STANDARD.encode(der).as_bytes().chunks(64) {
@@ -78,7 +78,7 @@ pub(crate) fn encode(label: &str, der: &[u8]) -> String {
 enum Line<'a> {
     Begin(&'a str),
     End(&'a str),
-    /// Neither, but meant to be one of them.
+    /// Looks like a BEGIN or END line and is not valid.
     Malformed,
     Text,
 }
@@ -104,8 +104,8 @@ impl<'a> Line<'a> {
     }
 }
 
-/// With these labels a line is meant as a boundary even if the dashes are wrong or missing. Word processors write
-/// others.
+/// BEGIN or END before one of these labels is meant as a boundary even if the dashes are wrong or missing. Word processors
+/// replace them by other dashes.
 const LABELS: [&str; 7] = [
     "CERTIFICATE",
     "X509 CERTIFICATE",
@@ -116,8 +116,8 @@ const LABELS: [&str; 7] = [
     "ENCRYPTED PRIVATE KEY",
 ];
 
-/// BEGIN or END right after dashes, or right before a label. Text between sections may contain either word, and rules
-/// of dashes.
+/// Returns whether BEGIN or END is directly after dashes or directly before a label. Text between sections may contain
+/// either word, and lines of dashes.
 fn is_like_a_boundary(line: &[u8]) -> bool {
     let text = String::from_utf8_lossy(line);
     let upper = text.to_ascii_uppercase();
@@ -129,10 +129,11 @@ fn is_like_a_boundary(line: &[u8]) -> bool {
     })
 }
 
-/// The first word is the start of a section's content, or of a whole file in base64, as `kubectl get secret` prints it.
+/// Returns whether the first word is the start of a section's content, or of a whole file in base64, as printed by `kubectl
+/// get secret`.
 fn starts_with_base64(line: &[u8]) -> bool {
     let word = line.split(|byte| matches!(byte, b' ' | b'\t' | b'=')).next().unwrap_or_default();
-    // A DER SEQUENCE, and five dashes.
+    // The base64 of a DER SEQUENCE, or of five dashes.
     let begins = word.starts_with(b"M") || word.starts_with(b"LS0tLS");
     begins && word.len() >= 40 && word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(byte))
 }

@@ -17,7 +17,7 @@ use crate::{
 pub(crate) trait Source: Send + 'static {
     type Snapshot: Send + Sync + 'static;
 
-    /// Builds the value from what the files contained when they were last good.
+    /// Builds the value from the last valid content of the files.
     fn snapshot(&self) -> Result<Arc<Self::Snapshot>, TlsError>;
 
     fn files(&mut self) -> Vec<&mut dyn Reload>;
@@ -40,7 +40,7 @@ impl<S: Source> Reloadable<S> {
         self.snapshot.load_full()
     }
 
-    /// Looks at the value without a count of references, which all threads would share.
+    /// Reads the value without changing its reference count, which all threads would contend for.
     pub(crate) fn peek<T>(&self, look: impl FnOnce(&S::Snapshot) -> T) -> T {
         look(&self.snapshot.load())
     }
@@ -50,7 +50,7 @@ impl<S: Source> Reloadable<S> {
         self.changes.subscribe()
     }
 
-    /// Reloads every `interval` and reports it in logs and metrics; never ends.
+    /// Reloads every `interval` and reports changes in logs and metrics; never completes.
     pub(crate) fn watch(
         self: &Arc<Self>,
         interval: Duration,
@@ -59,7 +59,7 @@ impl<S: Source> Reloadable<S> {
         self.watch_with(interval, meter, |_| {})
     }
 
-    /// The same; calls `changed` with each new value.
+    /// Does the same as [`watch`](Self::watch) and calls `changed` with each new value.
     pub(crate) fn watch_with<F: FnMut(Arc<S::Snapshot>) + Send>(
         self: &Arc<Self>,
         interval: Duration,
@@ -78,7 +78,7 @@ impl<S: Source> Reloadable<S> {
                     let this = Arc::clone(&this);
                     move || this.reload()
                 };
-                // A file system that hangs must not stop the runtime.
+                // A file system that hangs must not block the runtime.
                 let Ok((events, expiries)) = tokio::task::spawn_blocking(reload).await else { continue };
                 let loaded = events.iter().any(|event| event.result.is_ok());
                 for event in events {

@@ -13,7 +13,7 @@ use crate::{
     file::{Event, Expiry, Purpose},
 };
 
-/// What came of a change, as the attribute `result`.
+/// The result of a change: the value of the attribute `result`.
 #[derive(Debug, Clone, Copy)]
 enum ReloadResult {
     Ok,
@@ -23,7 +23,7 @@ enum ReloadResult {
 pub(crate) struct Reporter {
     reloads: Counter<u64>,
     expiry: Gauge<i64>,
-    /// The expiry of each certificate, by file, that was logged as expired.
+    /// The expiry of the certificates that were logged as expired, by file.
     logged: HashMap<Purpose, i64>,
 }
 
@@ -39,7 +39,7 @@ impl Reporter {
             .with_unit("s")
             .with_description("When the certificate in use expires, in seconds since the Unix epoch")
             .build();
-        // Prometheus sees no increase in a series that begins with its first event: they begin at 0.
+        // Prometheus sees no increase in a series that starts with its first event, so all start at 0.
         for file in files {
             for result in ReloadResult::ALL {
                 reloads.add(0, &[file.into(), result.into()]);

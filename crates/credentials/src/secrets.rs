@@ -1,4 +1,4 @@
-//! A store client's side: a password and TLS files, as bytes for a client library that reads PEM itself.
+//! Secrets of a store client: a password and TLS files, as bytes for a client library that parses PEM itself.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,10 +10,10 @@ use crate::{
     reload::{Reloadable, Source},
 };
 
-/// Where the files are; each is optional.
+/// The paths of the files; each is optional.
 #[derive(Debug, Clone)]
 pub struct SecretFiles {
-    /// The password, and nothing else but white space at its end.
+    /// The password. White space at its end is ignored.
     pub password: Option<PathBuf>,
     /// The CA bundle that the store's certificate is verified with, PEM.
     pub ca: Option<PathBuf>,
@@ -23,7 +23,7 @@ pub struct SecretFiles {
     pub key: Option<PathBuf>,
 }
 
-/// What the files contain. The PEM is written again from what was read, so that any reader takes all of it.
+/// The content of the files. The PEM is encoded again from the parsed content, so that every parser reads all of it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets {
     /// The password.
@@ -34,7 +34,7 @@ pub struct Secrets {
     pub pair: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// A store's secrets, up to date with their files while [`watch`](Self::watch) runs.
+/// The secrets for a store, updated when their files change while [`watch`](Self::watch) runs.
 pub struct StoreSecrets(Arc<Reloadable<Files>>);
 
 struct Files {
@@ -47,7 +47,11 @@ struct Files {
 type Pair = (Vec<u8>, Vec<u8>);
 
 impl StoreSecrets {
-    /// Reads the files. All must be good now.
+    /// Reads the files.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if any file is invalid.
     pub fn load(files: SecretFiles) -> Result<Self, TlsError> {
         let password = files
             .password
@@ -66,13 +70,13 @@ impl StoreSecrets {
         Ok(Self(Reloadable::new(Files { password, ca, pair })?))
     }
 
-    /// Returns what is in use now.
+    /// Returns the secrets in use.
     #[must_use]
     pub fn current(&self) -> Arc<Secrets> {
         self.0.current()
     }
 
-    /// Reads the files again every `interval` and calls `changed` with what has changed and is good; never ends.
+    /// Reads the files again every `interval` and calls `changed` after each valid change; never completes.
     /// Counts `kelvin.reloads` and records `kelvin.certificate.expiry` with `meter`.
     pub fn watch(
         &self,

@@ -1,4 +1,4 @@
-//! The server's side: its certificates, and the CAs that client certificates are verified with.
+//! Server-side TLS: the server's certificates, and the CAs that client certificates are verified with.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -20,31 +20,31 @@ use crate::{
     usage::next_expiry,
 };
 
-/// What clients have to present.
+/// Whether clients have to present a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// Nothing; no certificate is requested.
+    /// No certificate is requested.
     None,
-    /// A certificate if they have one; it must then be valid.
+    /// A certificate is optional; if a client presents one, it must be valid.
     Optional,
-    /// A valid certificate.
+    /// A valid certificate is required.
     Required,
 }
 
-/// Where the PEM files of a server are.
+/// The paths of the PEM files of a server.
 #[derive(Debug, Clone)]
 pub struct ServerFiles {
     /// The certificate chain, the server's own first.
     pub cert: PathBuf,
     /// The certificate's private key.
     pub key: PathBuf,
-    /// A second certificate chain and its key, for the names by which clients outside of the cluster connect.
+    /// A second certificate chain and its key, for the names that clients outside the cluster connect to.
     pub external: Option<(PathBuf, PathBuf)>,
     /// The CA bundle that client certificates are verified with.
     pub client_ca: Option<PathBuf>,
 }
 
-/// A server's TLS, up to date with its files while [`watch`](Self::watch) runs.
+/// The TLS configuration of a server, updated when its files change while [`watch`](Self::watch) runs.
 pub struct ServerTls(Arc<Reloadable<Files>>);
 
 struct Files {
@@ -59,11 +59,15 @@ struct Snapshot {
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
-/// Clocks are adjusted occasionally, so that a long sleep could miss the end of a certificate.
+/// Clocks are adjusted occasionally, so a longer sleep could miss the expiry of a certificate.
 const MAX_SLEEP: Duration = Duration::from_hours(1);
 
 impl ServerTls {
-    /// Reads the files. All must be good now.
+    /// Reads the files.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if any file is invalid.
     pub fn load(files: ServerFiles, client_auth: ClientAuth) -> Result<Arc<Self>, TlsError> {
         let client_ca = match (client_auth, files.client_ca) {
             (ClientAuth::None, _) => Ok(None),
@@ -83,7 +87,7 @@ impl ServerTls {
         Ok(Arc::new(Self(Reloadable::new(Files { client_auth, pair, external, client_ca })?)))
     }
 
-    /// Returns the current configuration. Ask for it at each new connection.
+    /// Returns the current configuration. Call this for each new connection.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.0.current().config)
@@ -108,7 +112,7 @@ impl ServerTls {
         }
     }
 
-    /// Reads the files again every `interval`; never ends. Counts `kelvin.reloads` and records
+    /// Reads the files again every `interval`; never completes. Counts `kelvin.reloads` and records
     /// `kelvin.certificate.expiry` with `meter`.
     pub fn watch(&self, interval: Duration, meter: &Meter) -> impl Future<Output = ()> + Send + use<> {
         self.0.watch(interval, meter)

@@ -1,4 +1,4 @@
-//! Which of a server's certificates a client sees.
+//! Selects the certificate that a server presents, by server name indication (SNI).
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use rustls::{
 use rustls_pki_types::ServerName;
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
-/// The certificate for the names inside of a cluster, and one for the public names.
+/// The certificate for the names inside the cluster, and optionally one for public names.
 ///
-/// The name that the client asks for (SNI) decides. Clients that connect by an IP address send none, and only the
-/// external certificate is meant for clients that know nothing but an address: without a name, or with a name of
-/// neither certificate, it is presented if it has IP addresses.
+/// The name that the client sends (SNI) selects the certificate. Clients that connect to an IP address send none, and only
+/// the external certificate is meant for them. So without a name, or with a name that neither certificate contains, the
+/// external certificate is presented if it contains IP addresses.
 #[derive(Debug)]
 pub(crate) struct Certificates {
     internal: Arc<CertifiedKey>,

@@ -1,4 +1,4 @@
-//! The tokens of callers, from a file.
+//! Reads the tokens of callers from a file.
 
 use std::{
     collections::HashMap,
@@ -19,38 +19,38 @@ use crate::{
     reload::{Reloadable, Source},
 };
 
-/// The tokens of a file, one a line: `TOKEN`, `Bearer TOKEN`, `TOKEN NAME` or `Bearer TOKEN NAME`, where the name says
-/// in logs and spans whose token it is. Blank lines and those that start with `#` are skipped. Several lines let an old
-/// and a new token work side by side. Up to date while [`watch`](Self::watch) runs.
+/// The tokens of a file, one per line: `TOKEN`, `Bearer TOKEN`, `TOKEN NAME` or `Bearer TOKEN NAME`. The name identifies the
+/// caller in logs and spans. Blank lines and lines that start with `#` are skipped. With several lines, an old and a new
+/// token are valid at the same time. Updated when the file changes while [`watch`](Self::watch) runs.
 pub struct Tokens(Arc<Reloadable<ReloadableFile<Lines>>>);
 
-/// Who sent an accepted token.
+/// The sender of an accepted token.
 #[derive(Clone)]
 pub struct Caller(Arc<Line>);
 
-/// Why a token is rejected.
+/// The reason why a token is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// No line has it.
+    /// No line of the file has this token.
     #[error("the token in the authorization metadata is not one of this server's")]
     Unknown,
-    /// No token contains white space, but a whole line of a token file does.
+    /// The token contains white space, as a whole line of a token file may.
     #[error(
         "the token in the authorization metadata contains a space: send the token alone, without its name"
     )]
     ContainsSpace,
 }
 
-/// The longest name of a caller, in bytes: it becomes an attribute of spans.
+/// The maximum length of a caller's name in bytes, which becomes an attribute of spans.
 const MAX_NAME: usize = 64;
 
-/// What stands where a token should be if a template was filled in with the wrong value, or not at all.
+/// Words that are in the place of a token if a template was rendered with a wrong value, or not at all.
 const NOT_TOKENS: [&str; 4] = ["bearer", "basic", "null", "undefined"];
 const PLACEHOLDERS: [&str; 4] = ["${", "$(", "{{", "<no value>"];
 
-/// Accepted tokens by their keyed hash. Without the key, which is random and leaves no process, nobody can choose
-/// tokens that share a hash with a good one, so the time of a look-up reveals nothing of the tokens, and its cost does
-/// not grow with their number. Those that share a hash are compared in constant time.
+/// Accepted tokens by their keyed hash. The key is random and never leaves the process, so nobody can construct a token
+/// whose hash collides with that of a valid one. The time of a look-up therefore reveals nothing about the tokens, and does
+/// not grow with their number. Tokens with the same hash are compared in constant time.
 struct Lines {
     first: String,
     hasher: RandomState,
@@ -69,7 +69,7 @@ impl Tokens {
         Ok(Arc::new(Self(Reloadable::new(file)?)))
     }
 
-    /// Finds the caller by the value of the `authorization` metadata: a token, bare or after `Bearer`.
+    /// Finds the caller by the value of the `authorization` metadata: a token, alone or after `Bearer`.
     pub fn authenticate(&self, value: &[u8]) -> Result<Caller, TokenError> {
         let token = without_scheme(value);
         if token.iter().any(u8::is_ascii_whitespace) {
@@ -78,32 +78,32 @@ impl Tokens {
         self.0.peek(|lines| lines.find(token).cloned()).map(Caller).ok_or(TokenError::Unknown)
     }
 
-    /// Returns whether the file still has the token of `caller`, with whatever name.
+    /// Returns whether the file still has the token of `caller`, under any name.
     #[must_use]
     pub fn accepts(&self, caller: &Caller) -> bool {
         self.0.peek(|lines| lines.find(caller.0.token.as_bytes()).is_some())
     }
 
-    /// Notifies of each reload, after which [`accepts`](Self::accepts) may answer differently.
+    /// Returns a receiver of reloads, after which [`accepts`](Self::accepts) may return a different result.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.0.changes()
     }
 
-    /// Returns the first token for a client to send, with `Bearer` if the line has it, without a name.
+    /// Returns the first token, which a client sends, with `Bearer` if the line has it, and without the name.
     #[must_use]
     pub fn first(&self) -> String {
         self.0.current().first.clone()
     }
 
-    /// Reads the file again every `interval`; never ends. Counts `kelvin.reloads` with `meter`.
+    /// Reads the file again every `interval`; never completes. Counts `kelvin.reloads` with `meter`.
     pub fn watch(&self, interval: Duration, meter: &Meter) -> impl Future<Output = ()> + Send + use<> {
         self.0.watch(interval, meter)
     }
 }
 
 impl Caller {
-    /// Returns the name beside the token, if there is one.
+    /// Returns the name after the token, if there is one.
     #[must_use]
     pub fn name(&self) -> Option<&Arc<str>> {
         self.0.name.as_ref()
@@ -115,7 +115,7 @@ impl Lines {
         self.candidates(token).iter().find(|line| line.token.as_bytes().ct_eq(token).into())
     }
 
-    /// The lines that a token is compared with.
+    /// Returns the lines that a token is compared with.
     fn candidates(&self, token: &[u8]) -> &[Arc<Line>] {
         self.by_hash.get(&self.hasher.hash_one(token)).map_or(&[], Vec::as_slice)
     }
@@ -151,10 +151,10 @@ fn parse(files: &[File]) -> Result<Loaded<Lines>, TlsError> {
     Ok(Loaded { value: lines, expires: None })
 }
 
-/// Returns `Bearer ` or nothing, the token, and the name. An empty variable of a template must not make the next word
-/// the token: the name, which is no secret, or `Bearer`, which anybody sends.
+/// Splits a line into `Bearer ` or nothing, the token, and the name. If a template variable was empty, the next word must
+/// not become the token: neither the name, which is not secret, nor `Bearer`, which anybody can send.
 fn split(line: &str) -> Result<(&str, &str, Option<&str>), &'static str> {
-    // Anything else cannot be sent as metadata and would never match.
+    // Other characters cannot be sent as metadata, so the token would never match.
     if !line.bytes().all(|byte| matches!(byte, b' ' | b'\t') || byte.is_ascii_graphic()) {
         return Err("a token contains characters other than visible ASCII");
     }
@@ -178,7 +178,7 @@ fn split(line: &str) -> Result<(&str, &str, Option<&str>), &'static str> {
     if token.ends_with(':') || NOT_TOKENS.iter().any(|word| token.eq_ignore_ascii_case(word)) {
         return Err("expected a token, found another word, such as a scheme or a header name");
     }
-    // `""`, or the dash of a list.
+    // Such as `""`, or the dash of a YAML list.
     if !token.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
         return Err("a token without letters or digits");
     }
@@ -194,7 +194,7 @@ fn split(line: &str) -> Result<(&str, &str, Option<&str>), &'static str> {
     Ok((scheme, token, name))
 }
 
-/// The token without its scheme, whose case does not matter (RFC 9110, 11.1).
+/// Returns the token without its scheme, which is case-insensitive (RFC 9110, 11.1).
 fn without_scheme(value: &[u8]) -> &[u8] {
     let value = value.trim_ascii();
     match value.split_at_checked(b"Bearer".len()) {

@@ -1,4 +1,4 @@
-//! What a certificate may be used for, and until when.
+//! The permitted uses of a certificate, and its expiry.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, parse_x509_certificate};
 
 /// Returns whether a peer's certificate, already verified against the CA, has `client auth` in its extended key
-/// usage. One without this extension does not: programs of other purposes have certificates of the same CA.
+/// usage. A certificate without this extension does not: the same CA also issues certificates for other programs.
 #[must_use]
 pub fn has_client_auth_eku(certificate: &CertificateDer<'_>) -> bool {
     client_auth(certificate).unwrap_or(false)
@@ -19,13 +19,13 @@ pub fn allows_client_auth(certificate: &CertificateDer<'_>) -> bool {
     client_auth(certificate).unwrap_or(true)
 }
 
-/// `None` where the certificate has no extended key usage.
+/// Returns `None` if the certificate has no extended key usage.
 fn client_auth(certificate: &CertificateDer<'_>) -> Option<bool> {
     let (_, parsed) = parse_x509_certificate(certificate).ok()?;
     Some(parsed.extended_key_usage().ok()??.value.client_auth)
 }
 
-/// Why all clients reject this as a server's certificate.
+/// Returns the reason why all clients reject this as a server's certificate, if there is one.
 pub(crate) fn server_flaw(leaf: &X509Certificate<'_>) -> Option<&'static str> {
     let usage = leaf.extended_key_usage().ok().flatten();
     let names = leaf.subject_alternative_name().ok().flatten();
@@ -51,7 +51,7 @@ pub(crate) fn server_flaw(leaf: &X509Certificate<'_>) -> Option<&'static str> {
     }
 }
 
-/// Why servers that verify by webpki, Kelvin's among them, reject this as a client's certificate.
+/// Returns the reason why servers that verify with webpki, such as Kelvin's, reject this as a client's certificate.
 pub(crate) fn client_flaw(leaf: &X509Certificate<'_>) -> Option<&'static str> {
     let usage = leaf.extended_key_usage().ok().flatten();
     if is_ca(leaf) {
@@ -67,13 +67,13 @@ fn is_ca(leaf: &X509Certificate<'_>) -> bool {
     leaf.basic_constraints().ok().flatten().is_some_and(|constraints| constraints.value.ca)
 }
 
-/// The time until the next certificate of the chain expires; `None` where all have.
+/// Returns the time until the next certificate of the chain expires; `None` if all have expired.
 pub(crate) fn next_expiry(chain: &[CertificateDer<'_>], now: UnixTime) -> Option<Duration> {
     let ends = chain.iter().filter_map(|certificate| {
         let (_, parsed) = parse_x509_certificate(certificate).ok()?;
         u64::try_from(parsed.validity().not_after.timestamp()).ok()
     });
-    // A certificate is valid in its last second.
+    // A certificate is still valid in the second of its expiry.
     ends.filter(|end| *end >= now.as_secs()).min().map(|end| Duration::from_secs(end - now.as_secs() + 1))
 }
 

@@ -14,6 +14,9 @@
 //! Only changes are reported. An alert at a limit ends [`HYSTERESIS`] inside the limit, an outlier alert at half the
 //! z-score, so a sensor at the edge does not begin and end an alert with every reading. After a lasting step the history
 //! fills with the new level and the alert ends by itself.
+//!
+//! [`Detector`] holds both the statistics and the alert state, because every evaluation reads both, and two structs would
+//! take 32 instead of 24 bytes per sensor (padding).
 
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use crate::{
 /// Readings of a shared store that are aggregated before other tasks may run: each may cost a look into a map.
 const AGGREGATED: usize = 1024;
 
-/// Which store, with the settings of its kind.
+/// The kind of a store, with its settings.
 #[derive(Debug, Clone)]
 pub enum StoreConfig {
     /// In the memory of this process.
@@ -85,6 +85,9 @@ impl Store {
     /// Readings may arrive out of order or twice: they are kept and counted as they arrive, and the last to arrive is
     /// the sensor's last reading. After an error `report.stored` is the number of readings at the beginning of the batch
     /// that are known to be stored; of the others it is unknown.
+    ///
+    /// `report` is an out-parameter so that a stream reuses its allocations for every batch: the memory store fills it in
+    /// place. The Valkey store replaces it with the report of the flush.
     pub async fn append(&self, batch: &Batch, report: &mut Report) -> Result<(), StoreError> {
         match &self.0 {
             Handle::Memory(memory) => {

@@ -92,13 +92,13 @@ pub(crate) fn between(mean: f64, min: f64, max: f64) -> f64 {
     smaller(larger(mean, min), max)
 }
 
-/// The smaller of two numbers, `other` if one is none: an instruction of x86-64, where [`f64::min`] takes seven, because
-/// that returns the other operand whichever is no number.
+/// The smaller of two numbers, `other` if either is NaN: an instruction of x86-64, where [`f64::min`] takes seven to return
+/// the number. Temperatures are never NaN, and what they are compared with begins as an infinity.
 fn smaller(one: f64, other: f64) -> f64 {
     if one < other { one } else { other }
 }
 
-/// The larger of two numbers, `other` if one is none.
+/// The larger of two numbers, `other` if either is NaN.
 fn larger(one: f64, other: f64) -> f64 {
     if one > other { one } else { other }
 }

@@ -1,6 +1,6 @@
 use std::{fmt, num::NonZeroU64, time::Duration};
 
-/// Windows in an [`Aggregate`] at most, as many as Prometheus allows points in a series.
+/// The maximum number of windows in an [`Aggregate`], equal to the number of points that Prometheus allows in a series.
 pub const MAX_WINDOWS: usize = 11_000;
 
 /// One measurement, without its sensor.
@@ -24,18 +24,18 @@ pub struct Limits {
     /// Bytes that the memory store allocates for sensors and their readings, about; the oldest block of readings of the
     /// sensor that writes goes first, and new sensors are rejected. Without effect on a shared store.
     pub memory: usize,
-    /// A sensor that sends nothing for so long expires.
+    /// The time without readings after which a sensor expires.
     pub idle: Duration,
-    /// How many of the newest readings [`Stats::recent_mean`] is of.
+    /// The number of newest readings that [`Stats::recent_mean`] is the mean of.
     pub recent_window: usize,
 }
 
-/// When a reading is worth an alert.
+/// The conditions for alerts.
 #[derive(Debug, Clone, Copy)]
 pub struct AlertSettings {
-    /// Alert at or below so many degrees Celsius.
+    /// Alert at or below this temperature in degrees Celsius.
     pub low: Option<f64>,
-    /// Alert at or above so many degrees Celsius.
+    /// Alert at or above this temperature in degrees Celsius.
     pub high: Option<f64>,
     /// Alert when the robust z-score against the sensor's recent history reaches this; `None` switches it off.
     pub z_score: Option<f64>,
@@ -101,27 +101,27 @@ pub struct Report {
     pub alerts: Vec<(usize, Alert)>,
 }
 
-/// Which readings of a sensor are wanted.
+/// Selects readings of a sensor.
 #[derive(Debug, Default, Clone)]
 pub struct Query {
     /// Only timestamps at or after this (Unix seconds).
     pub since: Option<i64>,
     /// Only timestamps before this (Unix seconds).
     pub until: Option<i64>,
-    /// Only the newest so many of those, oldest first.
+    /// Only this many of the newest of those, oldest first.
     pub limit: Option<u64>,
     /// Then wait for new ones; `limit` does not count them.
     pub follow: bool,
 }
 
-/// Which readings of a sensor are summed up, and how finely.
+/// Selects the readings of a sensor to aggregate, and the length of the windows.
 #[derive(Debug, Clone)]
 pub struct AggregateQuery {
     /// Only timestamps at or after this (Unix seconds).
     pub since: Option<i64>,
     /// Only timestamps before this (Unix seconds).
     pub until: Option<i64>,
-    /// Seconds of a window.
+    /// The length of a window in seconds.
     pub step: NonZeroU64,
 }
 

@@ -12,15 +12,15 @@ use super::{
 };
 use crate::{Reading, summary::Summary};
 
-/// Readings that stay as they are before the oldest [`FRAME`] of them are compressed. The newest of a sensor are asked
-/// for most, and three at least need no decompressing. With more, the tail would need the allocator's next larger
-/// size class.
+/// The number of readings that are kept uncompressed before the oldest [`FRAME`] of them are compressed. The newest readings
+/// of a sensor are read most often, and at least three of them need no decompression. With more, the tail would need the
+/// allocator's next larger size class.
 const TAIL: usize = FRAME + 3;
 
-/// The readings of one sensor, oldest first: full blocks, the block that grows, and the newest as they are.
+/// The readings of one sensor, oldest first: full blocks, the block that grows, and the newest readings uncompressed.
 ///
-/// Readings are dropped one by one as callers see it; memory is freed when a whole block has gone. Until then the
-/// oldest block begins with `skipped` readings that nobody sees.
+/// Readings are evicted one by one; memory is freed when all readings of a block are evicted. Until then, the oldest block
+/// begins with `skipped` evicted readings.
 #[derive(Debug, Default)]
 pub(super) struct History {
     full: VecDeque<Block>,
@@ -35,23 +35,23 @@ pub(super) struct History {
     checkpoints: [Checkpoint; 2],
 }
 
-/// Where the encoder stood some time ago, so that the newest readings can be decompressed without those before them in
-/// their block: the detector asks for 64 of them every 64 readings, and between, when a reading stands out. Then too few
-/// have come since the last checkpoint, and those since the one before it are read.
+/// An earlier state of the encoder, from which the newest readings can be decompressed without those before them in their
+/// block: the detector reads 64 of them every 64 readings, and also when a reading in between stands out. Then there are too
+/// few readings since the last checkpoint, and it reads from the one before it.
 #[derive(Debug, Default, Clone, Copy)]
 struct Checkpoint {
     value: f64,
-    /// Of the block that grew then.
+    /// The length in bits of the growing block's stream at that time.
     bits: u32,
     mode: u8,
-    /// Compressed since then; no more than 255 count, which is far more than are read.
+    /// Frames compressed since then, counted up to 255, which is far more than are read.
     frames: u8,
 }
 
-/// Readings that lie together, from one of them on.
+/// A run of readings that are stored together.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Part<'a> {
-    /// All but so many at the beginning of a block.
+    /// A block without this number of readings at its beginning.
     Block(&'a Block, usize),
     Tail(&'a [Reading]),
 }
@@ -100,7 +100,7 @@ impl History {
         }
     }
 
-    /// Drops so many of the oldest readings, of which there must be at least as many.
+    /// Drops the oldest `count` readings. There must be at least as many.
     pub(super) fn evict(&mut self, count: usize) {
         if count == 0 {
             return;

@@ -330,7 +330,7 @@ impl Drop for MemoryReader {
     fn drop(&mut self) {
         let Some(follow) = self.follow.take() else { return };
         let mut shard = self.memory.lock(shard_of(self.hash));
-        // The map's own and this one: nobody else follows.
+        // One belongs to the map and one to this reader, so this is the last follower.
         let last = Arc::strong_count(&follow) == 2;
         // Under the lock, or two readers that are dropped at once would count each other.
         drop(follow);

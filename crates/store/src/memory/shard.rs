@@ -186,8 +186,8 @@ impl Slot {
         self.sensor.stats(recent_window, Duration::from_millis(now.saturating_sub(self.last_seen)))
     }
 
-    /// Counts the memory that the sensor takes now. At the limit the sensor that writes gives up its own oldest
-    /// readings, so that nobody can push out what others stored; returns how many.
+    /// Accounts for the memory that the sensor takes now. At the limit, the sensor that is written to loses its own oldest
+    /// readings, so that no sensor can evict the readings of others. Returns the number of evicted readings.
     fn account(&mut self, memory: &MemoryUse) -> usize {
         let mut evicted = 0;
         loop {

@@ -4,7 +4,7 @@ use opentelemetry::metrics::{Histogram, Meter};
 
 use crate::instruments::{self, Operation, StoreKind};
 
-/// One append in so many is timed: reading the clock and recording costs as much as storing a reading.
+/// One in this many appends is timed: reading the clock and recording costs as much as storing a reading.
 const TIMED: u32 = 64;
 
 /// Measures a sample of the appends.

@@ -37,7 +37,7 @@ const GENERATION: usize = 32_768;
 
 /// Readings of one sensor that were just stored.
 pub(super) struct Stored<'a> {
-    /// Which item of the flush they are.
+    /// The index of their item in the flush.
     pub(super) item: usize,
     pub(super) id: &'a str,
     pub(super) partition: usize,

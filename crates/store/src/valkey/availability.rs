@@ -14,7 +14,7 @@ const RECOVERED_AFTER: Duration = Duration::from_secs(2);
 pub(super) struct Availability {
     up: AtomicBool,
     opened: Instant,
-    /// When something failed last, in milliseconds since it was opened.
+    /// The time of the last failure, in milliseconds since `opened`.
     failed: AtomicU64,
     /// The error that was logged last.
     last_reported: Mutex<String>,

@@ -31,7 +31,7 @@ pub(super) struct Notifications(Arc<Subscriptions>);
 
 #[derive(Debug, Default)]
 struct Subscriptions {
-    /// By sensor; shared by all who follow it.
+    /// By sensor; all of its followers share one.
     followed: Mutex<HashMap<String, Arc<Notify>>>,
     changed: Notify,
 }
@@ -143,7 +143,7 @@ impl Subscriber {
 impl Drop for Subscriber {
     fn drop(&mut self) {
         let mut followed = self.subscriptions.followed.lock();
-        // One is the map's and one this subscriber's: nobody else follows the sensor. New ones come under the same lock.
+        // One belongs to the map and one to this subscriber, so this is the last follower. Others subscribe under the lock.
         if Arc::strong_count(&self.notify) == 2 {
             followed.remove(&self.id);
         }

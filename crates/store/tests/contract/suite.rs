@@ -98,15 +98,15 @@ pub(crate) async fn sensors_beyond_the_bound_are_refused(maker: &impl Maker) {
 pub(crate) async fn idle_sensor_expires(maker: &impl Maker) {
     let store = open(maker, Limits { sensors: 1, idle: Duration::from_millis(300), ..roomy() }).await;
     append_all(&store, "a", &rising(0, 3)).await;
-    eventually("the sensor is forgotten", async || store.stats("a").await.unwrap().is_none()).await;
+    eventually("the sensor expires", async || store.stats("a").await.unwrap().is_none()).await;
     assert_eq!(read(&store, "a", Query::default()).await, []);
     assert_eq!(store.list("", 10).await.unwrap().sensors, []);
     // Its place is free, perhaps not at once.
-    eventually("the place of the forgotten sensor is free", async || {
+    eventually("the place of the expired sensor is free", async || {
         append_all(&store, "b", &rising(0, 1)).await.stored == 1
     })
     .await;
-    // Where this is slow it may be forgotten again before it is looked at.
+    // On a slow machine it may expire again before its statistics are read.
     let again = eventually_some("the sensor comes back", async || {
         append_all(&store, "a", &rising(9, 1)).await;
         store.stats("a").await.unwrap()

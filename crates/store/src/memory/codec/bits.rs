@@ -68,7 +68,7 @@ impl<'a> BitReader<'a> {
         Self { rest, current, next, offset: 0 }
     }
 
-    /// Begins after so many bits.
+    /// Returns a reader that begins after `bits` bits.
     pub(in crate::memory) fn after(words: &'a [u64], bits: u32) -> Self {
         let whole = (bits / u64::BITS) as usize;
         Self { offset: bits % u64::BITS, ..Self::new(words.get(whole..).unwrap_or_default()) }

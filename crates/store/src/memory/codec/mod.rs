@@ -53,7 +53,7 @@ impl<'a> Decoder<'a> {
         Self { reader, state }
     }
 
-    /// Goes on where an encoder had this state after so many bits. Of a stream without any it begins at the beginning.
+    /// Continues where an encoder had the state `state` after `bits` bits; with 0 bits, starts at the beginning.
     pub(super) fn resume(words: &'a [u64], bits: u32, state: State) -> Self {
         if bits == 0 { Self::new(words) } else { Self { reader: BitReader::after(words, bits), state } }
     }

@@ -24,12 +24,12 @@ impl State {
         (self.value, self.mode)
     }
 
-    /// A state whose timestamps mean nothing.
+    /// Returns a state without meaningful timestamps.
     pub(in crate::memory) fn of_temperature((value, mode): (f64, u32)) -> Self {
         Self { timestamp: 0, distance: 0, value, mode }
     }
 
-    /// Begins a stream, from which a reader needs nothing else: older streams may be gone by then.
+    /// Begins a stream that can be read alone, because older streams may have been evicted by then.
     pub(in crate::memory) fn begin(&self, writer: &mut BitWriter<'_>) {
         writer.put(self.timestamp.cast_unsigned(), u64::BITS);
         writer.put(self.distance.cast_unsigned(), u64::BITS);

@@ -1,7 +1,7 @@
 //! Decides when pending readings are sent.
 //!
 //! ```text
-//!            first batch               enough, or WAIT over            a place in flight
+//!            first batch               enough, or MAX_BATCH_DELAY      a place in flight
 //!   Idle ───────────────▶ Gathering ───────────────────▶ Ready ───────────────▶ InFlight (a task of its own)
 //!    ▲                                                                             │
 //!    └──────────────────────────── the loop continues at once ◀───────────────────┘
@@ -18,7 +18,7 @@
 //! - Both `Notify`s store one permit, so a wake-up between a check and the wait for it is not lost. A stored permit may
 //!   outlive what it announced: an empty flush is skipped.
 //! - Back pressure: a call acquires room for its readings before it hands them over and gives it back when they are
-//!   completed. Who finds no room waits, and so does the stream it reads from.
+//!   completed. A call that finds no room waits, and so does the stream that it reads.
 
 use std::{
     mem,
@@ -50,14 +50,14 @@ use super::{
 };
 use crate::Batch;
 
-/// How long readings wait for others at most while a flush is in flight. Under `fsync` that one may take a second,
-/// which a single reading must not wait for.
-const WAIT: Duration = Duration::from_millis(10);
-/// A flush of so many readings waits for no more.
+/// The maximum time that readings wait for others while a flush is in flight. With acknowledgement `fsync`, that flush may
+/// take a second, which a single reading must not wait for.
+const MAX_BATCH_DELAY: Duration = Duration::from_millis(10);
+/// The number of readings from which a flush does not wait for more.
 const TARGET_FLUSH: usize = 16 * 1024;
-/// Readings that wait or are in flight at most.
+/// The maximum number of readings that are pending or in flight.
 const MAX_READINGS: usize = 128 * 1024;
-/// Flushes in flight at most.
+/// The maximum number of flushes in flight.
 const MAX_IN_FLIGHT: usize = 8;
 
 /// Merges the readings of all calls of a runtime into few script calls.
@@ -141,15 +141,15 @@ impl WriteCoalescer {
         }
     }
 
-    /// Waits until enough is pending for a flush, at most for [`WAIT`].
+    /// Waits until enough is pending for a flush, at most for [`MAX_BATCH_DELAY`].
     async fn wait_for_batch(&self) {
         let start = Instant::now();
         // Calls that are ready to hand over their batch do so before this one looks.
         yield_now().await;
-        while self.pending.lock().readings < self.enough() && start.elapsed() < WAIT {
+        while self.pending.lock().readings < self.enough() && start.elapsed() < MAX_BATCH_DELAY {
             tokio::select! {
                 () = self.ready.notified() => {}
-                () = sleep(WAIT.saturating_sub(start.elapsed())) => {}
+                () = sleep(MAX_BATCH_DELAY.saturating_sub(start.elapsed())) => {}
             }
         }
     }

@@ -9,6 +9,8 @@
 //!                          item d: d₁¹           origins (1,1)
 //! ```
 //!
+//! In `a₂⁰`, the subscript is the place in the call's batch and the superscript is the call; an origin is `(call, place)`.
+//!
 //! A report says how many readings *at the beginning of the batch* are stored, since a number has to tell the caller
 //! which. So if item c failed, call 0 reports a prefix: the readings before its first failed or rejected one, here 3,
 //! although what follows may be stored. Call 1, none of whose readings failed, reports all of its own.
@@ -30,7 +32,7 @@ use super::super::{
 };
 use crate::{Alert, Batch, Reading, RejectReason, Report};
 
-/// Readings in one stream entry at most, so that readers get chunks of a bounded size.
+/// The maximum number of readings in one stream entry, so that readers get chunks of a bounded size.
 const MAX_ENTRY: usize = 1024;
 
 /// The pending readings of several calls, by sensor.
@@ -50,7 +52,7 @@ pub(super) struct Pending {
 pub(super) struct Item {
     pub(super) id: CompactString,
     pub(super) partition: usize,
-    /// How many items of the same sensor are before this one.
+    /// The number of items of the same sensor before this one.
     pub(super) pass: usize,
     pub(super) packed: Vec<u8>,
     /// The call of each reading, and its place in the call's batch.
