@@ -17,12 +17,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Generates a server of the methods that Kelvin's server leaves to tonic: the trait of the whole service would have a stub
 /// for each of the others.
 fn build_lookups(mut descriptors: FileDescriptorSet) -> Result<(), Box<dyn std::error::Error>> {
-    let folder = Path::new(&env::var("OUT_DIR")?).join("lookups");
-    fs::create_dir_all(&folder)?;
-    let file = &mut descriptors.file[0];
+    let dir = Path::new(&env::var("OUT_DIR")?).join("lookups");
+    fs::create_dir_all(&dir)?;
+    // Imported files come before it.
+    let file = descriptors.file.last_mut().expect("sensor.proto was compiled");
     file.service[0].method.retain(|method| ["GetSensorStats", "ListSensors"].contains(&method.name()));
     let messages = file.message_type.iter().map(|message| message.name().to_owned()).collect::<Vec<_>>();
-    let code = tonic_prost_build::configure().build_client(false).out_dir(folder);
+    let code = tonic_prost_build::configure().build_client(false).out_dir(dir);
     let code = messages
         .iter()
         .fold(code, |code, name| code.extern_path(format!(".{name}"), format!("crate::{name}")));

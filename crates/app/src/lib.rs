@@ -4,6 +4,8 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)] // they panic on closed pipes and full disks
 
+extern crate self as kelvin_app; // the name that `settings!` expands to
+
 mod address;
 mod files;
 pub mod health;

@@ -56,7 +56,7 @@ async fn metrics_path_serves_the_rendered_text_once_it_is_set() {
 }
 
 #[tokio::test]
-async fn check_says_what_the_port_says() {
+async fn check_reports_readiness() {
     let health = Health::new();
     let (mut address, stop, served) = start(&health).await;
     address.set_ip([0, 0, 0, 0].into());

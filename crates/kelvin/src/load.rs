@@ -147,7 +147,7 @@ impl Arguments {
         let token = match &self.token_file {
             None => None,
             Some(file) => {
-                let tokens = Tokens::load(file).map_err(|error| invalid("--token-file", &error))?;
+                let tokens = Tokens::load(file).map_err(|error| invalid(option(error.role()), &error))?;
                 Some(tokens.first().parse()?)
             }
         };
@@ -159,12 +159,14 @@ fn invalid(option: &str, error: &(dyn Error + 'static)) -> UsageError {
     UsageError(format!("{option}: {}", error_chain(error)))
 }
 
-/// The option that names the file of this role.
+/// Returns the option that names the file of this role.
 fn option(role: Role) -> &'static str {
     match role {
         Role::Ca => "--ca",
-        Role::Key => "--key",
-        _ => "--cert",
+        Role::Key | Role::ExternalKey => "--key",
+        Role::Tokens => "--token-file",
+        // A load test has no password file.
+        Role::Certificate | Role::ExternalCertificate | Role::Password => "--cert",
     }
 }
 

@@ -18,14 +18,14 @@ use tempfile::TempDir;
 /// The opening fence of the blocks of `docs/api.md` that are calls by grpcurl.
 const GRPCURL: &str = "```sh grpcurl\n";
 
-/// A folder to run commands in, with the programs in `target/release` and on PATH.
-struct Folder(TempDir);
+/// A directory to run commands in, with the programs in `target/release` and on PATH.
+struct TestDir(TempDir);
 
-impl Folder {
+impl TestDir {
     /// None where a program is missing.
     fn new() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let release = folder.path().join("target/release");
+        let dir = tempfile::tempdir().unwrap();
+        let release = dir.path().join("target/release");
         fs::create_dir_all(&release).unwrap();
         let built = Path::new(env!("CARGO_BIN_EXE_kelvin")).parent().unwrap();
         for program in ["kelvin", "kelvin-server", "kelvin-client"] {
@@ -36,7 +36,7 @@ impl Folder {
             symlink(built.join(program), release.join(program)).unwrap();
         }
         let tools = is_installed("openssl", "version") && is_installed("grpcurl", "--version");
-        tools.then_some(Self(folder))
+        tools.then_some(Self(dir))
     }
 
     fn shell(&self, commands: &str) -> Command {
@@ -51,9 +51,9 @@ impl Folder {
     /// Runs commands to their end, which must be success, and returns what they print.
     fn run(&self, commands: &str) -> String {
         let Output { status, stdout, stderr } = self.shell(commands).output().unwrap();
-        let said = String::from_utf8_lossy(&stdout).into_owned();
-        assert!(status.success(), "{commands}\n{said}\n{}", String::from_utf8_lossy(&stderr));
-        said
+        let output = String::from_utf8_lossy(&stdout).into_owned();
+        assert!(status.success(), "{commands}\n{output}\n{}", String::from_utf8_lossy(&stderr));
+        output
     }
 
     /// Starts a command that runs until it is killed.
@@ -75,15 +75,15 @@ impl Folder {
 
     /// Repeats a command until its output contains `text`.
     fn until(&self, text: &str, command: &str) {
-        let mut said = String::new();
+        let mut output = String::new();
         for _ in 0..100 {
-            said = self.run(command);
-            if said.contains(text) {
+            output = self.run(command);
+            if output.contains(text) {
                 return;
             }
             thread::sleep(Duration::from_millis(100));
         }
-        panic!("no {text} from {command}: {said}");
+        panic!("no {text} from {command}: {output}");
     }
 }
 
@@ -111,23 +111,24 @@ fn commands_of_api_page_succeed() {
     let (prepare, serve) = start.trim_end().rsplit_once('\n').expect("the last command starts the server");
     let calls: String = blocks(&page, GRPCURL).collect();
     let methods = ["SendSingleReading", "StreamSensorReadings", "GetSensorReadings", "SensorChat"];
-    for wanted in methods.iter().chain(&["list", "describe"]) {
-        assert!(calls.contains(wanted), "no {wanted} in the grpcurl commands of docs/api.md:\n{calls}");
+    for expected in methods.iter().chain(&["list", "describe"]) {
+        assert!(calls.contains(expected), "no {expected} in the grpcurl commands of docs/api.md:\n{calls}");
     }
 
-    let Some(folder) = Folder::new() else { return };
-    folder.run(prepare);
-    let (_server, port) = folder.serve(serve);
+    let Some(dir) = TestDir::new() else { return };
+    dir.run(prepare);
+    let (_server, port) = dir.serve(serve);
     let calls = calls.replace("localhost:50051", &format!("localhost:{port}"));
-    let said = folder.run(&calls);
-    for wanted in methods.iter().chain(&["\"accepted\"", "\"temperature\"", "\"serverTime\"", "\"STATUS\""]) {
-        assert!(said.contains(wanted), "no {wanted} in:\n{said}");
+    let output = dir.run(&calls);
+    for expected in methods.iter().chain(&["\"accepted\"", "\"temperature\"", "\"serverTime\"", "\"STATUS\""])
+    {
+        assert!(output.contains(expected), "no {expected} in:\n{output}");
     }
-    let _client = folder.start(simulate, &[("KELVIN_SERVER", &format!("https://localhost:{port}"))]);
+    let _client = dir.start(simulate, &[("KELVIN_SERVER", &format!("https://localhost:{port}"))]);
     let list = format!(
         "grpcurl -cacert certs/ca.crt -H \"authorization: $(cat certs/tokens)\" localhost:{port} SensorService/ListSensors"
     );
-    folder.until("\"unary-", &list);
+    dir.until("\"unary-", &list);
 }
 
 #[test]
@@ -135,26 +136,26 @@ fn commands_of_external_sensors_page_succeed() {
     let page = page("kubernetes-external-sensors.md");
     let (client, grpcurl) = (commands(&page, "### kelvin-client"), commands(&page, "### grpcurl"));
 
-    let Some(folder) = Folder::new() else { return };
+    let Some(dir) = TestDir::new() else { return };
     // What the cluster's Secrets contain.
-    folder.run(
+    dir.run(
         "kelvin certs certs --names sensors.example.org; cp certs/ca.crt .; openssl rand -hex 16 > token",
     );
-    let (_server, port) = folder.serve(
+    let (_server, port) = dir.serve(
         "KELVIN_TLS_CERT=certs/server.crt KELVIN_TLS_KEY=certs/server.key KELVIN_TOKEN_FILE=token kelvin-server",
     );
-    let here = |commands: &str| commands.replace("localhost:30051", &format!("localhost:{port}"));
+    let with_port = |commands: &str| commands.replace("localhost:30051", &format!("localhost:{port}"));
 
     let authorization = " -H \"authorization: $(cat token)\"";
-    let _client = folder.start(&here(client), &[]);
+    let _client = dir.start(&with_port(client), &[]);
     let list = format!(
         "grpcurl -cacert ca.crt -authority sensors.example.org{authorization} localhost:{port} SensorService/ListSensors"
     );
-    folder.until("\"greenhouse-", &list);
+    dir.until("\"greenhouse-", &list);
 
-    assert!(folder.run(&here(grpcurl)).contains("\"accepted\": \"1\""));
-    let anonymous = here(&grpcurl.replace(authorization, ""));
-    let Output { status, stderr, .. } = folder.shell(&anonymous).output().unwrap();
+    assert!(dir.run(&with_port(grpcurl)).contains("\"accepted\": \"1\""));
+    let anonymous = with_port(&grpcurl.replace(authorization, ""));
+    let Output { status, stderr, .. } = dir.shell(&anonymous).output().unwrap();
     let stderr = String::from_utf8_lossy(&stderr);
     assert!(!status.success() && stderr.contains("Unauthenticated"), "{anonymous}\n{stderr}");
 }

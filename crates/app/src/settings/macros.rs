@@ -14,7 +14,7 @@
 /// kelvin_app::settings! {
 ///     /// The settings of this program.
 ///     pub struct Config {
-///         /// Where gRPC listens.
+///         /// Address on which gRPC is served.
 ///         pub listen: SocketAddr = "0.0.0.0:50051",
 ///         /// How long a sensor may be idle before it expires.
 ///         pub idle_timeout: Duration = "24h",

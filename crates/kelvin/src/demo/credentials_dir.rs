@@ -38,7 +38,7 @@ fn write(dir: &Path) -> Result<(), BoxError> {
         let name = kind.name();
         ca.issue(Usage::Client, &[name])?.write(&path(name, "crt"), &path(name, "key"))?;
     }
-    // The middle of a key that nobody else will use is as good a secret as any.
+    // Part of a random key that is not used otherwise is a good secret.
     let key = LocalCa::generate()?.key_pem();
     let secret = key.lines().nth(2).ok_or("the generated key is not valid PEM")?;
     write_private(&dir.join("token"), secret.as_bytes())?;

@@ -160,7 +160,7 @@ async fn run(
     let reached = |wanted: Phase| {
         let mut phase = phase.subscribe();
         async move {
-            // An error means that the sender is gone, which is the end too.
+            // An error means that the sender was dropped, which is the end too.
             let _ = phase.wait_for(|phase| *phase >= wanted).await;
         }
     };

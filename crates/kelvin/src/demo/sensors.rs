@@ -25,7 +25,7 @@ pub(super) struct Sensor {
     pub(super) mean: f64,
     pub(super) alerts: u64,
     pub(super) alerting: bool,
-    /// When its last new reading was seen.
+    /// The time at which its last new reading was seen.
     pub(super) last_seen: Instant,
     /// The last values that were seen, the newest last.
     pub(super) history: VecDeque<f64>,

@@ -29,7 +29,7 @@ pub(super) fn server(
         // So that the command line that is shown needs no certificate.
         ("MTLS", "optional".into()),
         ("TOKEN_FILE", dir.path("token")),
-        // What Iglewicz and Hoaglin recommend (How to Detect and Handle Outliers, 1993): nobody waits long for an alert.
+        // As Iglewicz and Hoaglin recommend (How to Detect and Handle Outliers, 1993): an alert occurs soon.
         ("ALERT_Z_SCORE", "3.5".into()),
         ("STORE", store.get_name().into()),
         ("DRAIN_DELAY", "0s".into()),

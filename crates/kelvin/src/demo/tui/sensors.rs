@@ -19,13 +19,13 @@ const COLUMNS: [Column; 7] = [
     Column { title: "alerts", width: 6, min_terminal_width: 38, align_right: true },
     Column { title: "lowest to highest °C", width: 0, min_terminal_width: 44, align_right: false },
 ];
-/// Of the name of a sensor, unless there is plenty of room.
+/// The width of a sensor's name, unless there is plenty of room.
 const NAME_WIDTH: u16 = 20;
 /// The border and the header.
 const HEADER_HEIGHT: u16 = 2;
-/// A taller chart tells no more.
+/// A taller chart shows no more detail.
 const MAX_CHART_HEIGHT: u16 = 6;
-/// Of the scale on one side of a chart.
+/// The width of the scale beside a chart.
 const SCALE_WIDTH: usize = 7;
 
 /// Returns the height at which more is of no use.
@@ -103,7 +103,7 @@ fn chart<'a>(values: &VecDeque<f64>, room: usize, height: usize) -> Text<'a> {
     if chart.width() > room { Text::default() } else { chart }
 }
 
-/// Bars in so many lines, the highest first, and what the bottom and the top stand for.
+/// Returns bars in `height` lines, the highest first, and the values of the bottom and the top.
 fn sparkline(values: &VecDeque<f64>, room: usize, height: usize) -> (Vec<String>, Option<(f64, f64)>) {
     const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     const STEPS: usize = BARS.len() - 1;

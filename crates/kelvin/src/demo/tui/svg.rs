@@ -7,7 +7,7 @@ use ratatui::{
     style::{Color, Modifier},
 };
 
-/// Of a cell, in pixels.
+/// The size of a cell in pixels.
 const WIDTH: usize = 8;
 const HEIGHT: usize = 17;
 /// From the top of a line to the baseline of its text.
