@@ -43,8 +43,9 @@ fn owner(manifest: &File) -> Option<&str> {
 /// The names between `before` and `after`.
 fn owners<'a>(line: &'a str, before: &str, after: &str) -> impl Iterator<Item = &'a str> {
     line.split(before).skip(1).filter_map(move |rest| {
-        let end =
-            rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-').unwrap_or(rest.len());
+        let end = rest
+            .find(|letter: char| !letter.is_ascii_alphanumeric() && !['-', '_'].contains(&letter))
+            .unwrap_or(rest.len());
         let (name, rest) = rest.split_at(end);
         (!name.is_empty() && rest.starts_with(after)).then_some(name)
     })

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | none of the words in `words.txt` | [`words`] |
 //! | relative links in Markdown lead to a file, and to a heading of it | [`links`] |
-//! | no import cycle between the files of a crate | [`cycles`] |
+//! | no import cycle between the files or folders of a crate | [`cycles`] |
 //! | pages name only targets of `make` that exist | [`make_targets`] |
 //! | a runbook per alert and an alert per runbook | [`runbooks`] |
 //! | names of tests begin with their subject | [`test_names`] |
