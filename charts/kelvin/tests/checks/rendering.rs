@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
+use kelvin_proto::CallType;
 use serde_json::json;
 
 use crate::{
@@ -9,20 +10,19 @@ use crate::{
     object::{Object, all, find, pod, selects, variable},
 };
 
-const KINDS: [&str; 4] = ["unary", "client-streaming", "server-streaming", "bidi-streaming"];
-
 #[test]
 fn four_clients_come_from_one_template() {
     let Some(objects) = helm::render(&[]) else { return };
-    // With its own name put back, each is the same but for the kind of call.
-    let shapes: BTreeSet<_> = KINDS
+    // The clients differ only in the name of their call type.
+    let shapes: BTreeSet<_> = CallType::ALL
+        .map(CallType::name)
         .iter()
-        .map(|kind| {
-            find(&objects, "Deployment", &format!("kelvin-client-{kind}")).0.to_string().replace(kind, "KIND")
+        .map(|name| {
+            find(&objects, "Deployment", &format!("kelvin-client-{name}")).0.to_string().replace(name, "TYPE")
         })
         .collect();
     assert_eq!(shapes.len(), 1, "{shapes:#?}");
-    assert_eq!(all(&objects, "Deployment").count(), 1 + KINDS.len());
+    assert_eq!(all(&objects, "Deployment").count(), 1 + CallType::ALL.len());
 }
 
 #[test]
