@@ -19,8 +19,7 @@
 //!   after the handshake, so a handshake that succeeded proves nothing, and connecting again without a wait would be a loop.
 //! - *A stable connection resets the back-off.* The server accepted the client, so the end of the connection is probably a
 //!   restart, a GOAWAY or a fault of the network, and the failures before it say nothing about the next attempt.
-//! - *A change of credentials skips the back-off*, which it leaves as it is: nothing has failed, and the server may soon
-//!   reject the old credentials.
+//! - *A change of credentials skips the back-off*: nothing has failed, and the server may soon reject the old credentials.
 //! - *The old connection stays open meanwhile.* Its task is detached, not aborted, and the endpoint set keeps sending calls
 //!   over it until `Connected` brings the new one; `Failed` does not displace a connection that is open. So a rotation
 //!   interrupts no call, and the old connection ends after its last call.
@@ -86,7 +85,7 @@ pub(super) type Tls = Option<(Arc<ClientTls>, ServerName<'static>)>;
 /// The reason why a connection is no longer used.
 enum Disconnected {
     /// It still works; a connection with the new credentials takes its place.
-    CredentialsChanged,
+    CredentialsChanged { was_stable: bool },
     /// It ended after it had worked for a while: connect again at once.
     Stable(String),
     /// It could not be opened, or it ended at once: the server may be about to stop or reject us, so back off.
@@ -103,8 +102,12 @@ impl Connector {
         let mut logged = false;
         loop {
             match self.connect_and_monitor(address, &endpoints).await {
-                Disconnected::CredentialsChanged => {
+                Disconnected::CredentialsChanged { was_stable } => {
                     tracing::info!(%address, "certificates rotated; reconnecting");
+                    if was_stable {
+                        logged = false;
+                        backoff.reset();
+                    }
                 }
                 Disconnected::Stable(error) => {
                     tracing::info!(%address, error, "disconnected");
@@ -174,7 +177,7 @@ impl Connector {
                     return if stable { Disconnected::Stable(error) } else { Disconnected::Failed(error) };
                 }
                 // The files have changed. Returning drops the handle of the connection's task, which detaches it.
-                () = &mut changed => return Disconnected::CredentialsChanged,
+                () = &mut changed => return Disconnected::CredentialsChanged { was_stable: stable },
                 // The health watch never completes. It is polled here so that it ends with this function.
                 never = &mut watch => match never {},
                 // The connection has lasted for `STABLE_AFTER`: only now is it logged, and its end will not be a failure.
