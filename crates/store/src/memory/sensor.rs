@@ -110,7 +110,7 @@ impl Sensor {
             if let Some(alert) = alert {
                 report.alerts.push((*place as usize, alert));
             }
-            self.history.append(std::slice::from_ref(reading));
+            self.history.push(*reading);
         }
     }
 
