@@ -49,8 +49,10 @@ pub(crate) struct Shared {
 /// Serves one connection until it ends.
 pub(crate) async fn serve((stream, peer): (TcpStream, SocketAddr), shared: Arc<Shared>, core: Arc<Core>) {
     let Some(admitted) = shared.registry.admit() else { return };
-    let account = Arc::new(Account::new(&admitted));
+    let account = Arc::new(Account::new(&admitted, core.turns.clone()));
     set_options(&stream, shared.config.keepalive_interval);
+    // A handshake costs as much as a turn. An error means that the thread is ending.
+    let _ = account.next_turn().await;
     let Some(tls) = &shared.tls else {
         return begin(stream, peer, ConnectionAuth::default(), &shared, core, account).await;
     };

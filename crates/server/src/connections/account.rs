@@ -27,6 +27,7 @@ use super::{
     registry::{Admitted, Registry},
     settings_rate::SettingsRate,
     state::ConnectionState,
+    turns::{NextTurn, Turns},
 };
 use crate::metrics::CloseReason;
 
@@ -76,6 +77,9 @@ pub(crate) struct Account {
     free_frames: AtomicU32,
     /// Whether a read of the socket was pending in this turn.
     drained: AtomicBool,
+    /// Whether work of this turn was left to the next one.
+    used_up: AtomicBool,
+    turns: Turns,
     created: Instant,
 }
 
@@ -88,7 +92,7 @@ struct AccountState {
 }
 
 impl Account {
-    pub(crate) fn new(admitted: &Admitted) -> Self {
+    pub(crate) fn new(admitted: &Admitted, turns: Turns) -> Self {
         Self {
             connection: Arc::clone(admitted.state()),
             registry: Arc::clone(admitted.registry()),
@@ -98,6 +102,8 @@ impl Account {
             turn_end: AtomicU64::new(NO_TURN),
             free_frames: AtomicU32::new(0),
             drained: AtomicBool::new(false),
+            used_up: AtomicBool::new(false),
+            turns,
             created: Instant::now(),
         }
     }
@@ -161,6 +167,7 @@ impl Account {
     pub(super) fn begin_turn(&self) {
         self.turn.store(TURN, Relaxed);
         self.drained.store(false, Relaxed);
+        self.used_up.store(false, Relaxed);
         self.begin_turn_of_calls();
     }
 
@@ -169,10 +176,23 @@ impl Account {
         self.turn_end.store(nanoseconds(self.created.elapsed() + TURN_TIME), Relaxed);
     }
 
-    /// Ends the turn. Outside turns there is no limit, because tonic's services read request bodies in tasks of their own.
-    pub(super) fn end_turn(&self) {
+    /// Ends the turn; returns what the connection has to wait for if it has used up the turn. Outside turns there is no limit,
+    /// because tonic's services read request bodies in tasks of their own.
+    pub(super) fn end_turn(&self) -> Option<NextTurn> {
         self.turn_end.store(NO_TURN, Relaxed);
         self.drained.store(false, Relaxed);
+        self.used_up.load(Relaxed).then(|| self.next_turn())
+    }
+
+    /// Queues the connection for a turn.
+    pub(crate) fn next_turn(&self) -> NextTurn {
+        self.turns.next()
+    }
+
+    /// Records that work is left to the next turn, and wakes the task at once.
+    pub(super) fn use_up_turn(&self, cx: &Context<'_>) {
+        self.used_up.store(true, Relaxed);
+        cx.waker().wake_by_ref();
     }
 
     /// Returns `Pending`, and wakes the task at once, when the calls of the connection have used up their turn.
@@ -182,7 +202,7 @@ impl Account {
         if !over {
             return Poll::Ready(());
         }
-        cx.waker().wake_by_ref();
+        self.use_up_turn(cx);
         Poll::Pending
     }
 

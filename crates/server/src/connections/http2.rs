@@ -11,7 +11,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -30,7 +30,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::{account::Account, call::Call, incoming_body::IncomingBody, metered::Metered};
+use super::{account::Account, call::Call, incoming_body::IncomingBody, metered::Metered, turns::NextTurn};
 use crate::{
     config::Config,
     lifetime::{end_of_call, jittered},
@@ -68,7 +68,9 @@ where
     let connection = builder(config).handshake(Metered::new(io, Arc::clone(&account))).await?;
     let max_stream_age = config.max_stream_age;
     let (begun, calls) = (Vec::new(), FuturesUnordered::new());
-    let mut serving = Serving { connection, service, account, max_stream_age, begun, calls };
+    // A new connection queues like a busy one: a caller that connects again and again delays others no more than that.
+    let next_turn = Some(account.next_turn());
+    let mut serving = Serving { connection, service, account, next_turn, max_stream_age, begun, calls };
     let mut rejected = pin!(rejected.fuse());
     let end = async {
         tokio::select! {
@@ -127,6 +129,8 @@ struct Serving<I, S, F, B> {
     connection: Connection<I, Bytes>,
     service: S,
     account: Arc<Account>,
+    /// What to wait for before the next turn: before the first one, and when the last one was used up.
+    next_turn: Option<NextTurn>,
     max_stream_age: Duration,
     /// Calls that began in this turn and have not been polled yet.
     begun: Vec<Call<F, B>>,
@@ -143,17 +147,32 @@ where
     /// Serves calls until `end` completes, or until the connection ends or has to close.
     async fn until<T>(&mut self, end: impl Future<Output = T>) -> End<T> {
         let mut end = pin!(end);
-        poll_fn(|cx| {
-            self.account.begin_turn();
-            let polled = self.poll(cx);
-            // Also when the connection ends: a task that reads a request body would wait for a next turn that never begins.
-            self.account.end_turn();
-            match polled {
-                Poll::Ready(end) => Poll::Ready(end),
-                Poll::Pending => end.as_mut().poll(cx).map(End::Requested),
-            }
+        poll_fn(|cx| match self.poll_in_turn(cx, Self::poll) {
+            Poll::Ready(end) => Poll::Ready(end),
+            Poll::Pending => end.as_mut().poll(cx).map(End::Requested),
         })
         .await
+    }
+
+    /// Waits for the next turn, if the last one was used up, and polls in it.
+    fn poll_in_turn<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        if let Some(next_turn) = &mut self.next_turn {
+            // Whatever wakes the task before is seen in that turn. An error means that the thread is ending.
+            let _ = ready!(next_turn.poll_unpin(cx));
+        }
+        self.account.begin_turn();
+        let polled = poll(self, cx);
+        // Also when the connection ends: a task that reads a request body would wait for a next turn that never begins.
+        self.next_turn = self.account.end_turn();
+        if let Some(next_turn) = &mut self.next_turn {
+            // Registers the task. The turn is not given before this poll returns.
+            let _ = next_turn.poll_unpin(cx);
+        }
+        polled
     }
 
     fn poll<T>(&mut self, cx: &mut Context<'_>) -> Poll<End<T>> {
@@ -208,7 +227,8 @@ where
         self.begun.clear();
         self.calls.clear();
         self.connection.abrupt_shutdown(error_code(reason));
-        timeout(CLOSE_TIMEOUT, poll_fn(|cx| self.connection.poll_closed(cx))).await.unwrap_or(Ok(()))
+        let closed = poll_fn(|cx| self.poll_in_turn(cx, |serving, cx| serving.connection.poll_closed(cx)));
+        timeout(CLOSE_TIMEOUT, closed).await.unwrap_or(Ok(()))
     }
 }
 

@@ -53,7 +53,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Metered<I> {
             return Poll::Pending;
         }
         if !this.account.has_turn() {
-            cx.waker().wake_by_ref();
+            this.account.use_up_turn(cx);
             return Poll::Pending;
         }
         ready!(this.backpressure.poll_may_grow(&this.account, cx));
@@ -82,7 +82,7 @@ impl<I: AsyncRead + Unpin> Metered<I> {
                 return Poll::Ready(Ok(()));
             }
         }
-        cx.waker().wake_by_ref();
+        self.account.use_up_turn(cx);
         Poll::Pending
     }
 }

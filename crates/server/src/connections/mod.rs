@@ -14,6 +14,7 @@ mod preface;
 mod registry;
 mod settings_rate;
 mod state;
+mod turns;
 
 pub(crate) use account::Account;
 pub(crate) use call::HandlerMemory;
@@ -21,3 +22,4 @@ pub(crate) use http2::serve;
 pub(crate) use incoming_body::IncomingBody;
 pub(crate) use preface::PrefaceChecked;
 pub(crate) use registry::{Limits, Registry};
+pub(crate) use turns::Turns;

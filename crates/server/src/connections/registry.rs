@@ -338,7 +338,7 @@ mod tests {
     use std::task::{Context, Waker};
 
     use super::*;
-    use crate::connections::{account::Account, backpressure::Backpressure};
+    use crate::connections::{account::Account, backpressure::Backpressure, turns::Turns};
 
     fn registry(connections: usize, unauthenticated: usize, bytes: usize) -> Arc<Registry> {
         let limits = Limits {
@@ -435,7 +435,7 @@ mod tests {
         let registry = registry(10, 10, 1 << 20);
         let all = three_authenticated(&registry);
         let account = |index: usize, bytes| {
-            let account = Account::new(&all[index]);
+            let account = Account::new(&all[index], Turns::new().0);
             account.call_accepted(1, bytes);
             account
         };
@@ -453,7 +453,7 @@ mod tests {
     fn calls_wait_for_the_next_turn_only_while_there_is_one() {
         let registry = registry(10, 10, 1 << 20);
         let admitted = registry.admit().unwrap();
-        let account = Account::new(&admitted);
+        let account = Account::new(&admitted, Turns::new().0);
         let cx = Context::from_waker(Waker::noop());
         account.begin_turn();
         while account.poll_turn(&cx).is_ready() {}
@@ -470,7 +470,7 @@ mod tests {
     fn drained_socket_is_read_again_next_turn_or_outside_turns() {
         let registry = registry(10, 10, 1 << 20);
         let admitted = registry.admit().unwrap();
-        let account = Account::new(&admitted);
+        let account = Account::new(&admitted, Turns::new().0);
         account.set_drained();
         assert!(!account.is_drained());
         for _ in 0..2 {

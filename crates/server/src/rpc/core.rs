@@ -4,7 +4,7 @@ use http::{Request, Response};
 use kelvin_store::{Batch, Reading, Report, Store, StoreError};
 use tower::util::BoxCloneSyncService;
 
-use crate::{caller::Interrupts, metrics::Metrics};
+use crate::{caller::Interrupts, connections::Turns, metrics::Metrics};
 
 /// The state that the calls of one runtime share.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub(crate) struct Core {
     pub(crate) max_clock_skew: Duration,
     pub(crate) max_stream_age: Duration,
     pub(crate) interrupts: Arc<Interrupts>,
+    pub(crate) turns: Turns,
     /// Services beside `SensorService`.
     pub(crate) auxiliary_services: Vec<AuxiliaryService>,
 }
