@@ -176,7 +176,7 @@ impl Account {
         self.turn_end.store(nanoseconds(self.created.elapsed() + TURN_TIME), Relaxed);
     }
 
-    /// Ends the turn; returns what the connection has to wait for if it has used up the turn. Outside turns there is no limit,
+    /// Ends the turn. If work is left, returns the next turn; the task has been woken to wait for it. Outside turns there is no limit,
     /// because tonic's services read request bodies in tasks of their own.
     pub(super) fn end_turn(&self) -> Option<NextTurn> {
         self.turn_end.store(NO_TURN, Relaxed);

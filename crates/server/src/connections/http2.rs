@@ -168,10 +168,6 @@ where
         let polled = poll(self, cx);
         // Also when the connection ends: a task that reads a request body would wait for a next turn that never begins.
         self.next_turn = self.account.end_turn();
-        if let Some(next_turn) = &mut self.next_turn {
-            // Registers the task. The turn is not given before this poll returns.
-            let _ = next_turn.poll_unpin(cx);
-        }
         polled
     }
 
