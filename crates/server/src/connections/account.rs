@@ -176,12 +176,17 @@ impl Account {
         self.turn_end.store(nanoseconds(self.created.elapsed() + TURN_TIME), Relaxed);
     }
 
-    /// Ends the turn. If work is left, returns the next turn; the task has been woken to wait for it. Outside turns there is no limit,
-    /// because tonic's services read request bodies in tasks of their own.
+    /// Ends the turn. If work is left, returns the next turn; the task has been woken to wait for it. Outside turns there is
+    /// no limit, because tonic's services read request bodies in tasks of their own.
     pub(super) fn end_turn(&self) -> Option<NextTurn> {
         self.turn_end.store(NO_TURN, Relaxed);
         self.drained.store(false, Relaxed);
         self.used_up.load(Relaxed).then(|| self.next_turn())
+    }
+
+    /// The queue that the connection's turns come from.
+    pub(super) fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// Queues the connection for a turn.

@@ -9,7 +9,8 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
-    pin::pin,
+    io,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -24,13 +25,19 @@ use h2::{
 use http::{Request, Response};
 use http_body::Body;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::{account::Account, call::Call, incoming_body::IncomingBody, metered::Metered, turns::NextTurn};
+use super::{
+    account::Account,
+    call::Call,
+    incoming_body::IncomingBody,
+    metered::Metered,
+    turns::{NextTurn, Turns},
+};
 use crate::{
     config::Config,
     lifetime::{end_of_call, jittered},
@@ -44,8 +51,11 @@ const STREAM_WINDOW: u32 = 65_535;
 /// The maximum number of bytes of a stream that h2 buffers, whatever window its caller grants.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// The time that a peer has to read the GOAWAY and to close its side of the connection.
+/// The time that a peer has to read the GOAWAY, and again to close its side of the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The number of bytes that a turn of a closing connection discards: decrypting them takes about as long as any turn.
+const DISCARDED_PER_TURN: usize = 256 * 1024;
 
 /// The time that calls have to end after the client certificate of their connection is rejected. Then the connection is
 /// closed.
@@ -53,13 +63,43 @@ const CERTIFICATE_GRACE: Duration = Duration::from_secs(1);
 
 /// Serves calls until the connection ends. `rejected` completes when its client certificate is no longer accepted.
 pub(crate) async fn serve<I, S, B>(
-    io: I,
+    mut io: I,
     account: Arc<Account>,
     config: &Config,
     drain: &CancellationToken,
     rejected: impl Future<Output = ()>,
     service: S,
 ) -> Result<(), h2::Error>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+    S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible, Future: Unpin>,
+    B: Body<Data = Bytes> + Unpin,
+{
+    let turns = account.turns().clone();
+    if let Ended::Forced = serve_calls(&mut io, account, config, drain, rejected, service).await? {
+        // What the peer sends is discarded only after the calls, h2 and the account are dropped: a peer that goes on sending
+        // holds no memory but that of TLS meanwhile.
+        let _ = timeout(CLOSE_TIMEOUT, discard(&mut io, &turns)).await;
+    }
+    Ok(())
+}
+
+/// How a connection ended without an error.
+enum Ended {
+    /// The peer has closed it, or it has drained.
+    Gracefully,
+    /// The account required it.
+    Forced,
+}
+
+async fn serve_calls<I, S, B>(
+    io: &mut I,
+    account: Arc<Account>,
+    config: &Config,
+    drain: &CancellationToken,
+    rejected: impl Future<Output = ()>,
+    service: S,
+) -> Result<Ended, h2::Error>
 where
     I: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible, Future: Unpin>,
@@ -80,7 +120,7 @@ where
         }
     };
     let limit = match serving.until(end).await {
-        End::Closed(result) => return result,
+        End::Closed(result) => return result.map(|()| Ended::Gracefully),
         End::Requested(limit) => limit,
         End::Forced(reason) => return serving.abort(reason).await,
     };
@@ -94,8 +134,8 @@ where
         }
     };
     match serving.until(end).await {
-        End::Closed(result) => result,
-        End::Requested(()) => Ok(()),
+        End::Closed(result) => result.map(|()| Ended::Gracefully),
+        End::Requested(()) => Ok(Ended::Gracefully),
         End::Forced(reason) => serving.abort(reason).await,
     }
 }
@@ -147,25 +187,24 @@ where
     /// Serves calls until `end` completes, or until the connection ends or has to close.
     async fn until<T>(&mut self, end: impl Future<Output = T>) -> End<T> {
         let mut end = pin!(end);
-        poll_fn(|cx| match self.poll_in_turn(cx, Self::poll) {
+        poll_fn(|cx| match self.poll_in_turn(cx) {
             Poll::Ready(end) => Poll::Ready(end),
             Poll::Pending => end.as_mut().poll(cx).map(End::Requested),
         })
         .await
     }
 
-    /// Waits for the next turn, if the last one was used up, and polls in it.
-    fn poll_in_turn<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        if let Some(next_turn) = &mut self.next_turn {
-            // Whatever wakes the task before is seen in that turn. An error means that the thread is ending.
+    /// Waits for the next turn, if the last one was used up, and polls in it. A connection that has to close does not wait,
+    /// because it frees memory.
+    fn poll_in_turn<T>(&mut self, cx: &mut Context<'_>) -> Poll<End<T>> {
+        if let Some(next_turn) = &mut self.next_turn
+            && self.account.poll_closing(cx).is_pending()
+        {
+            // Whatever else wakes the task before is seen in that turn. An error means that the thread is ending.
             let _ = ready!(next_turn.poll_unpin(cx));
         }
         self.account.begin_turn();
-        let polled = poll(self, cx);
+        let polled = self.poll(cx);
         // Also when the connection ends: a task that reads a request body would wait for a next turn that never begins.
         self.next_turn = self.account.end_turn();
         polled
@@ -219,13 +258,37 @@ where
     }
 
     /// Drops all calls and closes the connection with a GOAWAY that has the error code for `reason`.
-    async fn abort(&mut self, reason: CloseReason) -> Result<(), h2::Error> {
+    async fn abort(&mut self, reason: CloseReason) -> Result<Ended, h2::Error> {
         self.begun.clear();
         self.calls.clear();
         self.connection.abrupt_shutdown(error_code(reason));
-        let closed = poll_fn(|cx| self.poll_in_turn(cx, |serving, cx| serving.connection.poll_closed(cx)));
-        timeout(CLOSE_TIMEOUT, closed).await.unwrap_or(Ok(()))
+        let closed = timeout(CLOSE_TIMEOUT, poll_fn(|cx| self.connection.poll_closed(cx))).await;
+        closed.unwrap_or(Ok(())).map(|()| Ended::Forced)
     }
+}
+
+/// Reads and discards until the peer closes the connection. TCP resets a connection that is closed with unread bytes, and the
+/// peer may then lose the GOAWAY with the reason.
+async fn discard(io: &mut (impl AsyncRead + Unpin), turns: &Turns) -> io::Result<()> {
+    loop {
+        let _ = turns.next().await;
+        if poll_fn(|cx| poll_discard(Pin::new(io), cx)).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// Discards what one turn may read; returns whether the peer has closed the connection.
+fn poll_discard(mut io: Pin<&mut impl AsyncRead>, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    let mut scratch = [0; 4096];
+    for _ in 0..DISCARDED_PER_TURN / scratch.len() {
+        let mut buffer = ReadBuf::new(&mut scratch);
+        ready!(io.as_mut().poll_read(cx, &mut buffer))?;
+        if buffer.filled().is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+    }
+    Poll::Ready(Ok(false))
 }
 
 /// Returns the error code of the GOAWAY for the peer.

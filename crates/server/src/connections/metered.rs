@@ -71,23 +71,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Metered<I> {
     }
 }
 
-impl<I: AsyncRead + Unpin> Metered<I> {
-    /// Reads and discards until the peer closes the connection, at most 16 KiB per poll.
-    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut scratch = [0; 4096];
-        for _ in 0..4 {
-            let mut buffer = ReadBuf::new(&mut scratch);
-            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
-            if buffer.filled().is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-        }
-        self.account.use_up_turn(cx);
-        Poll::Pending
-    }
-}
-
-impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Metered<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for Metered<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, data))?;
         let Self { account, sent, .. } = &mut *self;
@@ -122,11 +106,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Metered<I> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
-        if self.account.closing().is_none() {
-            return Poll::Ready(Ok(()));
-        }
-        // TCP resets a connection that is closed with unread bytes, and the peer may then lose the GOAWAY with the reason.
-        self.poll_discard(cx)
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
