@@ -19,6 +19,12 @@ use crate::{
 /// Bytes of a window at most: six tags, two varints and four doubles.
 const MAX_LENGTH: usize = 6 + 2 * 10 + 4 * 8;
 
+/// Windows of an answer that are kept in one block. Blocks of 48 KiB take the places of earlier ones in the allocator; a whole
+/// answer often does not, because smaller objects have taken a part of the place: with callers that do not read, the server
+/// grew by up to 214 MiB, and with these blocks by 147 MiB (`make hostile HOSTILE_SECONDS=10 HOSTILE_ARGS="--case
+/// unread_aggregates"`).
+const BLOCK: usize = 1024;
+
 /// Calls of the process that sum up at the same time: each takes up to 2 MB, which counts against no budget.
 static COMPUTING: Semaphore = Semaphore::const_new(8);
 
@@ -31,6 +37,7 @@ pub(super) async fn aggregate_sensor_readings(
     let aggregate = lifetime.limit(aggregate(&core, messages)).await;
     let Aggregate { windows, evicted } = aggregate.map_err(|reason| status::ended(reason, None))??;
     let memory = HandlerMemory(size_of_val(&windows[..]));
+    let windows = windows.chunks(BLOCK).map(Box::from).collect();
     let mut reply = stream(lifetime.credentials(), |out| send(out, lifetime, windows, evicted));
     reply.extensions_mut().insert(memory);
     Ok(reply)
@@ -62,11 +69,11 @@ fn query(request: &AggregateRequest) -> Result<AggregateQuery, Status> {
 async fn send(
     mut out: ResponseWriter,
     mut lifetime: Lifetime,
-    windows: Vec<Window>,
+    windows: Vec<Box<[Window]>>,
     evicted: u64,
 ) -> HeaderMap {
     let written = lifetime.limit(async {
-        for window in &windows {
+        for window in windows.iter().flatten() {
             out.reserve(MAX_LENGTH).await.put(&to_proto(window));
         }
         out.flush().await;
