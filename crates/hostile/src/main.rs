@@ -55,6 +55,8 @@ const BASELINE_DURATION_LENIENT: Duration = Duration::from_millis(500);
 /// Lower bound of the baseline p99 latency that the limit is computed from.
 const MIN_BASELINE: Duration = Duration::from_micros(2_500);
 const MIN_BASELINE_LENIENT: Duration = Duration::from_millis(100);
+/// Maximum p99 latency of well-behaved callers, as a multiple of the baseline.
+const MAX_SLOWDOWN: u32 = 10;
 /// Maximum time for a new connection and its first call.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 const CONNECT_LIMIT_LENIENT: Duration = Duration::from_secs(5);
@@ -128,7 +130,7 @@ fn run(case: &Case, options: &Options) -> bool {
     }
     rounds.sort_by_key(|round| round.p99);
     if let Some(median) = rounds.get(rounds.len() / 2) {
-        failures.extend(check_median(case, median, options.seconds));
+        failures.extend(check_median(median, options.seconds));
         failures.extend(rounds.iter().flat_map(|round| check_round(case, round, options.seconds)));
         let milliseconds = |duration: Duration| duration.as_secs_f64() * 1e3;
         let growth = rounds.iter().map(|round| round.growth).max().unwrap_or_default();
@@ -155,13 +157,12 @@ fn run(case: &Case, options: &Options) -> bool {
 }
 
 /// Checks the round with the median latency.
-fn check_median(case: &Case, round: &Round, seconds: u64) -> Option<Failure> {
+fn check_median(round: &Round, seconds: u64) -> Option<Failure> {
     let baseline =
         round.baseline.max(if seconds >= STRICT_SECONDS { MIN_BASELINE } else { MIN_BASELINE_LENIENT });
-    let slowdown = case.slowdown;
-    (round.p99 > baseline * slowdown).then(|| {
+    (round.p99 > baseline * MAX_SLOWDOWN).then(|| {
         format!(
-            "p99 of well-behaved callers is {:?}, more than {slowdown} times the baseline of {baseline:?}",
+            "p99 of well-behaved callers is {:?}, more than {MAX_SLOWDOWN} times the baseline of {baseline:?}",
             round.p99
         )
     })

@@ -23,15 +23,11 @@ pub(super) fn cases() -> Vec<Case> {
             DEFAULTS,
             "chats with unread responses, in DATA frames of one byte"
         ),
-        case!(partial_messages, AUTHENTICATED, DEFAULTS, "messages of 64 KiB that are not completed")
-            .scaled_to_connections(64),
+        case!(partial_messages, AUTHENTICATED, DEFAULTS, "messages of 64 KiB that are not completed"),
         case!(dropped_streams, AUTHENTICATED, DEFAULTS, "client streams that are opened and reset"),
-        case!(unread_replies, AUTHENTICATED, DEFAULTS, "GetSensorReadings, unread responses")
-            .scaled_to_connections(16),
-        case!(unread_aggregates, AUTHENTICATED, DEFAULTS, "AggregateSensorReadings, unread responses")
-            .scaled_to_connections(16),
-        case!(shrunken_windows, AUTHENTICATED, DEFAULTS, "windows set to 0 after responses are queued")
-            .scaled_to_connections(16),
+        case!(unread_replies, AUTHENTICATED, DEFAULTS, "GetSensorReadings, unread responses"),
+        case!(unread_aggregates, AUTHENTICATED, DEFAULTS, "AggregateSensorReadings, unread responses"),
+        case!(shrunken_windows, AUTHENTICATED, DEFAULTS, "windows set to 0 after responses are queued"),
         case!(
             fruitless_queries,
             AUTHENTICATED,
@@ -39,10 +35,8 @@ pub(super) fn cases() -> Vec<Case> {
             "queries with `limit` whose `since` matches no reading"
         ),
         case!(empty_frames, AUTHENTICATED, DEFAULTS, "DATA frames without payload"),
-        case!(idle_streams, AUTHENTICATED, DEFAULTS, "streams that stay idle after a burst of messages")
-            .scaled_to_connections(64),
-        case!(idle_followers, AUTHENTICATED, DEFAULTS, "followers that stay idle after a burst")
-            .scaled_to_connections(64),
+        case!(idle_streams, AUTHENTICATED, DEFAULTS, "streams that stay idle after a burst of messages"),
+        case!(idle_followers, AUTHENTICATED, DEFAULTS, "followers that stay idle after a burst"),
         case!(gzip_bombs, AUTHENTICATED, DEFAULTS, "messages that inflate to 16 MiB"),
     ]
 }

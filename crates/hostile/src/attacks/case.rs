@@ -18,24 +18,8 @@ pub(crate) struct Case {
     pub(crate) settings: &'static [(&'static str, &'static str)],
     /// Maximum growth of resident memory in MiB.
     pub(crate) memory: usize,
-    /// Maximum p99 latency of well-behaved callers, as a multiple of the baseline.
-    pub(crate) slowdown: u32,
     pub(crate) run: Run,
 }
-
-impl Case {
-    /// Scales the latency limit to the number of attacking connections.
-    ///
-    /// Each of them has a turn before the next turn of a well-behaved caller.
-    pub(super) fn scaled_to_connections(self, connections: u32) -> Self {
-        Self { slowdown: SLOWDOWN * connections / CONNECTIONS, ..self }
-    }
-}
-
-/// Latency limit of most cases, as a multiple of the baseline.
-pub(crate) const SLOWDOWN: u32 = 10;
-/// Number of attacking connections that [`SLOWDOWN`] applies to.
-const CONNECTIONS: u32 = 8;
 
 /// Maximum memory growth in MiB that all callers without a token cause together.
 pub(crate) const UNAUTHENTICATED: usize = 64;
@@ -52,7 +36,6 @@ macro_rules! case {
             about: $about,
             settings: &$settings,
             memory: $memory,
-            slowdown: $crate::attacks::SLOWDOWN,
             run: |server| Box::pin($name(server)),
         }
     };

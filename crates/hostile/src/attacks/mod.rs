@@ -5,7 +5,7 @@ mod case;
 mod other;
 mod unauthenticated;
 
-pub(crate) use case::{AUTHENTICATED, Case, DEFAULTS, SLOWDOWN, UNAUTHENTICATED, case};
+pub(crate) use case::{AUTHENTICATED, Case, DEFAULTS, UNAUTHENTICATED, case};
 
 /// Returns all cases with hostile callers.
 pub(crate) fn all() -> Vec<Case> {
