@@ -105,7 +105,10 @@ where
     S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible, Future: Unpin>,
     B: Body<Data = Bytes> + Unpin,
 {
-    let connection = builder(config).handshake(Metered::new(io, Arc::clone(&account))).await?;
+    // A connection that has to close reads nothing more, so a handshake would not end.
+    let handshake = builder(config).handshake(Metered::new(io, Arc::clone(&account)));
+    let Some(connection) = account.unless_closing(handshake).await else { return Ok(Ended::Forced) };
+    let connection = connection?;
     let max_stream_age = config.max_stream_age;
     let (begun, calls) = (Vec::new(), FuturesUnordered::new());
     // A new connection queues like a busy one: a caller that connects again and again delays others no more than that.
@@ -296,5 +299,65 @@ fn error_code(reason: CloseReason) -> Reason {
     match reason {
         CloseReason::Idle | CloseReason::Displaced => Reason::NO_ERROR,
         _ => Reason::ENHANCE_YOUR_CALM,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _, duplex},
+        task::yield_now,
+    };
+    use tower::service_fn;
+
+    use super::{
+        super::{Limits, Registry, preface::PREFACE},
+        *,
+    };
+    use crate::metrics::Metrics;
+
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    #[tokio::test]
+    async fn closed_connection_frees_its_memory_while_its_peer_goes_on_sending() {
+        let config =
+            Config::from_pairs([("KELVIN_PLAINTEXT", "true"), ("KELVIN_TOKEN_FILE", "tokens")]).unwrap();
+        let metrics = Metrics::new(&opentelemetry::global::meter("test"), 1);
+        let registry = Arc::new(Registry::new(Limits::new(&config), Arc::new(metrics)));
+        let (turns, give) = Turns::new();
+        tokio::spawn(give);
+        let admitted = registry.admit().unwrap();
+        let account = Arc::new(Account::new(&admitted, turns));
+        let held = Arc::downgrade(&account);
+        let (io, mut peer) = duplex(64 * 1024);
+        let serving = tokio::spawn(async move {
+            let service =
+                service_fn(|_| std::future::pending::<Result<Response<Empty<Bytes>>, Infallible>>());
+            serve(io, account, &config, &CancellationToken::new(), std::future::pending(), service).await
+        });
+        peer.write_all(&[PREFACE, &SETTINGS].concat()).await.unwrap();
+        peer.read_exact(&mut [0; SETTINGS.len()]).await.unwrap();
+        let sending = CancellationToken::new();
+        let flood = tokio::spawn({
+            let sending = sending.clone();
+            async move {
+                while !sending.is_cancelled() && peer.write_all(&PING).await.is_ok() {
+                    yield_now().await;
+                }
+            }
+        });
+        registry.make_room();
+        let freed = async {
+            while held.strong_count() > 0 {
+                yield_now().await;
+            }
+        };
+        timeout(10 * CLOSE_TIMEOUT, freed).await.unwrap();
+        assert!(!serving.is_finished(), "what the peer sends is discarded");
+        sending.cancel();
+        flood.await.unwrap();
+        serving.await.unwrap().unwrap();
     }
 }
