@@ -76,7 +76,8 @@ where
     };
     // The first call meets the series.
     call();
-    call()
+    // Other threads of the process can only add to a count.
+    (0..10).map(|_| call()).min().unwrap_or_default()
 }
 
 /// What the layer adds to a service that does nothing: for a unary call, and for a stream of a thousand frames of a
