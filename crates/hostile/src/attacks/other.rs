@@ -264,7 +264,8 @@ async fn ambiguous_calls(server: &TestServer) -> Result<String, Failure> {
 
 /// Stores readings of new sensors while streams keep other sensors at their limit.
 ///
-/// Four sensors with 1,000 readings each, 1,000 new sensors and the well-behaved callers stay below the limit of 6,500 readings.
+/// Four sensors with 1,000 readings each, 1,000 new sensors and the well-behaved callers stay below the limit of 6,500
+/// readings.
 async fn full_store(server: &TestServer) -> Result<String, Failure> {
     // Beside 4,000 capped readings and those of the well-behaved callers: at most 1,000 of one sensor, and 5 others a second.
     const NEW: usize = 1_000;

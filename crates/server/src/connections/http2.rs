@@ -92,6 +92,7 @@ enum Ended {
     Forced,
 }
 
+/// Serves calls like [`serve`], and drops everything but `io` when the connection ends.
 async fn serve_calls<I, S, B>(
     io: &mut I,
     account: Arc<Account>,
